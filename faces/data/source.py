@@ -1,0 +1,88 @@
+"""What every set of labelled faces looks like to the rest of the code: images by index, and their identities.
+
+A prepared dataset on disk, a folder that was read into memory and generated faces are all a `FaceSource`; samplers need
+the identities alone, loaders the images as well.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+
+class FaceSource(Protocol):
+    """Random access to labelled face images."""
+
+    @property
+    def name(self) -> str:
+        """A word or path for logs and records."""
+        ...
+
+    @property
+    def identities(self) -> np.ndarray:
+        """Identity of each image, int32 (images,), labels 0 .. number of identities - 1."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        """Image `index`, uint8 (height, width, 3), RGB."""
+        ...
+
+
+@dataclass(frozen=True)
+class ArraySource:
+    """Faces held in memory.
+
+    Args:
+        name: a word for logs and records.
+        images: uint8 (images, height, width, 3), RGB.
+        identities: int32 (images,).
+    """
+
+    name: str
+    images: np.ndarray
+    identities: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.identities)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return self.images[index]
+
+
+class Subset:
+    """Some images of a source, with identities numbered anew from 0.
+
+    Args:
+        source: where the images come from.
+        indices: which of them, in the order wanted, integers (images,).
+    """
+
+    def __init__(self, source: FaceSource, indices: np.ndarray):
+        self._source, self._indices = source, indices
+        self.name = source.name
+        _, labels = np.unique(source.identities[indices], return_inverse=True)
+        self.identities = labels.astype(np.int32)
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return self._source[int(self._indices[index])]
+
+
+def limit_images(source: FaceSource, images: int, seed: int) -> FaceSource:
+    """Whole identities in random order until `images` images are reached; the source itself for 0 or where it has fewer.
+
+    Args:
+        source: labelled faces.
+        images: how many at most.
+        seed: of the order.
+    """
+    if images == 0 or images >= len(source):
+        return source
+    counts = np.bincount(source.identities)
+    order = np.random.default_rng(seed).permutation(len(counts))
+    taken = order[np.cumsum(counts[order]) <= images]
+    return Subset(source, np.flatnonzero(np.isin(source.identities, taken)))

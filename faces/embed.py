@@ -1,0 +1,60 @@
+"""Embeddings of many images, in blocks of one shape over all devices.
+
+Not here: how images are cropped (`faces.evaluate.pair_set`), networks (the papers' packages).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from faces import ops
+from faces.config import DataConfig
+from faces.mesh import copied, split
+
+BLOCK = 128
+"""Images embedded at a time, rounded up to a multiple of the devices."""
+
+Embedder = Callable[[Any, Any, np.ndarray], np.ndarray]
+"""(params, batch_stats, uint8 images (n, rows, columns, 3)) -> float32 (n, d) of length 1."""
+
+
+def make_embedder(
+    apply: Callable[[Any, Any, jax.Array, bool], tuple[jax.Array, Any]], data: DataConfig, flip: bool, mesh: Mesh
+) -> Embedder:
+    """Compile a backbone's evaluation form.
+
+    Args:
+        apply: a backbone's `apply`.
+        data: normalisation of the pixels.
+        flip: add the embedding of the mirrored image and normalise the sum.
+        mesh: a block's images are divided over its devices.
+    Returns:
+        An `Embedder`; the last block is padded and its padding dropped.
+    """
+    devices = mesh.devices.size
+    block = -(-BLOCK // devices) * devices
+
+    def embed_block(params: Any, batch_stats: Any, images: jax.Array) -> jax.Array:
+        pixels = ops.normalise(images, data.mean, data.scale)
+        embeddings, _ = apply(params, batch_stats, pixels, False)  # (block, d)
+        if flip:
+            mirrored, _ = apply(params, batch_stats, pixels[:, :, ::-1], False)
+            embeddings = ops.l2_normalise(embeddings + mirrored)
+        return embeddings
+
+    placed = (copied(mesh), copied(mesh), split(mesh))
+    compiled = jax.jit(embed_block, in_shardings=placed, out_shardings=copied(mesh))
+
+    def embed(params: Any, batch_stats: Any, images: np.ndarray) -> np.ndarray:
+        rows = []
+        for start in range(0, len(images), block):
+            part = images[start : start + block]
+            padded = np.zeros((block, *part.shape[1:]), part.dtype)
+            padded[: len(part)] = part
+            rows.append(np.asarray(compiled(params, batch_stats, padded))[: len(part)])
+        return np.concatenate(rows)
+
+    return embed

@@ -1,0 +1,33 @@
+"""Exceptions that a person can act on: each message is one sentence that names the file, the line and the fix.
+
+The mains of `experiments/` turn every `FacesError` into that sentence on standard error and exit code 2, without a
+traceback. Anything else that escapes is a defect of ours and keeps its traceback.
+"""
+
+
+class FacesError(Exception):
+    """Base of all errors that a user, not a programmer, can mend."""
+
+
+class ConfigError(FacesError):
+    """A config file or an override that does not fit the schema."""
+
+
+class DataError(FacesError):
+    """A file or folder of images, records or pairs that cannot be used as it is."""
+
+
+class ImageError(DataError):
+    """One image file that cannot be decoded; `prepare` puts it in quarantine and goes on."""
+
+
+class EvaluationError(FacesError):
+    """A number that may not be printed: images are missing, folds are empty, scores are not finite."""
+
+
+class CheckpointError(FacesError):
+    """A checkpoint that is absent, incomplete or belongs to another config."""
+
+
+class TrainingStopped(FacesError):
+    """Training collapsed or became non-finite; the message says which and what to change."""

@@ -1,0 +1,199 @@
+"""The loop around a train step: progress, log, evaluations on the way, checkpoints, and stopping when training is lost.
+
+Metrics are read one step late, so that a device works on step t + 1 while the host looks at step t.
+
+Not here: the step, and what an evaluation is (both are given).
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from faces.checkpoint import Checkpoints
+from faces.config import Config
+from faces.errors import TrainingStopped
+from faces.mesh import place_batch
+from faces.run_record import Log, read_log
+from faces.train_state import TrainState
+
+COLLAPSE_SPREAD = 1e-3
+"""Mean squared distance from the mean embedding under which all embeddings are one point, for practical purposes."""
+COLLAPSE_STEPS = 20
+"""Consecutive steps that must look collapsed before the run is stopped."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """How training ended.
+
+    Args:
+        state: the last state.
+        images_per_second: of the steps of this process's run, without the first, which compiles, and evaluations.
+        minutes: training time, over all resumed parts, without evaluations.
+    """
+
+    state: TrainState
+    images_per_second: float
+    minutes: float
+
+
+class Health:
+    """Watches the metrics of each step for the two ways in which triplet training is lost.
+
+    Non-finite: the loss or the gradient is NaN or infinite. Collapsed: all embeddings coincide, so that every distance
+    is 0 and the loss of every pair is the margin alpha; gradients vanish there, and training does not come back.
+    """
+
+    def __init__(self, config: Config):
+        self._config, self._collapsed_steps = config, 0
+
+    def check(self, step: int, metrics: dict[str, float]) -> None:
+        """Look at one step.
+
+        Raises:
+            TrainingStopped: training is lost; the message says how, and what to change.
+        """
+        optimiser, alpha = self._config.optimiser, self._config.loss.alpha
+        if not np.isfinite([metrics["loss"], metrics["gradient_norm"]]).all():
+            raise TrainingStopped(
+                f"step {step}: loss {metrics['loss']} with gradient norm {metrics['gradient_norm']} is not finite; the "
+                f"weights of the step before are kept. Lower optimiser.learning_rate (now {optimiser.learning_rate}), "
+                f"set optimiser.clip_norm (now {optimiser.clip_norm}), or use float32 (now {self._config.model.dtype})."
+            )
+        stuck = abs(metrics["loss_per_pair"] - alpha) < 0.05 * alpha and metrics["spread"] < COLLAPSE_SPREAD
+        self._collapsed_steps = self._collapsed_steps + 1 if stuck else 0
+        if self._collapsed_steps >= COLLAPSE_STEPS:
+            raise TrainingStopped(
+                f"step {step}: the model has collapsed: the loss per pair is {metrics['loss_per_pair']:.4f}, the margin "
+                f"alpha is {alpha}, and all embeddings lie within {metrics['spread']:.1e} of one point. Use "
+                f'loss.mining "semi_hard" (now "{self._config.loss.mining}"), lower optimiser.learning_rate (now '
+                f"{optimiser.learning_rate}), or lengthen optimiser.warmup_steps (now {optimiser.warmup_steps})."
+            )
+
+
+def train(
+    step: Callable[[TrainState, Any], tuple[TrainState, dict[str, jax.Array]]],
+    state: TrainState,
+    loader: Any,
+    config: Config,
+    mesh: Mesh,
+    folder: Path,
+    checkpoints: Checkpoints,
+    evaluate: Callable[[TrainState], dict[str, float]],
+    console: Console,
+) -> Trained:
+    """Run from `state.step` to `config.train.steps`.
+
+    Writes `log.jsonl` (metrics every `log_every` steps), `evaluations.jsonl` and checkpoints under `folder`. Whatever
+    ends the loop, Ctrl-C and lost training as well, a checkpoint of the last sound state is taken first.
+
+    Args:
+        step: as `make_train_step` gives it.
+        state: donated to the first step.
+        loader: a grain iterator at the batch of `state.step`.
+        config: length and intervals.
+        mesh: where batches are placed.
+        folder: the run's folder.
+        checkpoints: where states are stored.
+        evaluate: state -> numbers for `evaluations.jsonl`, called every `evaluate_every` steps.
+        console: where progress is shown.
+    Raises:
+        TrainingStopped: see `Health`.
+    """
+    start, total = int(state.step), config.train.steps
+    log, evaluations = Log(folder, "log.jsonl", start), Log(folder, "evaluations.jsonl", start)
+    earlier = read_log(folder / "log.jsonl")
+    clock = _Clock(earlier[-1]["minutes"] if earlier else 0.0, config.batch.images)
+    health, pending = Health(config), None
+
+    def finish(pending: tuple[int, dict[str, jax.Array]] | None) -> dict[str, float] | None:
+        """Wait for a step's metrics, look at them, log them."""
+        if pending is None:
+            return None
+        number, metrics = pending[0], {key: float(value) for key, value in jax.device_get(pending[1]).items()}
+        clock.step_done()
+        if number % config.train.log_every == 0 or number in (1, total):
+            rate = {"images_per_second": round(clock.images_per_second, 2), "minutes": round(clock.minutes, 4)}
+            log.add({"step": number, **metrics, **rate})
+        health.check(number, metrics)
+        return metrics
+
+    with _progress(console) as progress:
+        bar = progress.add_task("training", total=total, completed=start, numbers="")
+        try:
+            for number in range(start + 1, total + 1):
+                batch = place_batch(mesh, next(loader))
+                state, metrics = step(state, batch)
+                shown = finish(pending)
+                pending = (number, metrics)
+                progress.update(bar, completed=number, numbers=_numbers(shown, clock) if shown else "compiling")
+                is_last = number == total
+                wants_evaluation = _due(number, config.train.evaluate_every) and not is_last
+                if wants_evaluation or is_last or _due(number, config.train.checkpoint_every):
+                    finish(pending)
+                    pending = None
+                    checkpoints.save(state, loader.get_state(), config)
+                if wants_evaluation:
+                    result = evaluate(state)
+                    evaluations.add({"step": number, "minutes": round(clock.minutes, 4), **result})
+                    progress.console.print(f"step {number}: " + ", ".join(f"{k} {v:.4f}" for k, v in result.items()))
+                if pending is None:
+                    clock.restart()
+        except (TrainingStopped, KeyboardInterrupt):
+            checkpoints.save(state, loader.get_state(), config)
+            raise
+    return Trained(state, clock.images_per_second, clock.minutes)
+
+
+def _due(number: int, every: int) -> bool:
+    return every > 0 and number % every == 0
+
+
+class _Clock:
+    """Training time: the intervals between steps, without the first step and without what comes between."""
+
+    def __init__(self, minutes: float, images: int):
+        self.minutes, self._images = minutes, images
+        self._last, self._intervals = time.perf_counter(), []
+        self._is_first = True
+
+    def step_done(self) -> None:
+        now = time.perf_counter()
+        self.minutes += (now - self._last) / 60
+        if not self._is_first:
+            self._intervals.append(now - self._last)
+        self._last, self._is_first = now, False
+
+    def restart(self) -> None:
+        self._last = time.perf_counter()
+
+    @property
+    def images_per_second(self) -> float:
+        return self._images * len(self._intervals) / sum(self._intervals) if self._intervals else 0.0
+
+
+def _numbers(metrics: dict[str, float], clock: _Clock) -> str:
+    return (
+        f"loss {metrics['loss']:.4f}  active {metrics['active']:.0%}  d_ap {metrics['d_ap']:.2f}  "
+        f"d_an {metrics['d_an']:.2f}  {clock.images_per_second:.0f} images/s"
+    )
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[numbers]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    )

@@ -1,0 +1,29 @@
+"""Everything that a training run is at one moment, as one pytree.
+
+Not here: how it changes (`train_step.py` of each paper), how it is stored (`faces.checkpoint`).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class TrainState:
+    """State before step `step`.
+
+    Args:
+        step: int32 scalar, batches seen so far.
+        params: parameters of the backbone, float32.
+        batch_stats: running statistics of batch norm; {} where there is none.
+        opt_state: state of the optax transformation.
+        key: typed JAX random key of the run; what a step draws comes from `fold_in(key, step)`.
+    """
+
+    step: jax.Array
+    params: Any
+    batch_stats: Any
+    opt_state: Any
+    key: jax.Array

@@ -1,0 +1,28 @@
+"""Strictness for every test: 8 virtual CPU devices, no silent rank promotion, shapes checked at run time."""
+
+import os
+from pathlib import Path
+
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parent.parent / ".cache" / "jax"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "1")
+
+import jax
+import pytest
+from jaxtyping import install_import_hook
+
+install_import_hook(
+    ["faces.ops", "faces.evaluate", "facenet_jax.losses", "facenet_jax.mining"],
+    "beartype.beartype",
+)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture(scope="session")
+def faces_data() -> Path:
+    """The folder of real faces that FACES_DATA names; the test is skipped where it is unset."""
+    folder = os.environ.get("FACES_DATA")
+    if not folder:
+        pytest.skip("needs real faces: set FACES_DATA to the folder that holds lfw/, train/ and odd/")
+    return Path(folder).resolve()
