@@ -1,0 +1,262 @@
+"""Pictures of an evaluation and of a training run, as PNG files: ROC, distances, training curves, hardest pairs.
+
+Every function draws one figure with matplotlib's object interface (no global state, no display) and writes it under a
+temporary name first, so an interrupted run leaves no half picture. Colours are those of Okabe and Ito, which stay apart
+for colour-blind readers. Where faces are generated, the title says so.
+
+Not here: the numbers (metrics.py, verification.py) and tables (report.py).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.ticker import PercentFormatter
+
+from faces.evaluate import metrics
+from faces.evaluate.verification import VerificationResult, hardest_errors
+
+Columns = Mapping[str, Sequence[float | int] | np.ndarray]
+
+BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
+COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY)
+INK, MUTED = "#222222", "#767676"
+STYLE: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "axes.labelcolor": INK,
+    "axes.edgecolor": MUTED,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#DDDDDD",
+    "grid.linewidth": 0.8,
+    "lines.linewidth": 1.8,
+    "legend.frameon": False,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+}
+
+# Panels of `plot_training`: title, unit of the y axis, and what is drawn in it (key of the log, label, colour).
+TRAINING_PANELS = (
+    ("Loss", "triplet loss", (("loss", "loss", BLUE),)),
+    ("Active triplets", "fraction", (("active", "active", GREEN),)),
+    (
+        "Distances in the batch",
+        "squared L2",
+        (("d_ap", "anchor to positive", BLUE), ("d_an", "anchor to negative", VERMILION)),
+    ),
+    ("Spread of the embeddings", "mean squared distance to the mean", (("spread", "spread", PURPLE),)),
+)
+
+
+def plot_roc(results: Mapping[str, VerificationResult], path: Path, title: str, generated: bool = False) -> None:
+    """ROC on a logarithmic FAR axis; a dot marks VAL at the FAR aimed at, on all pairs.
+
+    Args:
+        results: an evaluation for each name of the legend, drawn in this order.
+        path: the PNG to write.
+        title: what was evaluated.
+        generated: say in the title that the faces are generated.
+    """
+    with rc_context(STYLE):
+        figure, axes = _figure(6.4, 4.8, title, generated)
+        targets = {result.far_target for result in results.values()}
+        one_accept = {1 / result.roc.different_pairs for result in results.values()}
+        lowest = min(one_accept | {far for far in targets if far > 0})
+        shown = np.geomspace(lowest, 1.0, 200)  # (200,)
+        axes.plot(shown, shown, color=MUTED, linewidth=1, linestyle="--", label="chance")
+        for (name, result), colour in zip(results.items(), _cycle(len(results)), strict=True):
+            roc = result.roc
+            label = f"{name}  (AUC {result.auc:.3f}, EER {result.eer:.1%})"
+            # A log axis has no zero: the curve enters at the left edge with the VAL it has without a false accept.
+            axes.plot(np.maximum(roc.far, lowest), roc.val, color=colour, label=label)
+            point = metrics.val_at_far(roc, result.far_target)
+            axes.plot(max(result.far_target, lowest), point.val, "o", color=colour, clip_on=False, zorder=3)
+        for far in targets:
+            axes.axvline(max(far, lowest), color=MUTED, linewidth=1, linestyle=":", zorder=1)
+        axes.set(xscale="log", xlim=(lowest, 1.0), ylim=(0.0, 1.02))
+        axes.set(xlabel="false accept rate (FAR)", ylabel="validation rate (VAL)")
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", fontsize=9)
+        save_figure(figure, path)
+
+
+def plot_distances(result: VerificationResult, path: Path, title: str, generated: bool = False) -> None:
+    """Histograms of the distances of same and of different pairs, with the range of the folds' thresholds.
+
+    Args:
+        result: an evaluation.
+        path: the PNG to write.
+        title: what was evaluated.
+        generated: say in the title that the faces are generated.
+    """
+    with rc_context(STYLE):
+        figure, axes = _figure(6.4, 4.0, title, generated)
+        low, high = float(result.distance.min()), float(result.distance.max())
+        edges = np.linspace(low, high if high > low else low + 1.0, 61)
+        for is_kind, colour, label in ((result.same, BLUE, "same person"), (~result.same, ORANGE, "different people")):
+            label = f"{label} ({int(is_kind.sum()):,} pairs)"
+            axes.hist(result.distance[is_kind], list(edges), color=colour, alpha=0.55, label=label, edgecolor="none")
+        thresholds = [fold.threshold for fold in result.folds]
+        axes.axvspan(min(thresholds), max(thresholds), color=INK, alpha=0.25, linewidth=0)
+        label = f"thresholds of the folds: {min(thresholds):.3f} to {max(thresholds):.3f}"
+        axes.axvline(float(np.median(thresholds)), color=INK, linewidth=1.2, label=label)
+        axes.set(xlabel="squared distance", ylabel="pairs", xlim=(edges[0], edges[-1]))
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", fontsize=9, ncols=2)
+        save_figure(figure, path)
+
+
+def plot_training(
+    log: Columns,
+    path: Path,
+    title: str,
+    generated: bool = False,
+    evaluations: Columns | None = None,
+    alpha: float | None = None,
+) -> None:
+    """Curves of a training run over its steps, and accuracy over time.
+
+    Args:
+        log: equally long columns: "step", and any of "loss", "active", "d_ap", "d_an", "spread".
+        path: the PNG to write.
+        title: what was trained.
+        generated: say in the title that the faces are generated.
+        evaluations: equally long columns: "accuracy", "accuracy_se" (fractions), and "minutes" or else "step".
+        alpha: the margin, drawn in the panel of the loss: a loss that sits on it has collapsed.
+    """
+    panels = [
+        (heading, unit, [line for line in lines if line[0] in log])
+        for heading, unit, lines in TRAINING_PANELS
+        if any(line[0] in log for line in lines)
+    ]
+    count = len(panels) + (1 if evaluations else 0)
+    columns = min(count, 3 if count > 4 else 2)
+    rows = -(-count // columns)
+    with rc_context(STYLE):
+        figure = Figure(figsize=(4.2 * columns, 2.9 * rows + 0.4), layout="constrained")
+        _title(figure, title, generated)
+        step = np.asarray(log["step"], np.float64)
+        for place, (heading, unit, lines) in enumerate(panels, start=1):
+            axes = figure.add_subplot(rows, columns, place)
+            for key, label, colour in lines:
+                _noisy_line(axes, step, np.asarray(log[key], np.float64), label, colour)
+            if alpha is not None and heading == "Loss":
+                axes.axhline(alpha, color=MUTED, linewidth=1, linestyle=":", label="collapse (loss = margin)")
+            axes.set(title=heading, ylabel=unit, xlabel="step")
+            axes.set_ylim(bottom=0)
+            if len(axes.get_lines()) > 2:
+                axes.legend(fontsize=8)
+        if evaluations:
+            axes = figure.add_subplot(rows, columns, count)
+            key = "minutes" if "minutes" in evaluations else "step"
+            error = evaluations["accuracy_se"]
+            axes.errorbar(evaluations[key], evaluations["accuracy"], error, color=VERMILION, marker="o", capsize=2.5)
+            axes.set(title="Verification accuracy", ylabel="accuracy, ± standard error", xlabel=key)
+            axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        save_figure(figure, path)
+
+
+def plot_hardest(
+    result: VerificationResult,
+    pictures: Callable[[int], tuple[np.ndarray, np.ndarray]],
+    path: Path,
+    title: str,
+    generated: bool = False,
+    captions: Callable[[int], str] | None = None,
+    limit: int = 4,
+) -> None:
+    """A sheet of the worst errors: false rejects with the largest distance, false accepts with the smallest.
+
+    Args:
+        result: an evaluation.
+        pictures: the two images, uint8 (height, width, 3) RGB, of a row of the list of pairs.
+        path: the PNG to write.
+        title: what was evaluated.
+        generated: say in the title that the faces are generated.
+        captions: a line for a row of the list, such as the names; none, if not given.
+        limit: pairs shown of each kind; few, where the faces are those of people.
+    """
+    rejects, accepts = hardest_errors(result, limit)
+    accept = result.distance <= result.threshold
+    rejected = f"{np.sum(result.same & ~accept):,} of {np.sum(result.same):,} pairs"
+    accepted = f"{np.sum(~result.same & accept):,} of {np.sum(~result.same):,} pairs"
+    rows = max(len(rejects), len(accepts), 1)
+    with rc_context({**STYLE, "axes.grid": False}):
+        figure = Figure(figsize=(8.6, 2.15 * rows + 0.9), layout="constrained")
+        _title(figure, title, generated)
+        grid = figure.add_gridspec(1, 2, wspace=0.05)
+        left, right = figure.add_subfigure(grid[0, 0]), figure.add_subfigure(grid[0, 1])
+        kinds = (
+            (left, rejects, f"Same person, rejected\n{rejected}", BLUE),
+            (right, accepts, f"Different people, accepted\n{accepted}", VERMILION),
+        )
+        for half, positions, heading, colour in kinds:
+            half.suptitle(heading, color=colour, fontsize=11, fontweight="bold")
+            if not len(positions):
+                half.text(0.5, 0.5, "none", ha="center", va="center", color=MUTED)
+            for row, position in enumerate(positions):
+                _draw_pair(half, rows, row, result, int(position), pictures, captions)
+        save_figure(figure, path)
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG under a temporary name in the same folder, then rename it."""
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        FigureCanvasAgg(figure)
+        figure.savefig(temporary, format="png", dpi=150, facecolor="white")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _figure(width: float, height: float, title: str, generated: bool) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    _title(figure, title, generated)
+    return figure, figure.add_subplot()
+
+
+def _title(figure: Figure, title: str, generated: bool) -> None:
+    figure.suptitle(f"{title} · generated faces" if generated else title, fontsize=12.5, fontweight="bold")
+
+
+def _cycle(count: int) -> list[str]:
+    return [COLOURS[index % len(COLOURS)] for index in range(count)]
+
+
+def _noisy_line(axes: Axes, step: np.ndarray, values: np.ndarray, label: str, colour: str) -> None:
+    """The values, faint, and their running mean over a fortieth of the run."""
+    window = max(1, len(values) // 40)
+    axes.plot(step, values, color=colour, alpha=0.25 if window > 1 else 1.0, linewidth=1)
+    padded = np.pad(values, (window // 2, window - 1 - window // 2), mode="edge")
+    axes.plot(step, np.convolve(padded, np.ones(window) / window, mode="valid"), color=colour, label=label)
+
+
+def _draw_pair(
+    half: SubFigure,
+    rows: int,
+    row: int,
+    result: VerificationResult,
+    position: int,
+    pictures: Callable[[int], tuple[np.ndarray, np.ndarray]],
+    captions: Callable[[int], str] | None,
+) -> None:
+    pair = int(result.pair[position])
+    numbers = f"distance {result.distance[position]:.3f}, threshold {result.threshold[position]:.3f}"
+    both = np.concatenate(pictures(pair), axis=1)  # (height, 2 width, 3): two images side by side
+    axes = half.add_subplot(rows, 1, row + 1)
+    axes.imshow(both)
+    axes.axvline(both.shape[1] / 2 - 0.5, color="white", linewidth=3)
+    axes.set_axis_off()
+    caption = numbers if captions is None else f"{captions(pair)}\n{numbers}"
+    axes.set_title(caption, fontsize=8, loc="center", parse_math=False)  # a name may hold a $
