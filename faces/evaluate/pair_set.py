@@ -84,7 +84,7 @@ def lfw_pairs(name: str, path: Path | str, size: tuple[int, int], config: Evalua
         np.array([row[image] for image in lfw.pairs.first], np.int32),
         np.array([row[image] for image in lfw.pairs.second], np.int32),
         lfw.pairs.same,
-        lfw.pairs.fold,
+        lfw.pairs.folds,
         missing,
         generated=False,
     )

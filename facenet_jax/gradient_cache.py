@@ -1,0 +1,72 @@
+"""The gradient of a loss over the whole batch, in the memory of a part of it.
+
+Mining needs about 1,800 images in a batch (Sec. 3.2 of FaceNet, arXiv 1503.03832); the activations of so many do not fit
+one small device. But the loss sees an image only through its embedding, so the chain rule splits at the embeddings:
+
+1. embed all images, part by part, keeping nothing but the embeddings;
+2. take the loss of all embeddings and its gradient with respect to each of them: g_i = dL / df(x_i);
+3. embed each part again, now with its backward pass, started with that part's g_i; add up the parameters' gradients.
+
+The result is the full batch's gradient, not an approximation, for one more forward pass. It is so only where an
+image's embedding does not depend on its neighbours: batch norm breaks that (each part would have its own statistics), and
+`faces.config` refuses the combination.
+
+Not here: the loss. Source of the idea: Gao et al., "Scaling Deep Contrastive Learning Batch Size under Memory Limited
+Setup" (arXiv 2101.06983); the FaceNet paper does not say how it fitted its batch.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from faces.mesh import DATA
+
+Embed = Callable[[Any, jax.Array], jax.Array]
+"""(params, images) -> embeddings (images, d)."""
+
+
+def value_and_grad(
+    embed: Embed,
+    loss: Callable[[jax.Array], tuple[jax.Array, Any]],
+    params: Any,
+    images: jax.Array,
+    micro_batch: int,
+    mesh: Mesh,
+) -> tuple[tuple[jax.Array, Any], Any]:
+    """`jax.value_and_grad` of loss(embed(params, images)) with respect to `params`, in two passes.
+
+    Args:
+        embed: one image's embedding must not depend on the others.
+        loss: embeddings (batch, d) -> (scalar, anything to hand through).
+        params: the pytree to differentiate by.
+        images: (batch, ...), divided over the mesh.
+        micro_batch: images embedded at a time, over all devices; divides the batch.
+        mesh: each micro-batch is divided over its devices too, taking an equal share of what each of them holds.
+    Returns:
+        ((loss, what was handed through), gradient).
+    """
+    batch = images.shape[0]
+    parts = batch // micro_batch
+    # Part m takes every parts-th image, so that it draws on all devices' images and none has to move.
+    grouped = images.reshape(micro_batch, parts, *images.shape[1:]).swapaxes(0, 1)  # (parts, micro_batch, ...)
+    grouped = jax.lax.with_sharding_constraint(grouped, NamedSharding(mesh, PartitionSpec(None, DATA)))
+
+    embeddings = jax.lax.map(lambda part: embed(params, part), grouped)  # (parts, micro_batch, d)
+
+    def loss_of_grouped(embeddings: jax.Array) -> tuple[jax.Array, Any]:
+        return loss(embeddings.swapaxes(0, 1).reshape(batch, -1))  # back in the batch's own order
+
+    value, of_embeddings = jax.value_and_grad(loss_of_grouped, has_aux=True)(embeddings)
+
+    def add_part(total: Any, part: tuple[jax.Array, jax.Array]) -> tuple[Any, None]:
+        part_images, part_gradient = part
+        _, pull_back = jax.vjp(lambda p: embed(p, part_images), params)
+        (gradient,) = pull_back(part_gradient)
+        return jax.tree.map(jnp.add, total, gradient), None
+
+    zero = jax.tree.map(jnp.zeros_like, params)
+    gradient, _ = jax.lax.scan(add_part, zero, (grouped, of_embeddings))
+    return value, gradient

@@ -1,0 +1,185 @@
+"""One step of FaceNet training: Sec. 3 of FaceNet (arXiv 1503.03832), compiled for every device of a mesh.
+
+Images in, embeddings, triplets mined among all of them, loss, gradient, update. The step is written for the global
+batch; `jax.jit` and the placements of its arguments divide it. Only per-device batch norm says what one device does.
+
+Not here: the loop around it (`faces.train_loop`), the batch's composition (`sampling.py`).
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh, PartitionSpec
+
+from faces import ops, schedules
+from faces.config import Config
+from faces.data.loader import Batch
+from faces.mesh import DATA, copied, split
+from faces.train_state import TrainState
+from facenet_jax import gradient_cache, losses, mining
+from facenet_jax.models import Backbone, make_backbone
+
+Metrics = dict[str, jax.Array]
+TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
+
+
+def backbone_of(config: Config) -> Backbone:
+    """The network that a config names."""
+    model = config.model
+    return make_backbone(model.name, model.embedding_dim, jnp.dtype(model.dtype), model.input_size)
+
+
+def init_state(config: Config, mesh: Mesh) -> TrainState:
+    """The state before the first step, made on the devices, a copy on each."""
+    backbone, optimiser = backbone_of(config), schedules.make_optimiser(config.optimiser, config.train.steps)
+
+    def make(key: jax.Array) -> TrainState:
+        of_weights, of_steps = jax.random.split(key)
+        params, batch_stats = backbone.init(of_weights)
+        return TrainState(jnp.zeros((), jnp.int32), params, batch_stats, optimiser.init(params), of_steps)
+
+    return jax.jit(make, out_shardings=copied(mesh))(jax.random.key(config.train.seed))
+
+
+def make_train_step(config: Config, mesh: Mesh) -> TrainStep:
+    """Compile one step of FaceNet training (Sec. 3).
+
+    The returned function is `step(state, batch) -> (state, metrics)`. `state` is donated, the whole of it: its buffers
+    hold the new state afterwards, and the caller must not use it again. `batch` holds uint8 images (B, rows, columns, 3)
+    and int32 identities (B,), divided over the mesh; mining sees all of it. Where the loss or the gradient is not finite,
+    the new state keeps the old weights, so that a checkpoint taken then is sound.
+
+    Metrics, scalars: loss; pairs (anchor-positive pairs with a negative); active (fraction of them whose loss is above
+    zero); active_triplets (their number); loss_per_pair; d_ap and d_an (means of squared distances over the pairs);
+    spread (mean squared distance from the mean embedding: 0 when all coincide, up to 1); gradient_norm (before
+    clipping); learning_rate (the schedule's, at this step).
+    """
+    backbone = backbone_of(config)
+    optimiser = schedules.make_optimiser(config.optimiser, config.train.steps)
+    rate = schedules.learning_rate(config.optimiser, config.train.steps)
+    apply = _per_device(backbone, mesh) if config.model.batch_norm == "per_device" else partial(_train, backbone)
+    batch_size, micro_batch = config.batch.images, config.batch.micro_batch
+
+    def gradient(state: TrainState, batch: Batch, key: jax.Array) -> tuple[tuple[jax.Array, Any], Any]:
+        identities = batch["identities"]
+        if micro_batch == batch_size:
+
+            def of_params(params: Any) -> tuple[jax.Array, Any]:
+                images = ops.normalise(batch["images"], config.data.mean, config.data.scale)
+                embeddings, batch_stats = apply(params, state.batch_stats, images)
+                loss, metrics = triplet_objective(embeddings, identities, config, key, mesh)
+                return loss, (batch_stats, metrics)
+
+            return jax.value_and_grad(of_params, has_aux=True)(state.params)
+
+        def embed(params: Any, images: jax.Array) -> jax.Array:
+            images = ops.normalise(images, config.data.mean, config.data.scale)
+            return apply(params, state.batch_stats, images)[0]
+
+        (loss, metrics), of_params = gradient_cache.value_and_grad(
+            embed,
+            lambda embeddings: triplet_objective(embeddings, identities, config, key, mesh),
+            state.params,
+            batch["images"],
+            micro_batch,
+            mesh,
+        )
+        return (loss, (state.batch_stats, metrics)), of_params
+
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        key = jax.random.fold_in(state.key, state.step)
+        (loss, (batch_stats, metrics)), of_params = gradient(state, batch, key)
+        gradient_norm = optax.global_norm(of_params)
+        updates, opt_state = optimiser.update(of_params, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        finite = jnp.isfinite(loss) & jnp.isfinite(gradient_norm)
+        new = (params, batch_stats, opt_state)
+        old = (state.params, state.batch_stats, state.opt_state)
+        params, batch_stats, opt_state = jax.tree.map(partial(jnp.where, finite), new, old)
+        metrics |= {"loss": loss, "gradient_norm": gradient_norm, "learning_rate": jnp.asarray(rate(state.step))}
+        return TrainState(state.step + 1, params, batch_stats, opt_state, state.key), metrics
+
+    return jax.jit(
+        step,
+        donate_argnums=0,
+        in_shardings=(copied(mesh), split(mesh)),
+        out_shardings=(copied(mesh), copied(mesh)),
+    )
+
+
+def triplet_objective(
+    embeddings: jax.Array, identities: jax.Array, config: Config, key: jax.Array, mesh: Mesh
+) -> tuple[jax.Array, Metrics]:
+    """Mine the batch's triplets and reduce their losses to one number.
+
+    Args:
+        embeddings: (B, d); identities: (B,).
+        config: loss and mining.
+        key: for `random_violator`.
+        mesh: every device takes its share of the anchors against the whole batch.
+    Returns:
+        The loss, and metrics as `make_train_step` lists them (those of the embeddings).
+    """
+    embeddings = jax.lax.with_sharding_constraint(embeddings.astype(jnp.float32), copied(mesh))
+    identities = jax.lax.with_sharding_constraint(identities, copied(mesh))
+    negative, is_pair = mine(embeddings, identities, config, key)  # (B, B) each
+    negative, is_pair = jax.lax.with_sharding_constraint((negative, is_pair), split(mesh))
+    per_pair = losses.triplet_loss_of_pairs(embeddings, negative, config.loss.alpha)  # (B, B)
+    per_pair = jnp.where(is_pair, per_pair, 0.0)
+    total, pairs = jnp.sum(per_pair), jnp.sum(is_pair)
+    active = jnp.sum(per_pair > 0)
+    divisor = {"sum": 1, "mean_of_pairs": jnp.maximum(pairs, 1), "mean_of_active": jnp.maximum(active, 1)}
+    loss = total / divisor[config.loss.reduction]
+    return loss, _describe(embeddings, negative, is_pair, total, pairs, active)
+
+
+def mine(embeddings: jax.Array, identities: jax.Array, config: Config, key: jax.Array) -> mining.Mined:
+    """The config's rule of Sec. 3.2, applied to a batch."""
+    if config.loss.mining == "semi_hard":
+        return mining.semi_hard(embeddings, identities)
+    if config.loss.mining == "hardest":
+        return mining.hardest(embeddings, identities)
+    return mining.random_violator(embeddings, identities, config.loss.alpha, key)
+
+
+def _describe(
+    embeddings: jax.Array,
+    negative: jax.Array,
+    is_pair: jax.Array,
+    total: jax.Array,
+    pairs: jax.Array,
+    active: jax.Array,
+) -> Metrics:
+    embeddings = jax.lax.stop_gradient(embeddings)
+    distance = ops.squared_distances(embeddings, embeddings)  # (B, B)
+    d_an = jnp.take_along_axis(distance, negative, axis=1)  # (B, B)
+    count = jnp.maximum(pairs, 1)
+    mean = jnp.mean(embeddings, axis=0)  # (d,)
+    return {
+        "pairs": pairs,
+        "active_triplets": active,
+        "active": active / count,
+        "loss_per_pair": jax.lax.stop_gradient(total) / count,
+        "d_ap": jnp.sum(jnp.where(is_pair, distance, 0.0)) / count,
+        "d_an": jnp.sum(jnp.where(is_pair, d_an, 0.0)) / count,
+        "spread": jnp.mean(jnp.sum(jnp.square(embeddings - mean[None, :]), axis=1)),
+    }
+
+
+def _train(backbone: Backbone, params: Any, batch_stats: Any, images: jax.Array) -> tuple[jax.Array, Any]:
+    return backbone.apply(params, batch_stats, images, True)
+
+
+def _per_device(backbone: Backbone, mesh: Mesh) -> Callable[[Any, Any, jax.Array], tuple[jax.Array, Any]]:
+    """Each device normalises by the statistics of its own images; the running statistics are their mean."""
+
+    def on_one_device(params: Any, batch_stats: Any, images: jax.Array) -> tuple[jax.Array, Any]:
+        embeddings, batch_stats = backbone.apply(params, batch_stats, images, True)
+        return embeddings, jax.tree.map(partial(jax.lax.pmean, axis_name=DATA), batch_stats)
+
+    whole, part = PartitionSpec(), PartitionSpec(DATA)
+    return jax.shard_map(on_one_device, mesh=mesh, in_specs=(whole, whole, part), out_specs=(part, whole))

@@ -1,0 +1,99 @@
+"""Which kind of faces lies at a path, and opening it: prepared, an image folder, LFW or InsightFace records.
+
+Not here: the readers themselves.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from faces.data.image_folder import FolderSource
+from faces.data.lfw import PAIR_LISTS, find_pairs, image_root, read_pairs
+from faces.data.prepared import MANIFEST, EncodedSource, PreparedFaces
+from faces.data.recordio import RecordSource
+from faces.errors import DataError
+
+Kind = Literal["prepared", "records", "lfw", "folder"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A source and what lay with it.
+
+    Args:
+        kind: what it was taken for.
+        source: images and labels.
+        pair_lists: LFW's lists of pairs, each read and found whole.
+        ignored: files and folders that were passed over.
+    """
+
+    kind: Kind
+    source: EncodedSource
+    pair_lists: tuple[Path, ...] = ()
+    ignored: tuple[str, ...] = ()
+
+
+def open_faces(path: Path | str) -> EncodedSource:
+    """Open labelled faces of any kind that `detect_kind` knows.
+
+    Raises:
+        DataError: nothing usable lies there.
+    """
+    return open_source(path).source
+
+
+def open_source(path: Path | str, kind: Kind | None = None) -> Opened:
+    """As `open_faces`, with what lay beside the images; `kind` forces how the path is read."""
+    path = Path(path)
+    kind = kind or detect_kind(path)
+    if kind == "prepared":
+        lists = tuple(path / name for name in PAIR_LISTS if (path / name).is_file())
+        return Opened(kind, PreparedFaces(path), lists)
+    if kind == "records":
+        return Opened(kind, RecordSource(_record_file(path)))
+    if kind == "folder":
+        source = FolderSource(path)
+        return Opened(kind, source, (), tuple(source.ignored))
+    found = [find_pairs(path, name) for name in PAIR_LISTS]
+    if found[0] is None:
+        raise DataError(f"{path}: {PAIR_LISTS[0]} is neither in it nor beside it; put the list of pairs there.")
+    lists = tuple(place for place in found if place is not None)
+    for place in lists:
+        read_pairs(place)
+    source = FolderSource(image_root(path))
+    return Opened(kind, source, lists, tuple(name for name in source.ignored if name not in PAIR_LISTS))
+
+
+def detect_kind(path: Path) -> Kind:
+    """What lies at a path.
+
+    A folder with prepared.json is "prepared"; a .rec file, or a folder with one, is "records"; a folder with pairs.txt
+    in it, or beside it where the folder's name starts with "lfw", is "lfw"; any other folder is "folder".
+
+    Raises:
+        DataError: nothing there, or a file of another kind.
+    """
+    if path.is_file():
+        if path.suffix == ".rec":
+            return "records"
+        raise DataError(f"{path}: is a file; a folder of faces or a .rec file is expected.")
+    if not path.is_dir():
+        raise DataError(f"{path}: no such file or folder.")
+    if (path / MANIFEST).is_file():
+        return "prepared"
+    if any(path.glob("*.rec")):
+        return "records"
+    named_lfw = path.absolute().name.lower().startswith("lfw")
+    if (path / PAIR_LISTS[0]).is_file() or (named_lfw and find_pairs(path)):
+        return "lfw"
+    return "folder"
+
+
+def _record_file(path: Path) -> Path:
+    if not path.is_dir():
+        return path
+    files = sorted(path.glob("*.rec"))
+    if len(files) != 1:
+        raise DataError(f"{path}: {len(files)} .rec files in it; name the one to read.")
+    return files[0]

@@ -1,0 +1,116 @@
+"""The prepared dataset: checked images and their labels in one folder, quick to read by index.
+
+A prepared folder is a TFDS dataset (`tfds.builder_from_directory` reads it), written and read without TensorFlow: one
+record an image with the features `image` (encoded), `identity` (label), `identity_name` and `source` (path or key that
+it came from), in ArrayRecord files. Beside them stands what should not cost a pass over the images: `identities.npy`
+(int32 labels), `identity_names.json`, `quarantine.csv` (images that were refused, with the reason) and `prepared.json`
+(counts, crop and size). An image keeps its own encoding where that is possible, see `images.stored_encoding`.
+
+Not here: writing it (`preparing.py`), which source lies at a path (`open.py`).
+"""
+
+import json
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import tensorflow_datasets as tfds
+from array_record.python.array_record_data_source import ArrayRecordDataSource
+
+from faces.data.images import decode_stored
+from faces.data.source import FaceSource
+from faces.errors import DataError
+
+MANIFEST = "prepared.json"
+
+FEATURES = tfds.features.FeaturesDict(
+    {
+        "image": tfds.features.Image(shape=(None, None, 3)),
+        "identity": tfds.features.Scalar(np.int32),
+        "identity_name": tfds.features.Text(),
+        "source": tfds.features.Text(),
+    }
+)
+
+
+class EncodedSource(FaceSource, Protocol):
+    """A `FaceSource` on disk, whose images can be had as they are stored."""
+
+    identity_names: list[str]
+
+    def encoded(self, index: int) -> bytes:
+        """The bytes of image `index`; ImageError where they cannot be read."""
+        ...
+
+    def source_name(self, index: int) -> str:
+        """Path or key of image `index` in its source."""
+        ...
+
+
+class PreparedFaces:
+    """A prepared folder as a `FaceSource`. Safe to read from many threads; pickles as its path.
+
+    Args:
+        path: the folder.
+
+    Attributes:
+        name: the path.
+        identities: int32 (images,), labels 0 .. number of identities - 1.
+        identity_names: a name for each label.
+
+    Raises:
+        DataError: no prepared folder, or a damaged one.
+    """
+
+    def __init__(self, path: Path | str):
+        self._path = Path(path)
+        self.name = str(path)
+        if not (self._path / MANIFEST).is_file():
+            raise DataError(f"{path}: no prepared dataset ({MANIFEST} is missing); make one with experiments.prepare.")
+        try:
+            labels = np.load(self._path / "identities.npy", mmap_mode="r", allow_pickle=False)
+            self.identity_names: list[str] = json.loads((self._path / "identity_names.json").read_text("utf-8"))
+            shards = sorted(str(shard) for shard in self._path.glob("*.array_record-*"))
+            self._records = ArrayRecordDataSource(shards)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise DataError(f"{path}: the prepared dataset is damaged ({error}); prepare it again.") from None
+        if labels.dtype != np.int32 or labels.shape != (len(self._records),):
+            raise DataError(
+                f"{path}: identities.npy holds {labels.dtype} {labels.shape}, the record files hold "
+                f"{len(self._records)} images; prepare the dataset again."
+            )
+        self.identities = np.array(labels)  # (images,)
+        if not np.array_equal(np.unique(self.identities), np.arange(len(self.identity_names))):
+            raise DataError(
+                f"{path}: the labels are not 0 to {len(self.identity_names) - 1}, one for each name in "
+                "identity_names.json; prepare the dataset again."
+            )
+
+    def __len__(self) -> int:
+        return len(self.identities)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return decode_stored(self.encoded(index))
+
+    def __reduce__(self):
+        return PreparedFaces, (self._path,)
+
+    def encoded(self, index: int) -> bytes:
+        """Image `index` as stored: JPEG, PNG or WebP."""
+        return self._example(index)["image"]
+
+    def source_name(self, index: int) -> str:
+        """Path or key of image `index` in the source it was prepared from."""
+        return self._example(index)["source"].decode()
+
+    def _example(self, index: int) -> Any:
+        try:
+            record = self._records[index]
+        except RuntimeError as error:
+            raise DataError(f"{self.name}, image {index}: the record is damaged ({error}); prepare again.") from None
+        return FEATURES.deserialize_example_np(record, decoders={"image": tfds.decode.SkipDecoding()})
+
+
+def open_prepared(path: Path | str) -> PreparedFaces:
+    """Open a folder that `experiments.prepare` wrote; raises DataError where there is none."""
+    return PreparedFaces(path)

@@ -1,0 +1,246 @@
+"""Writing a prepared dataset: every image of a source is decoded, checked, cropped if asked, and stored with its label.
+
+An image that cannot be decoded goes to quarantine: it is left out, and named with the reason in `quarantine.csv`. The
+folder is written under another name and renamed at the end: it is whole or it is not there.
+
+Not here: the layout of the folder and reading it (`prepared.py`), the command (`experiments/prepare.py`).
+"""
+
+import csv
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import tensorflow_datasets as tfds
+from array_record.python.array_record_module import ArrayRecordWriter
+
+from faces.data.images import encode_png, stored_encoding
+from faces.data.prepared import FEATURES, MANIFEST, EncodedSource
+from faces.errors import DataError, ImageError
+
+SHARD_BYTES = 2**30
+WINDOW = 256  # encoded images in memory at a time
+Box = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What came of preparing a source.
+
+    Args:
+        images_per_identity: int64 (identities,), by label.
+        quarantined: (path or key, reason) of each image that was refused.
+    """
+
+    images_per_identity: np.ndarray
+    quarantined: list[tuple[str, str]]
+
+
+def write_prepared(
+    source: EncodedSource,
+    out: Path,
+    *,
+    crop: Box | None = None,
+    size: int | None = None,
+    pair_lists: Sequence[Path] = (),
+    overwrite: bool = False,
+    progress: Callable[[int], None] = lambda images: None,
+) -> Summary:
+    """Write a source as a prepared dataset.
+
+    Images that cannot be decoded, or that `crop` does not fit in, are quarantined: named in `quarantine.csv` and left
+    out. Labels are numbered in the order in which identities first appear with a good image. Cropped or resized images
+    are stored as PNG.
+
+    Args:
+        source: images and labels.
+        out: the folder to make. It must be absent or empty, or a prepared dataset with `overwrite`.
+        crop: (left, top, right, bottom) in pixels, right and bottom exclusive; the part of each image to keep.
+        size: side of the square that the central square of each image is then resized to.
+        pair_lists: files to keep beside the images, such as LFW's pairs.txt.
+        overwrite: replace a prepared dataset at `out`.
+        progress: called with the number of images done, now and then.
+
+    Raises:
+        DataError: `out` may not be written, or fewer than two identities have a good image. Nothing is left behind.
+    """
+    _refuse_single(source.name, len(np.unique(source.identities)))
+    with _whole_folder(out, overwrite) as partial:
+        label_of: dict[int, int] = {}  # identity in the source -> label
+        identities: list[int] = []
+        quarantined: list[tuple[str, str]] = []
+        with _RecordWriter(partial) as writer:
+            for index, result in enumerate(_encode_all(source, crop, size, progress)):
+                name = source.source_name(index)
+                if isinstance(result, ImageError):
+                    quarantined.append((name, str(result).removeprefix(f"{name}: ")))
+                    continue
+                identity = int(source.identities[index])
+                label = label_of.setdefault(identity, len(label_of))
+                identity_name = source.identity_names[identity]
+                writer.write({"image": result, "identity": label, "identity_name": identity_name, "source": name})
+                identities.append(label)
+        if quarantined and not identities:
+            raise DataError(f"{source.name}: none of its {len(source)} images is usable, {': '.join(quarantined[0])}")
+        _refuse_single(source.name, len(label_of))
+        np.save(partial / "identities.npy", np.array(identities, np.int32), allow_pickle=False)  # (images,)
+        names = [source.identity_names[identity] for identity in label_of]
+        (partial / "identity_names.json").write_text(json.dumps(names, ensure_ascii=False), "utf-8")
+        with (partial / "quarantine.csv").open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([("source", "reason"), *quarantined])
+        for pair_list in pair_lists:
+            shutil.copyfile(pair_list, partial / pair_list.name)
+        manifest = {"images": len(identities), "identities": len(names), "crop": crop, "size": size}
+        (partial / MANIFEST).write_text(json.dumps(manifest) + "\n", "utf-8")
+    return Summary(np.bincount(identities), quarantined)
+
+
+def _refuse_single(name: str, identities: int) -> None:
+    if identities < 2:
+        raise DataError(f"{name}: usable images of {identities} person; a dataset needs faces of at least two people.")
+
+
+def _encode_all(
+    source: EncodedSource, crop: Box | None, size: int | None, progress: Callable[[int], None]
+) -> Iterator[bytes | ImageError]:
+    """Bytes to store for each image, or why it is refused."""
+
+    def encode(index: int) -> bytes | ImageError:
+        name = source.source_name(index)
+        try:
+            data, pixels = stored_encoding(source.encoded(index), name)
+            cut = _cut(pixels, crop, size, name)
+        except ImageError as error:
+            return error
+        return data if cut is pixels else encode_png(cut)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for start in range(0, len(source), WINDOW):
+            yield from pool.map(encode, range(start, min(start + WINDOW, len(source))))
+            progress(min(start + WINDOW, len(source)))
+
+
+def _cut(pixels: np.ndarray, crop: Box | None, size: int | None, name: str) -> np.ndarray:
+    """The part of an image to keep, resized; the array itself where nothing is asked for."""
+    height, width = pixels.shape[:2]
+    if crop is not None and crop != (0, 0, width, height):
+        left, top, right, bottom = crop
+        if right > width or bottom > height:
+            raise ImageError(f"{name}: the crop to {right}, {bottom} does not fit in {width}x{height} pixels.")
+        pixels = pixels[top:bottom, left:right]
+    if size is not None and pixels.shape[:2] != (size, size):
+        height, width = pixels.shape[:2]
+        side = min(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        square = np.ascontiguousarray(pixels[top : top + side, left : left + side])
+        filter_ = cv2.INTER_AREA if side > size else cv2.INTER_CUBIC
+        pixels = cv2.resize(square, (size, size), interpolation=filter_)
+    return pixels
+
+
+class _RecordWriter:
+    """ArrayRecord shards and the metadata that makes them a TFDS dataset."""
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+        self._parts: list[Path] = []
+        self._lengths: list[int] = []
+        self._bytes = 0
+        self._room = 0
+        self._writer: Any = None  # of a native class without type stubs
+
+    def __enter__(self):
+        return self
+
+    def write(self, example: dict) -> None:
+        if self._writer is None or self._room <= 0:
+            self._writer = self._next_shard()
+        record = FEATURES.serialize_example(FEATURES.encode_example(example))
+        with _writing(self._folder):
+            self._writer.write(record)
+        self._lengths[-1] += 1
+        self._bytes += len(record)
+        self._room -= len(record)
+
+    def _next_shard(self) -> ArrayRecordWriter:
+        self._close()
+        self._parts.append(self._folder / f"part-{len(self._parts)}")
+        self._lengths.append(0)
+        self._room = SHARD_BYTES
+        return ArrayRecordWriter(str(self._parts[-1]), "group_size:1")  # one record a group: random access
+
+    def _close(self) -> None:
+        if self._writer is not None:
+            with _writing(self._folder):
+                self._writer.close()
+            self._writer = None
+
+    def __exit__(self, error, *_) -> None:
+        if error is not None:
+            return
+        self._close()
+        if not self._parts:
+            return
+        template = tfds.core.ShardedFileTemplate(
+            data_dir=tfds.core.Path(self._folder),
+            dataset_name="labelled_faces",
+            split="train",
+            filetype_suffix="array_record",
+        )
+        for i, part in enumerate(self._parts):
+            part.rename(template.sharded_filepath(shard_index=i, num_shards=len(self._parts)))
+        split = tfds.core.SplitInfo(
+            name="train", shard_lengths=self._lengths, num_bytes=self._bytes, filename_template=template
+        )
+        tfds.folder_dataset.write_metadata(
+            data_dir=self._folder, features=FEATURES, split_infos=[split], filename_template=template, check_data=False
+        )
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """ArrayRecord reports a full disk as a RuntimeError."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise DataError(f"{folder.parent}: records cannot be written ({error}).") from None
+
+
+@contextmanager
+def _whole_folder(out: Path, overwrite: bool) -> Iterator[Path]:
+    """A folder beside `out` that takes its place when the block ends well and vanishes when it does not."""
+    out = out.resolve()
+    if out.exists() and not out.is_dir():
+        raise DataError(f"{out}: is a file; name a folder to write to.")
+    replaced = out.is_dir() and any(out.iterdir())
+    if replaced and not overwrite:
+        raise DataError(f"{out}: is not empty; name another folder, or pass --overwrite to replace a prepared dataset.")
+    if replaced and not (out / MANIFEST).is_file():
+        raise DataError(f"{out}: is not a prepared dataset, so --overwrite does not delete it; name another folder.")
+    missing = [parent for parent in out.parents if not parent.exists()]
+    partial, old = (out.with_name(f".{out.name}.{word}-{os.getpid()}") for word in ("partial", "old"))
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        if out.is_dir():
+            out.rename(old)
+        partial.rename(out)
+        shutil.rmtree(old, ignore_errors=True)
+    except BaseException as error:
+        if old.is_dir() and not out.exists():
+            old.rename(out)
+        shutil.rmtree(partial, ignore_errors=True)
+        for parent in missing:
+            if parent.is_dir() and not any(parent.iterdir()):
+                parent.rmdir()
+        if isinstance(error, OSError):
+            raise DataError(f"{out}: cannot be written ({error.strerror}).") from None
+        raise

@@ -1,0 +1,274 @@
+"""InsightFace's face records (`train.rec` with `train.idx`), read without MXNet.
+
+A .rec file is a row of frames: a magic number, a word whose top three bits say whether the frame is a whole record or
+its first, middle or last part and whose other 29 bits are its length, the bytes, and zeros up to a multiple of four. A
+writer splits a record wherever the magic number stands in its data on a multiple of four, and leaves those four bytes
+out; joining the parts puts them back. A record is a header (flag, label, id, id2; 24 bytes), then `flag` float32
+labels, then an encoded image. The .idx file is text, a key and a byte offset a line.
+
+InsightFace adds a record under key 0 with two labels and no image, `(first identity's key, one past the last)`: the
+images are keys 1 .. first - 1, and what follows are records of identities, which hold no image. A file without such a
+record holds an image under every key.
+
+The file is mapped, not read: opening checks every frame's magic number and length against the file's size, so that a
+file that was cut in the middle is refused before anything is made of it.
+
+Not here: InsightFace's .bin files of evaluation pairs, which are pickles.
+"""
+
+import mmap
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+
+from faces.data.images import decode_image
+from faces.errors import DataError
+
+MAGIC = 0xCED7230A
+_FRAME = struct.Struct("<II")  # magic, part << 29 | length
+_HEADER = struct.Struct("<IfQQ")  # flag, label, id, id2
+_WHOLE, _FIRST, _MIDDLE, _LAST = range(4)
+
+
+@dataclass(frozen=True)
+class Record:
+    """One image of a .rec file.
+
+    Args:
+        key: its key in the .idx file.
+        identity: its label as stored, which need not be contiguous.
+        payload: the encoded image.
+    """
+
+    key: int
+    identity: int
+    payload: bytes
+
+
+class RecordFile(Sequence[Record]):
+    """The images of a .rec file by position, in the order of the .idx file, or of their keys where InsightFace's
+    record under key 0 says which they are.
+
+    Safe to read from many threads; pickles as its path, so that a worker process opens the file anew.
+
+    Args:
+        path: `NAME.rec`; `NAME.idx` must lie beside it.
+
+    Attributes:
+        keys: int64 (images,).
+        identities: int64 (images,), labels as stored.
+
+    Raises:
+        DataError: a missing or malformed .idx, an offset outside the file, a wrong magic number, a cut file.
+    """
+
+    def __init__(self, path: Path | str):
+        self.path = Path(path)
+        index = _read_index(self.path.with_suffix(".idx"))
+        self._file = _map(self.path)
+        for key, offset in index:
+            self._frame(offset, key)
+        lines = _image_lines(self, index)
+        self.keys = np.array([index[line][0] for line in lines], np.int64)  # (images,)
+        self._offsets = np.array([index[line][1] for line in lines], np.int64)  # (images,)
+        self.identities = self._read_identities()
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Record]: ...
+
+    def __getitem__(self, index: int | slice) -> Record | list[Record]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        key = int(self.keys[index])
+        _, labels, payload = self._read(int(self._offsets[index]), key)
+        return Record(key, self._identity(labels, key), payload)
+
+    def __reduce__(self):
+        return RecordFile, (self.path,)
+
+    def _frame(self, offset: int, key: int) -> tuple[int, int]:
+        """Part and length of the frame at `offset`, both checked against the file's size."""
+        if not 0 <= offset <= len(self._file) - _FRAME.size:
+            raise DataError(
+                f"{self.path.with_suffix('.idx')}: key {key} points to byte {offset}, outside {self.path.name} "
+                f"({len(self._file)} bytes); the two files do not belong together or {self.path.name} was cut: "
+                "copy both again."
+            )
+        magic, word = _FRAME.unpack_from(self._file, offset)
+        if magic != MAGIC:
+            raise DataError(
+                f"{self.path}, byte {offset} (key {key}): a record should start with {MAGIC:#x}, found {magic:#x}; "
+                "the file is damaged or its .idx belongs to another file: copy both again."
+            )
+        part, length = word >> 29, word & (1 << 29) - 1
+        if offset + _FRAME.size + length > len(self._file):
+            raise DataError(
+                f"{self.path}, byte {offset} (key {key}): the record declares {length} bytes, but the file ends "
+                f"after {len(self._file) - offset - _FRAME.size}; the file was cut: copy it again."
+            )
+        return part, length
+
+    def _read(self, offset: int, key: int) -> tuple[int, tuple[float, ...], bytes]:
+        """Flag, labels and payload of the record at `offset`."""
+        part, length = self._frame(offset, key)
+        data = self._file[offset + _FRAME.size : offset + _FRAME.size + length]
+        if part != _WHOLE:
+            pieces, start = [data], offset
+            wanted = (_FIRST,)
+            while True:
+                if part not in wanted:
+                    raise DataError(
+                        f"{self.path}, byte {offset} (key {key}): parts of the record are out of order (part kind "
+                        f"{part}); the file is damaged: copy it again."
+                    )
+                if part == _LAST:
+                    break
+                offset += _FRAME.size + (length + 3) // 4 * 4
+                part, length = self._frame(offset, key)
+                wanted = (_MIDDLE, _LAST)
+                pieces.append(self._file[offset + _FRAME.size : offset + _FRAME.size + length])
+            data, offset = MAGIC.to_bytes(4, "little").join(pieces), start
+        if len(data) < _HEADER.size:
+            raise self._short(offset, key)
+        flag, label, _, _ = _HEADER.unpack_from(data)
+        if flag == 0:
+            return flag, (label,), data[_HEADER.size :]
+        if len(data) < _HEADER.size + 4 * flag:
+            raise self._short(offset, key)
+        return flag, struct.unpack_from(f"<{flag}f", data, _HEADER.size), data[_HEADER.size + 4 * flag :]
+
+    def _short(self, offset: int, key: int) -> DataError:
+        return DataError(
+            f"{self.path}, byte {offset} (key {key}): the record is shorter than its header; the file is damaged or "
+            "not an image record file: copy it again."
+        )
+
+    def _identity(self, labels: tuple[float, ...], key: int) -> int:
+        label = labels[0]
+        if not (0 <= label < 2**24 and label == int(label)):  # float32 counts exactly up to 2^24
+            raise DataError(
+                f"{self.path} (key {key}): label {label} is not the number of an identity (0, 1, 2, ...); "
+                "write the file again with whole labels."
+            )
+        return int(label)
+
+    def _read_identities(self) -> np.ndarray:
+        """Label of every image, without copying its payload: int64 (images,)."""
+        identities = np.empty(len(self.keys), np.int64)  # (images,)
+        for i, (key, offset) in enumerate(zip(self.keys.tolist(), self._offsets.tolist(), strict=True)):
+            part, length = self._frame(offset, key)
+            if part == _WHOLE and length >= _HEADER.size + 4:
+                flag, label, _, _ = _HEADER.unpack_from(self._file, offset + _FRAME.size)
+                if flag > 0:
+                    (label,) = struct.unpack_from("<f", self._file, offset + _FRAME.size + _HEADER.size)
+                labels = (label,)
+            else:
+                _, labels, _ = self._read(offset, key)
+            identities[i] = self._identity(labels, key)
+        return identities
+
+
+class RecordSource:
+    """The images of a .rec file as a `FaceSource`, decoded when asked for.
+
+    Args:
+        path: as `RecordFile`.
+
+    Attributes:
+        name: the path.
+        identities: int32 (images,), the stored labels renumbered from 0 in ascending order.
+        identity_names: the stored label of each identity, as text.
+
+    Raises:
+        DataError: as `RecordFile`.
+    """
+
+    def __init__(self, path: Path | str):
+        self._records = RecordFile(path)
+        self.name = str(path)
+        labels, positions = np.unique(self._records.identities, return_inverse=True)
+        self.identities = positions.astype(np.int32)  # (images,)
+        self.identity_names = [str(label) for label in labels]
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return decode_image(self.encoded(index), f"{self.name}, key {self.source_name(index)}")
+
+    def encoded(self, index: int) -> bytes:
+        """Image `index` as stored."""
+        return self._records[index].payload
+
+    def source_name(self, index: int) -> str:
+        """Key of image `index`."""
+        return str(self._records.keys[index])
+
+
+def _map(path: Path) -> mmap.mmap:
+    try:
+        with path.open("rb") as file:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except ValueError:
+        raise DataError(f"{path}: the file is empty; copy it again.") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}).") from None
+
+
+def _read_index(path: Path) -> list[tuple[int, int]]:
+    """(key, offset) of each line of an .idx file."""
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        raise DataError(f"{path}: missing; a .rec file is read through the .idx file beside it: copy it too.") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}).") from None
+    index, seen = [], set()
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            key, offset = (int(field) for field in line.split(b"\t"))
+            if not (0 <= key < 2**63 and 0 <= offset < 2**63):
+                raise ValueError
+        except ValueError:
+            raise DataError(
+                f"{path}, line {number}: a key, a tab and a byte offset expected, found {line[:40]!r}."
+            ) from None
+        if key in seen:
+            raise DataError(f"{path}, line {number}: key {key} stands there a second time; keep one of the two lines.")
+        seen.add(key)
+        index.append((key, offset))
+    if not index:
+        raise DataError(f"{path}: no line in it; copy it again.")
+    return index
+
+
+def _image_lines(records: RecordFile, index: list[tuple[int, int]]) -> list[int]:
+    """Positions in `index` of the records that hold images."""
+    line_of = {key: line for line, (key, _) in enumerate(index)}
+    if 0 not in line_of:
+        return list(range(len(index)))
+    flag, labels, payload = records._read(index[line_of[0]][1], 0)
+    if flag == 0 or payload:
+        return list(range(len(index)))
+    end = labels[0]
+    if not (1 < end <= 2**31 and end == int(end)):
+        raise DataError(f"{records.path} (key 0): the index record ends the images at key {end}; copy the file again.")
+    try:
+        return [line_of[key] for key in range(1, int(end))]
+    except KeyError as error:
+        raise DataError(
+            f"{records.path.with_suffix('.idx')}: key {error.args[0]} is missing, though the record of key 0 says that "
+            f"the images are keys 1 to {int(end) - 1}; copy the .idx file again."
+        ) from None

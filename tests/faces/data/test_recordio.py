@@ -1,0 +1,198 @@
+"""The .rec reader against an independent writer, a real file, and damage."""
+
+import csv
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from faces.data.recordio import RecordFile, RecordSource
+from faces.errors import DataError
+from tests.faces.data.makers import MAGIC, encoded, insightface_rec, packed, picture, write_rec
+
+PAYLOADS = [b"abc", b"defg" * 5, b"hi", b"jklmn" * 7, b"o"]
+
+
+@pytest.fixture
+def rec(tmp_path):
+    return insightface_rec(tmp_path / "train.rec", [PAYLOADS[:2], PAYLOADS[2:3], PAYLOADS[3:]])
+
+
+def test_insightface_layout_gives_images_without_identity_records(rec):
+    records = RecordFile(rec)
+    expected = list(zip([1, 2, 3, 4, 5], [0, 0, 1, 2, 2], PAYLOADS, strict=True))
+    assert [(r.key, r.identity, r.payload) for r in records] == expected
+    assert records.identities.tolist() == [0, 0, 1, 2, 2]
+    assert [r.key for r in records[1:3]] == [2, 3]
+    assert records[-1].payload == PAYLOADS[-1]
+
+
+def test_file_without_index_record_holds_an_image_under_every_key(tmp_path):
+    stored = {0: packed(7.0, b"zero"), 5: packed([3.0, 0.5, 0.25], b"five"), 2: packed(7.0, b"two")}
+    records = RecordFile(write_rec(tmp_path / "x.rec", stored))
+    assert [(r.key, r.identity, r.payload) for r in records] == [(0, 7, b"zero"), (5, 3, b"five"), (2, 7, b"two")]
+
+
+def test_array_labels_under_key_0_with_an_image_are_no_index_record(tmp_path):
+    records = RecordFile(write_rec(tmp_path / "x.rec", {0: packed([1.0, 2.0], b"picture"), 1: packed(0.0, b"other")}))
+    assert records[0].payload == b"picture"
+    assert len(records) == 2
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        MAGIC,
+        b"1234" + MAGIC + b"5678",
+        MAGIC + MAGIC + MAGIC,  # parts of no bytes
+        b"1234" + MAGIC + b"5",
+        b"1" + MAGIC + b"234",  # not on a multiple of four: stays whole
+        b"1234" * 3 + MAGIC,
+    ],
+)
+def test_records_split_at_the_magic_number_are_joined(tmp_path, payload):
+    path = write_rec(tmp_path / "x.rec", {1: packed(4.0, payload), 2: packed(5.0, b"next")})
+    assert [(r.identity, r.payload) for r in RecordFile(path)] == [(4, payload), (5, b"next")]
+
+
+def test_magic_number_inside_the_header_is_joined(tmp_path):
+    identifier = int.from_bytes(MAGIC, "little")  # falls on bytes 8 to 11 of the header
+    path = write_rec(tmp_path / "x.rec", {1: packed(4.0, b"payload", identifier), 2: packed(5.0, b"")})
+    assert RecordFile(path)[0].payload == b"payload"
+    assert RecordFile(path).identities.tolist() == [4, 5]
+
+
+def test_every_cut_is_refused_by_name_and_byte(rec):
+    whole = rec.read_bytes()
+    for length in range(1, len(whole)):
+        rec.write_bytes(whole[:length])
+        with pytest.raises(DataError, match=r"train\.(rec|idx).*byte \d+"):
+            RecordFile(rec)
+
+
+def test_cut_in_the_middle_says_so(rec):
+    whole = rec.read_bytes()
+    rec.write_bytes(whole[: len(whole) // 3])
+    with pytest.raises(DataError, match=r"cut.*copy"):
+        RecordFile(rec)
+
+
+def test_wrong_magic_number(rec):
+    data = bytearray(rec.read_bytes())
+    data[0] ^= 1
+    rec.write_bytes(data)
+    with pytest.raises(DataError, match=r"train\.rec, byte 0 \(key 0\).*should start with 0xced7230a, found"):
+        RecordFile(rec)
+
+
+def test_declared_length_beyond_the_file(tmp_path):
+    path = write_rec(tmp_path / "x.rec", {1: packed(4.0, b"payload")})
+    data = bytearray(path.read_bytes())
+    data[4:8] = (2**29 - 1).to_bytes(4, "little")
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=r"byte 0 \(key 1\): the record declares 536870911 bytes, but the file"):
+        RecordFile(path)
+
+
+def test_more_labels_declared_than_bytes(tmp_path):
+    record = bytearray(packed([1.0, 2.0], b"x"))
+    record[:4] = (2**32 - 1).to_bytes(4, "little")
+    path = write_rec(tmp_path / "x.rec", {1: bytes(record)})
+    with pytest.raises(DataError, match="shorter than its header"):
+        RecordFile(path)[0]
+
+
+@pytest.mark.parametrize(("byte", "kind"), [(7, 2), (7, 3), (43, 0), (43, 1)])  # the two parts' kinds stand there
+def test_part_out_of_order(tmp_path, byte, kind):
+    path = write_rec(tmp_path / "x.rec", {1: packed(4.0, b"1234" + MAGIC + b"5678")})
+    data = bytearray(path.read_bytes())
+    data[byte] = data[byte] & 0x1F | kind << 5
+    path.write_bytes(data)
+    with pytest.raises(DataError, match="out of order"):
+        RecordFile(path)
+
+
+@pytest.mark.parametrize("label", [0.5, -1.0, float("nan"), float("inf"), 2.0**24])
+def test_label_that_is_no_identity(tmp_path, label):
+    path = write_rec(tmp_path / "x.rec", {3: packed(label, b"payload")})
+    with pytest.raises(DataError, match=r"key 3\): label .* is not the number of an identity"):
+        RecordFile(path)
+
+
+def test_index_outside_the_file(rec):
+    lines = rec.with_suffix(".idx").read_text().splitlines()
+    lines[2] = "2\t999999"
+    rec.with_suffix(".idx").write_text("\n".join(lines))
+    with pytest.raises(DataError, match=r"train\.idx: key 2 points to byte 999999, outside train\.rec"):
+        RecordFile(rec)
+
+
+@pytest.mark.parametrize("line", ["x\t40", "2", "2 40", "2\t40\t1", "2\t-4", "2\t" + "9" * 30])
+def test_malformed_index_line(rec, line):
+    lines = rec.with_suffix(".idx").read_text().splitlines()
+    lines[2] = line
+    rec.with_suffix(".idx").write_text("\n".join(lines))
+    with pytest.raises(DataError, match=r"train\.idx, line 3: a key, a tab and a byte offset expected"):
+        RecordFile(rec)
+
+
+def test_index_with_a_key_twice(rec):
+    index = rec.with_suffix(".idx")
+    index.write_text(index.read_text() + "1\t40\n")
+    with pytest.raises(DataError, match=r"line 10: key 1 stands there a second time"):
+        RecordFile(rec)
+
+
+def test_index_with_a_missing_image_key(rec):
+    index = rec.with_suffix(".idx")
+    index.write_text("".join(line for line in index.read_text().splitlines(True) if not line.startswith("4\t")))
+    with pytest.raises(DataError, match=r"key 4 is missing"):
+        RecordFile(rec)
+
+
+def test_missing_and_empty_files(rec):
+    index = rec.with_suffix(".idx")
+    text = index.read_text()
+    index.write_text("\n")
+    with pytest.raises(DataError, match="no line in it"):
+        RecordFile(rec)
+    index.unlink()
+    with pytest.raises(DataError, match=r"train\.idx: missing"):
+        RecordFile(rec)
+    index.write_text(text)
+    rec.write_bytes(b"")
+    with pytest.raises(DataError, match=r"train\.rec: the file is empty"):
+        RecordFile(rec)
+    rec.unlink()
+    with pytest.raises(DataError, match=r"train\.rec: cannot be read"):
+        RecordFile(rec)
+
+
+def test_pickles_and_reads_from_threads(rec):
+    records = pickle.loads(pickle.dumps(RecordFile(rec)))
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(lambda i: records[i % 5].payload, range(200))) == PAYLOADS * 40
+
+
+def test_source_numbers_identities_from_0(tmp_path):
+    pictures = [picture(seed) for seed in range(3)]
+    labels = [40.0, 7.0, 40.0]
+    stored = {10 + i: packed(labels[i], encoded(pictures[i])) for i in range(3)}
+    source = RecordSource(write_rec(tmp_path / "x.rec", stored))
+    assert source.identities.tolist() == [1, 0, 1]
+    assert source.identities.dtype == np.int32
+    assert source.identity_names == ["7", "40"]
+    assert [source.source_name(i) for i in range(len(source))] == ["10", "11", "12"]
+    np.testing.assert_array_equal(source[2], pictures[2])
+
+
+@pytest.mark.realdata
+def test_real_file_agrees_with_the_table_beside_it(faces_data):
+    records = RecordFile(faces_data / "train" / "train.rec")
+    with (faces_data / "train" / "sources.csv").open() as file:
+        rows = [(int(row["key"]), int(row["identity"])) for row in csv.DictReader(file)]
+    assert list(zip(records.keys.tolist(), records.identities.tolist(), strict=True)) == rows
+    assert len(rows) == 44868
+    assert len(set(records.identities.tolist())) == 5054
+    assert all(record.payload.startswith(b"\xff\xd8") for record in records)
