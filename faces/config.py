@@ -209,6 +209,8 @@ def load_config(name: str) -> tuple[Config, dict[str, Any]]:
     path = find_config(name)
     tables = _read_with_base(path, seen=())
     sources = tables.pop("source", {})
+    if isinstance(sources, str):  # one origin for all values
+        sources = {section: dict.fromkeys(values, sources) for section, values in tables.items()}
     return check(_build(Config, tables, path, ()), path), sources
 
 

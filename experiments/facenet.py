@@ -1,0 +1,202 @@
+"""Train FaceNet and evaluate it: `python -m experiments.facenet`.
+
+Without arguments: the tiny network on generated faces, on any CPU, in under three minutes. With `--data` and `--eval`: real
+faces, judged on LFW or any set in its layout. Every field of the config can be given on the command line, such as
+`--optimiser.learning-rate 0.02`; `--help` lists them.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import tyro
+from rich.console import Console
+
+from experiments import report
+from faces import cli, run_record
+from faces.checkpoint import Checkpoints
+from faces.config import Config, check, difference, load_config
+from faces.data.generated import generated_faces
+from faces.data.loader import make_loader
+from faces.data.open import open_faces
+from faces.data.source import FaceSource, limit_images
+from faces.embed import Embedder, make_embedder
+from faces.errors import CheckpointError, ConfigError
+from faces.evaluate.pair_set import PairSet, generated_pair_set, lfw_pairs
+from faces.evaluate.report import result_dict
+from faces.evaluate.verification import VerificationResult
+from faces.mesh import copied, make_mesh
+from faces.train_loop import train
+from faces.train_state import TrainState
+from facenet_jax.sampling import epoch_order
+from facenet_jax.train_step import backbone_of, init_state, make_train_step
+
+GENERATED_CONFIG, REAL_CONFIG = "facenet/tiny", "facenet/small"
+GENERATED_TRAIN = {"identities": 400, "images_per_identity": 16}
+GENERATED_TEST = {"identities": 120, "images_per_identity": 16}
+
+
+def main(arguments: list[str]) -> None:
+    """Parse, train, evaluate, report."""
+    options, config = parse(arguments)
+    console = Console(soft_wrap=True)
+    folder = _run_folder(options)
+    console.print(f"devices: {', '.join(device.device_kind for device in jax.devices()[: options.devices])}")
+    report.print_config(console, options.config, config, difference(load_config(options.config)[0], config))
+
+    mesh = make_mesh(options.devices)
+    source = limit_images(_training_faces(options, config), config.data.images, config.train.seed)
+    tests = _test_sets(options, config)
+    order = partial(
+        epoch_order,
+        source.identities,
+        config.batch.images,
+        config.batch.images_per_identity,
+        config.batch.random_negatives,
+        config.train.seed,
+    )
+    batches = len(order(0))  # refuses a set that is too small before anything is written
+    console.print(
+        f"training faces: {source.name}: {len(source):,} images of {source.identities.max() + 1:,} people; batches of "
+        f"{config.batch.images} ({config.batch.images // mesh.devices.size} a device), {batches:,} an epoch"
+    )
+
+    embed = make_embedder(backbone_of(config).apply, config.data, config.evaluation.flip, mesh)
+    judge = partial(_judge, config=config, embed=embed, allow_missing=options.allow_missing)
+    state = init_state(config, mesh)
+    with Checkpoints(folder / "checkpoints") as checkpoints:
+        loader = make_loader(
+            source, order, config.train.steps, config.model.input_size, config.augment, config.train.seed
+        )
+        baselines = report.baselines(tests[0], source, config, options.allow_missing) if tests else {}
+        before = {test.name: judge(test, state) for test in tests}
+        if options.resume:
+            state, loader_state = checkpoints.restore(state, config)
+            loader.set_state(loader_state)
+            console.print(f"resumed at step {int(state.step)}")
+        run_record.write_start(folder, config)
+        trained = train(
+            make_train_step(config, mesh),
+            state,
+            loader,
+            config,
+            mesh,
+            folder,
+            checkpoints,
+            lambda state: _brief(judge(tests[0], state)) if tests else {},
+            console,
+        )
+    after = {test.name: judge(test, trained.state) for test in tests}
+
+    result = _result(after, trained.images_per_second, options, config, source)
+    run_record.write_json(folder / "result.json", result)
+    report.write(console, folder, config, tests, baselines, before, after, trained.minutes)
+    console.print(f"everything is in {folder}")
+    print("result: " + json.dumps(result), flush=True)
+
+
+def parse(arguments: list[str]) -> tuple[argparse.Namespace, Config]:
+    """The command line: options of the run, and the config with its overrides."""
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.facenet",
+        description=__doc__.splitlines()[0] if __doc__ else None,
+        epilog="Every field of the config is an option too, e.g. --optimiser.learning-rate 0.02 --train.steps 500.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--config", help=f"name in paper_configs/ or a TOML file (default {GENERATED_CONFIG}, or "
+                        f"{REAL_CONFIG} with --data)")  # fmt: skip
+    parser.add_argument("--data", type=Path, help="training faces: a prepared dataset, an image folder or a .rec; "
+                        "default: generated faces")  # fmt: skip
+    parser.add_argument("--eval", action="append", default=[], metavar="NAME=DIR", type=_named_path,
+                        help="test set in LFW's layout, e.g. lfw=DIR; may be repeated, the first is the main one")
+    parser.add_argument("--out", type=Path, help="folder of the run (default runs/<config's name>)")
+    parser.add_argument("--resume", action="store_true", help="continue the run in --out from its last checkpoint")
+    parser.add_argument("--devices", type=int, help="use so many devices (default: all)")
+    parser.add_argument("--allow-missing", action="store_true",
+                        help="print a number although test images are missing, with its coverage")
+    options, rest = parser.parse_known_args(arguments)
+    options.config = options.config or (REAL_CONFIG if options.data else GENERATED_CONFIG)
+    loaded, _ = load_config(options.config)
+    config = tyro.cli(Config, args=rest, default=loaded, prog=parser.prog) if rest else loaded
+    return options, check(config, "command line")
+
+
+def _named_path(text: str) -> tuple[str, Path]:
+    name, separator, path = text.partition("=")
+    if not (name and separator and path):
+        raise argparse.ArgumentTypeError(f"NAME=DIR is expected, such as lfw=DIR; {text!r} found")
+    return name, Path(path)
+
+
+def _run_folder(options: argparse.Namespace) -> Path:
+    """The run's folder; never one that holds another run, unless it is resumed."""
+    if options.out is not None:
+        folder = options.out
+        if (folder / "config.toml").exists() and not options.resume:
+            raise ConfigError(f"{folder}: holds a run already; add --resume to continue it, or name another --out.")
+        if options.resume and not (folder / "checkpoints").is_dir():
+            raise CheckpointError(f"{folder}: no run to resume; start it without --resume.")
+        return folder
+    base = Path("runs") / Path(options.config).stem
+    if options.resume:
+        raise ConfigError("--resume needs --out, the folder of the run to continue.")
+    number = 1
+    while (folder := base if number == 1 else base.with_name(f"{base.name}-{number}")).exists():
+        number += 1
+    return folder
+
+
+def _training_faces(options: argparse.Namespace, config: Config) -> FaceSource:
+    if options.data is not None:
+        return open_faces(options.data)
+    return generated_faces(**GENERATED_TRAIN, size=max(config.model.input_size), seed=config.train.seed)
+
+
+def _test_sets(options: argparse.Namespace, config: Config) -> list[PairSet]:
+    size = config.model.input_size
+    if options.eval:
+        return [lfw_pairs(name, path, size, config.evaluation) for name, path in options.eval]
+    if options.data is not None:
+        return []
+    first = GENERATED_TRAIN["identities"]  # people that training never shows
+    return [generated_pair_set(**GENERATED_TEST, size=max(size), seed=config.train.seed, first_identity=first)]
+
+
+def _judge(
+    test: PairSet, state: TrainState, config: Config, embed: Embedder, allow_missing: bool
+) -> VerificationResult:
+    return test.judge(embed(state.params, state.batch_stats, test.images), config.evaluation.far, allow_missing)
+
+
+def _brief(result: VerificationResult) -> dict[str, float]:
+    return {key: value for key, value in result_dict(result).items() if key not in ("pairs", "coverage")}
+
+
+def _result(
+    after: dict[str, VerificationResult],
+    images_per_second: float,
+    options: argparse.Namespace,
+    config: Config,
+    source: FaceSource,
+) -> dict[str, Any]:
+    """Content of result.json. The numbers are the first test set's; null without one."""
+    keys = ("accuracy", "accuracy_se", "val_at_far_1e-3", "eer", "auc", "pairs", "coverage")
+    numbers = {name: result_dict(result) for name, result in after.items()}
+    main_numbers = next(iter(numbers.values()), dict.fromkeys(keys))
+    return {
+        **main_numbers,
+        "images_per_second": round(images_per_second, 2),
+        "config": options.config,
+        "data": {"train": source.name, "test": list(numbers)},
+        **({"tests": numbers} if len(numbers) > 1 else {}),
+    }
+
+
+if __name__ == "__main__":
+    cli.run(main)

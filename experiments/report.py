@@ -1,0 +1,113 @@
+"""What the training mains print and draw: the config and its difference, tables, curves, the hardest pairs."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from faces.config import Config, flatten
+from faces.data import augment
+from faces.data.source import FaceSource
+from faces.evaluate import baselines as simple
+from faces.evaluate import plots
+from faces.evaluate.pair_set import PairSet
+from faces.evaluate.report import fold_table, summary_table
+from faces.evaluate.verification import VerificationResult
+from faces.run_record import read_log
+
+PCA_FACES = 10_000
+"""At most so many training faces are used to fit the eigenfaces."""
+PCA_COMPONENTS = 100
+
+
+def print_config(
+    console: Console, name: str, config: Config, changed: Mapping[str, tuple[Any, Any]]
+) -> None:
+    """The resolved config, one section a line, and what differs from the file."""
+    console.print(f"config {name}:")
+    sections: dict[str, list[str]] = {}
+    for key, value in flatten(config).items():
+        section, field = key.split(".", 1)
+        sections.setdefault(section, []).append(f"{field} {list(value) if isinstance(value, tuple) else value}")
+    for section, fields in sections.items():
+        console.print(f"  {section}: {', '.join(fields)}", highlight=False)
+    for key, (before, after) in changed.items():
+        console.print(f"  changed: {key} {before} -> {after}", highlight=False)
+
+
+def baselines(
+    test: PairSet, source: FaceSource, config: Config, allow_missing: bool
+) -> dict[str, VerificationResult]:
+    """What chance, raw pixels and eigenfaces reach on the test set's crops.
+
+    The eigenfaces are fitted on training faces, cropped as the network sees them but not changed at random.
+    """
+    chosen = np.random.default_rng(config.train.seed).permutation(len(source))[:PCA_FACES]
+    training = np.stack([augment.crop(source[int(index)], config.model.input_size) for index in chosen])
+    pixels = simple.raw_pixels(test.images)
+    training_pixels = simple.raw_pixels(training)
+    components = min(PCA_COMPONENTS, len(training) - 1)
+    eigenfaces = simple.fit_eigenfaces(training_pixels, components)
+    embeddings = {
+        "chance": simple.chance(len(test.images)),
+        "raw pixels": pixels,
+        f"PCA, {components} components": eigenfaces.embed(pixels),
+    }
+    far = config.evaluation.far
+    return {name: test.judge(embedding, far, allow_missing) for name, embedding in embeddings.items()}
+
+
+def write(
+    console: Console,
+    folder: Path,
+    config: Config,
+    tests: list[PairSet],
+    baselines: Mapping[str, VerificationResult],
+    before: Mapping[str, VerificationResult],
+    after: Mapping[str, VerificationResult],
+    minutes: float,
+) -> None:
+    """Print the tables and draw the pictures of a run into its folder."""
+    evaluations = read_log(folder / "evaluations.jsonl")
+    log = read_log(folder / "log.jsonl")
+    generated = bool(tests) and tests[0].generated
+    curve = {"minutes": [0.0], "accuracy": [], "accuracy_se": []}
+    if tests:
+        main = tests[0].name
+        rows = [*evaluations, {"minutes": minutes} | _accuracy(after[main])]
+        curve = {key: [row[key] for row in [{"minutes": 0.0} | _accuracy(before[main]), *rows]] for key in curve}
+    plots.plot_training(
+        {key: [row[key] for row in log] for key in ("step", "loss", "active", "d_ap", "d_an", "spread")},
+        folder / "training.png",
+        "Training",
+        generated,
+        curve if tests else None,
+        config.loss.alpha if config.loss.reduction == "mean_of_pairs" else None,
+    )
+    for position, test in enumerate(tests):
+        rows = {
+            **(baselines if position == 0 else {}),
+            "before training": before[test.name],
+            "after training": after[test.name],
+        }
+        kind = "generated faces" if test.generated else test.name
+        console.print(summary_table(rows, f"Verification on {kind}"))
+        console.print(fold_table(after[test.name], f"After training, {kind}, fold by fold"))
+        suffix = "" if position == 0 else f"_{test.name}"
+        plots.plot_roc(rows, folder / f"roc{suffix}.png", f"Verification on {kind}", test.generated)
+        plots.plot_distances(
+            after[test.name], folder / f"distances{suffix}.png", f"Distances, {kind}", test.generated
+        )
+
+        def pictures(row: int, test: PairSet = test) -> tuple[np.ndarray, np.ndarray]:
+            return test.images[test.first[row]], test.images[test.second[row]]
+
+        plots.plot_hardest(
+            after[test.name], pictures, folder / f"hardest_pairs{suffix}.png", f"Hardest pairs, {kind}", test.generated
+        )
+
+
+def _accuracy(result: VerificationResult) -> dict[str, float]:
+    return {"accuracy": result.accuracy, "accuracy_se": result.accuracy_se}

@@ -1,0 +1,109 @@
+"""Layers that the networks of FaceNet (arXiv 1503.03832, Tables 1 and 2) share.
+
+Convolution with ReLU, response normalisation, and the two poolings. Table 2 mixes max pooling with L2 pooling, which
+replaces the maximum of a window by the Euclidean length of its values.
+
+Not here: the networks themselves (`nn1.py`, `inception.py`, `mini_inception.py`, `openface.py`).
+"""
+
+import math
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.typing import DTypeLike
+
+Padding = str | Sequence[tuple[int, int]]
+
+def relu_init(key: jax.Array, shape: Sequence[int], dtype: DTypeLike = jnp.float32) -> jax.Array:
+    """Initial kernel before a ReLU, N(0, 2 / fan-in), as its standard deviation; `make_backbone` draws the normals.
+
+    CHOICE: Sec. 3.3 starts from random values as GoogLeNet does, whose paper does not say which. These, by He et al.,
+    keep the variance of a ReLU network level over 22 layers without batch norm.
+    """
+    return jnp.full(shape, math.sqrt(2.0 / math.prod(shape[:-1])), dtype)
+
+
+def linear_init(key: jax.Array, shape: Sequence[int], dtype: DTypeLike = jnp.float32) -> jax.Array:
+    """As `relu_init` for a layer without ReLU, or with maxout, which keeps the variance too: N(0, 1 / fan-in)."""
+    return jnp.full(shape, math.sqrt(1.0 / math.prod(shape[:-1])), dtype)
+
+
+def conv_relu(
+    x: jax.Array,
+    features: int,
+    kernel: int,
+    *,
+    name: str,
+    dtype: DTypeLike,
+    strides: int = 1,
+    padding: Padding = "SAME",
+) -> jax.Array:
+    """Convolution with bias, then ReLU. To be called inside a Flax module's compact method, whose child it makes.
+
+    Args:
+        x: (B, H, W, C).
+        features: output channels.
+        kernel: rows and columns of the kernel.
+        name: name of the parameters in the calling module.
+        dtype: of the arithmetic; parameters are float32.
+        strides: step in rows and columns.
+        padding: "SAME", "VALID" or ((top, bottom), (left, right)).
+
+    Returns:
+        (B, H', W', features) in `dtype`.
+    """
+    conv = nn.Conv(
+        features, (kernel, kernel), strides=strides, padding=padding, dtype=dtype, kernel_init=relu_init, name=name
+    )
+    return nn.relu(conv(x))
+
+
+def max_pool(x: jax.Array, stride: int, padding: Padding = "SAME") -> jax.Array:
+    """Largest value of each 3x3 window: (B, H, W, C) -> (B, H', W', C)."""
+    return nn.pool(x, -jnp.inf, lax.max, (3, 3), (stride, stride), padding)
+
+
+def l2_pool(x: jax.Array, stride: int, padding: Padding = "SAME") -> jax.Array:
+    """Euclidean length of each 3x3 window: y = sqrt(sum of x^2 over the window), channel by channel.
+
+    PAPER: Table 2's "L2": the root of the sum of squares, not of their mean. Sums are float32 whatever the dtype of
+    `x`; where a whole window is zero, which ReLU makes common, the gradient is zero.
+
+    Args:
+        x: (B, H, W, C).
+        stride: step in rows and columns.
+        padding: as for `conv_relu`; zeros.
+
+    Returns:
+        (B, H', W', C) in the dtype of `x`.
+    """
+    squares = jnp.square(x.astype(jnp.float32))
+    sums = nn.pool(squares, 0.0, lax.add, (3, 3), (stride, stride), padding)  # (B, H', W', C)
+    positive = sums > 0.0
+    root = jnp.where(positive, jnp.sqrt(jnp.where(positive, sums, 1.0)), 0.0)
+    return root.astype(x.dtype)
+
+
+def response_norm(x: jax.Array, alpha: float = 1e-4) -> jax.Array:
+    """Local response normalisation across channels.
+
+        y_c = x_c / (1 + alpha / 5 * sum of x_j^2)^0.75,   j over the 5 channels centred on c.
+
+    CHOICE: the paper says "rnorm" and "norm" without formula or constants. These are the ones of the GoogLeNet that its
+    Inception networks start from, and the ones OpenFace reads into the same words.
+
+    Args:
+        x: (..., C); beyond the first and the last channel there are zeros.
+        alpha: strength.
+
+    Returns:
+        Like `x`; the arithmetic is float32.
+    """
+    wide = x.astype(jnp.float32)
+    window, stride = (1,) * (x.ndim - 1) + (5,), (1,) * x.ndim
+    scale = 1.0 + alpha / 5 * lax.reduce_window(jnp.square(wide), 0.0, lax.add, window, stride, "SAME")  # like x
+    # scale^-0.75 by two square roots: a general power takes more than twice the time of the whole layer.
+    return (wide * lax.rsqrt(scale * jnp.sqrt(scale))).astype(x.dtype)
