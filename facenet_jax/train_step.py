@@ -93,7 +93,7 @@ def make_train_step(config: Config, mesh: Mesh) -> TrainStep:
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(state.key, state.step)
         (loss, (batch_stats, metrics)), of_params = gradient(state, batch, key)
-        gradient_norm = optax.global_norm(of_params)
+        gradient_norm = optax.tree.norm(of_params)
         updates, opt_state = optimiser.update(of_params, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         finite = jnp.isfinite(loss) & jnp.isfinite(gradient_norm)

@@ -3,6 +3,9 @@
 Not here: losses and margins, which belong to the paper that defines them.
 """
 
+from functools import partial
+
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
@@ -50,3 +53,78 @@ def squared_distances(x: Float[Array, "rows d"], y: Float[Array, "columns d"]) -
 def normalise(images: Array, mean: float, scale: float) -> Float[Array, "..."]:
     """Pixels to the network's range: (x - mean) / scale, uint8 or float of any shape -> float32."""
     return (images.astype(jnp.float32) - mean) / scale
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def conv2d(
+    x: Float[Array, "batch height width channels"], kernel: Float[Array, "rows columns channels features"], stride: int
+) -> Float[Array, "batch out_height out_width features"]:
+    """Convolution with "SAME" padding whose kernel gradient is quick on CPUs too.
+
+    XLA on CPUs computes the kernel's gradient as a convolution with a kernel as large as the map, several times slower than
+    the forward pass. As one matrix product for each of the kernel's places it runs at matrix-product speed. Other
+    platforms keep XLA's form. Reverse-mode differentiation only.
+
+    Args:
+        x: (batch, height, width, channels).
+        kernel: (rows, columns, channels, features), in the dtype of `x`.
+        stride: step in rows and columns.
+
+    Returns:
+        (batch, height / stride, width / stride, features), sizes rounded up.
+    """
+    return _xla_conv(x, kernel, stride)
+
+
+def _xla_conv(x: Array, kernel: Array, stride: int) -> Array:
+    layout = ("NHWC", "HWIO", "NHWC")
+    return lax.conv_general_dilated(x, kernel, (stride, stride), "SAME", dimension_numbers=layout)
+
+
+def _conv2d_forward(x: Array, kernel: Array, stride: int) -> tuple[Array, tuple[Array, Array]]:
+    return _xla_conv(x, kernel, stride), (x, kernel)
+
+
+def _conv2d_backward(stride: int, saved: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
+    x, kernel = saved
+    (of_x,) = jax.vjp(lambda x: _xla_conv(x, kernel, stride), x)[1](gradient)
+    by_xla = partial(_kernel_gradient_by_xla, kernel, stride)
+    by_products = partial(kernel_gradient_by_products, kernel.shape[:2], stride)
+    return of_x, lax.platform_dependent(x, gradient, cpu=by_products, default=by_xla)
+
+
+conv2d.defvjp(_conv2d_forward, _conv2d_backward)
+
+
+def _kernel_gradient_by_xla(kernel: Array, stride: int, x: Array, gradient: Array) -> Array:
+    return jax.vjp(lambda kernel: _xla_conv(x, kernel, stride), kernel)[1](gradient)[0]
+
+
+def kernel_gradient_by_products(
+    window: tuple[int, int],
+    stride: int,
+    x: Float[Array, "batch height width channels"],
+    gradient: Float[Array, "batch out_height out_width features"],
+) -> Float[Array, "rows columns channels features"]:
+    """Gradient of `conv2d` with respect to its kernel: for each place (i, j) of the kernel, the sum over images and output
+    pixels of x at that place times the gradient.
+
+    Args:
+        window: rows and columns of the kernel.
+        stride: of the convolution.
+        x: its input.
+        gradient: of its output.
+    """
+    channels, features = x.shape[-1], gradient.shape[-1]
+    last = [(out - 1) * stride for out in gradient.shape[1:3]]
+    total = [max(end + size - given, 0) for end, size, given in zip(last, window, x.shape[1:3], strict=True)]
+    sides = [(pad // 2, pad - pad // 2) for pad in total]  # "SAME": the odd one goes to the end
+    padded = jnp.pad(x, ((0, 0), *sides, (0, 0)))
+    of_outputs = gradient.reshape(-1, features)  # (batch x pixels, features)
+
+    def at(i: int, j: int) -> Array:
+        seen = padded[:, i : i + last[0] + 1 : stride, j : j + last[1] + 1 : stride]
+        over_pixels = (((0,), (0,)), ((), ()))  # sum over both sides' first axis, without a transposed copy
+        return lax.dot_general(seen.reshape(-1, channels), of_outputs, over_pixels)  # (channels, features)
+
+    return jnp.stack([jnp.stack([at(i, j) for j in range(window[1])]) for i in range(window[0])])

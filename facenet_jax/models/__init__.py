@@ -1,4 +1,4 @@
-"""The networks of FaceNet (arXiv 1503.03832, Sec. 3.3) and of its open relatives, as two pure functions each.
+"""The networks of FaceNet (arXiv 1503.03832) and of its open relatives, as two pure functions each.
 
 A network is a Flax module only in here. Everything else sees a `Backbone`: `init` makes parameters, `apply` turns
 images into embeddings. To add a network, add a row to `NETWORKS`.

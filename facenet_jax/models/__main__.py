@@ -14,7 +14,7 @@ def main(arguments: list[str]) -> None:
     backbone = make_backbone(arguments[0], embedding_dim=128)
     params, batch_stats = jax.eval_shape(backbone.init, jax.random.key(0))
     image = jax.ShapeDtypeStruct((1, *backbone.input_size, 3), jnp.float32)
-    operations = counts.multiply_adds(lambda *args: backbone.apply(*args, False), params, batch_stats, image)
+    operations = counts.multiply_adds(lambda p, b, x: backbone.apply(p, b, x, False), params, batch_stats, image)
     print(counts.layer_table(counts.parameters(params), operations))
 
 

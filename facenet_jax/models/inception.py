@@ -1,4 +1,4 @@
-"""The Inception networks NN2, NN3 and NN4 (arXiv 1503.03832, Table 2 and Sec. 3.3).
+"""The Inception networks NN2, NN3 and NN4 (arXiv 1503.03832, Table 2).
 
 Each module runs up to four branches side by side and concatenates their channels: a 1x1 convolution, a 3x3 and a 5x5
 one behind 1x1 reductions, and a 3x3 pooling with a 1x1 projection. Stride-2 modules do without the 1x1 branch and the
@@ -59,7 +59,7 @@ NN2_ROWS: Mapping[str, Row] = {
     "5b": Row(384, (192, 384), (48, 128), "max", 128),
 }
 
-# CHOICE: Sec. 3.3 takes the 5x5 convolutions from NN4's "higher layers" without naming them. Without those of 4e, 5a
+# CHOICE: the paper takes the 5x5 convolutions from NN4's "higher layers" without naming them. Without those of 4e, 5a
 # and 5b the network has 6.6M parameters and does 285M multiply-adds, figures that the paper gives; with those of 4e it
 # has 6.9M and does 289M, without those of 4d as well 6.5M and 281M.
 NN4_ROWS: Mapping[str, Row] = {

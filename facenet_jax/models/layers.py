@@ -17,6 +17,7 @@ from jax.typing import DTypeLike
 
 Padding = str | Sequence[tuple[int, int]]
 
+
 def relu_init(key: jax.Array, shape: Sequence[int], dtype: DTypeLike = jnp.float32) -> jax.Array:
     """Initial kernel before a ReLU, N(0, 2 / fan-in), as its standard deviation; `make_backbone` draws the normals.
 
@@ -39,9 +40,10 @@ def conv_relu(
     name: str,
     dtype: DTypeLike,
     strides: int = 1,
-    padding: Padding = "SAME",
 ) -> jax.Array:
-    """Convolution with bias, then ReLU. To be called inside a Flax module's compact method, whose child it makes.
+    """Convolution with "SAME" padding and bias, then ReLU.
+
+    To be called inside a Flax module's compact method; the convolution becomes that module's child.
 
     Args:
         x: (B, H, W, C).
@@ -50,14 +52,11 @@ def conv_relu(
         name: name of the parameters in the calling module.
         dtype: of the arithmetic; parameters are float32.
         strides: step in rows and columns.
-        padding: "SAME", "VALID" or ((top, bottom), (left, right)).
 
     Returns:
-        (B, H', W', features) in `dtype`.
+        (B, H / strides, W / strides, features) in `dtype`, sizes rounded up.
     """
-    conv = nn.Conv(
-        features, (kernel, kernel), strides=strides, padding=padding, dtype=dtype, kernel_init=relu_init, name=name
-    )
+    conv = nn.Conv(features, (kernel, kernel), strides=strides, dtype=dtype, kernel_init=relu_init, name=name)
     return nn.relu(conv(x))
 
 
@@ -75,7 +74,7 @@ def l2_pool(x: jax.Array, stride: int, padding: Padding = "SAME") -> jax.Array:
     Args:
         x: (B, H, W, C).
         stride: step in rows and columns.
-        padding: as for `conv_relu`; zeros.
+        padding: "SAME", "VALID" or ((top, bottom), (left, right)); with zeros.
 
     Returns:
         (B, H', W', C) in the dtype of `x`.

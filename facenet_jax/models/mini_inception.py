@@ -1,4 +1,4 @@
-"""NNS1 and NNS2, the mini and the tiny Inception (arXiv 1503.03832, Sec. 3.3).
+"""NNS1 and NNS2, the mini and the tiny Inception (arXiv 1503.03832).
 
 The paper gives their input sizes, parameters and multiply-adds (26M and 220M; 4.3M and 20M) and not one layer. Both
 figures together still say much: NN2 does 214 multiply-adds per parameter and these do 8 and 5, so most parameters
@@ -27,7 +27,7 @@ NNS1_ROWS: Mapping[str, Row] = {
     "5b": Row(256, (96, 272), (32, 64), "max", 64),
 }
 
-# No 5x5 convolutions: Sec. 5.1 finds that they can go everywhere "with minor drop of accuracy".
+# No 5x5 convolutions: the paper finds that they can be left out everywhere at a small loss of accuracy.
 NNS2_STEM = Stem(kernel=5, conv1=16, reduction=16, three=32)
 NNS2_ROWS: Mapping[str, Row] = {
     "3a": Row(16, (16, 24), None, "max", 16),

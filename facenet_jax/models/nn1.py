@@ -20,9 +20,9 @@ class NN1(nn.Module):
     """Table 1, its layers under its names.
 
     CHOICE: "SAME" padding, without which the sizes of Table 1 (220, 110, 55, 28, 14, 7) do not come out. ReLU follows
-    every convolution (the paper: "all our models use rectified linear units") and comes before pooling and
-    normalisation, where the table is silent; maxout layers have no other non-linearity and the last layer has none.
-    Fully connected layers have no biases, which gives the table's 140M either way.
+    every convolution and comes before pooling and normalisation: the paper has it in all models and says no more.
+    Maxout layers have no other non-linearity and the last layer has none. Fully connected layers have no biases, which
+    gives the table's 140M either way.
 
     Attributes:
         embedding_dim: d, the length of the embedding.

@@ -209,7 +209,7 @@ def _hair_before(canvas: Array, identity: Identity, scene: Scene, skull: Surface
     line = line - 0.35 * across**2 + 0.35 * identity.hair_parting * across + 0.025 * wave(19.0 * skull.x)
     line = line - 2.6 * jnp.maximum(0.42 - skull.z - 0.2 * identity.hair_end, 0.0)
     line = jnp.maximum(line, identity.hair_end)
-    strands = 0.93 + 0.10 * wave(24.0 * skull.x + 3.0 * wave(4.0 * skull.y))
+    strands = 0.94 + 0.08 * wave(24.0 * skull.x + 3.0 * wave(4.0 * skull.y))
     curls = 0.18 * identity.hair_curl * wave(21.0 * skull.x + 2.0) * wave(21.0 * skull.y)
     light, highlight = _light(scene, (skull.normal_x, skull.normal_y, skull.normal_z), gloss=0.12)
     colour = scene.hair[:, None, None] * (strands + curls)[None] * light + highlight

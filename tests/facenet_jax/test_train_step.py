@@ -1,0 +1,157 @@
+"""The train step: the same on any number of devices, exact with the gradient cache, sound when numbers are not finite."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from faces.mesh import make_mesh, place_batch
+from facenet_jax import train_step
+from tests.facenet_jax import oracle, setting
+
+
+@pytest.fixture(params=["without_batch_norm", "with_batch_norm"])
+def network(request, monkeypatch):
+    monkeypatch.setattr(train_step, "backbone_of", getattr(setting, request.param))
+    return request.param
+
+
+@pytest.fixture
+def plain(monkeypatch):
+    monkeypatch.setattr(train_step, "backbone_of", setting.without_batch_norm)
+
+
+@pytest.fixture
+def normed(monkeypatch):
+    monkeypatch.setattr(train_step, "backbone_of", setting.with_batch_norm)
+
+
+def run(config, devices: int, steps: int = 1):
+    mesh = make_mesh(devices)
+    step, state = train_step.make_train_step(config, mesh), train_step.init_state(config, mesh)
+    metrics = []
+    for number in range(steps):
+        state, values = step(state, place_batch(mesh, setting.batch(number)))
+        metrics.append({key: float(value) for key, value in values.items()})
+    return jax.device_get((state.params, state.batch_stats)), metrics
+
+
+def assert_close(tree, other, rtol=2e-5, atol=1e-6):
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=rtol, atol=atol), tree, other)
+
+
+@pytest.mark.parametrize("mining", ["semi_hard", "random_violator"])
+def test_1_4_and_8_devices_agree(network: str, mining: str):
+    """SGD without momentum: next parameters are equal exactly where gradients are."""
+    config = setting.config(loss__mining=mining)
+    one, metrics = run(config, 1)
+    for devices in (4, 8):
+        several, theirs = run(config, devices)
+        assert_close(one, several)
+        for key in ("loss", "gradient_norm", "pairs", "active_triplets", "d_ap", "d_an", "spread"):
+            np.testing.assert_allclose(metrics[0][key], theirs[0][key], rtol=2e-5, err_msg=key)
+
+
+@pytest.mark.parametrize("network_name", ["tiny"])
+def test_the_real_network_on_1_and_4_devices(network_name: str):
+    config = setting.config(model__name=network_name)
+    (one, stats), metrics = run(config, 1)
+    (several, their_stats), theirs = run(config, 4)
+    assert_close(one, several, atol=2e-5)
+    assert_close(stats, their_stats, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(metrics[0]["loss"], theirs[0]["loss"], rtol=1e-5)
+
+
+def test_loss_and_gradient_equal_the_oracle(plain):
+    config = setting.config(loss__reduction="mean_of_pairs")
+    mesh, batch, backbone = make_mesh(4), setting.batch(), setting.without_batch_norm()
+    state = train_step.init_state(config, mesh)
+    before = jax.device_get(state.params)
+
+    def embed(params):
+        return backbone.apply(params, {}, (jnp.asarray(batch["images"]) - 127.5) / 128, True)[0]
+
+    embeddings, pull_back = jax.vjp(embed, before)
+    negative, is_pair = oracle.semi_hard(np.asarray(embeddings), batch["identities"])
+    loss, of_embeddings = oracle.mean_triplet_loss(np.asarray(embeddings), negative, is_pair, 0.2)
+    (gradient,) = pull_back(jnp.asarray(of_embeddings, jnp.float32))
+
+    state, metrics = train_step.make_train_step(config, mesh)(state, place_batch(mesh, batch))
+    np.testing.assert_allclose(metrics["loss"], loss, rtol=1e-5)
+    assert_close(state.params, jax.tree.map(lambda p, g: p - 0.1 * g, before, gradient))
+    assert int(metrics["pairs"]) == is_pair.sum()
+
+
+@pytest.mark.parametrize("devices", [1, 4])
+@pytest.mark.parametrize("micro_batch", [4, 8, 16])
+@pytest.mark.parametrize("mining", ["semi_hard", "hardest"])
+def test_gradient_cache_equals_the_full_batch(plain, devices: int, micro_batch: int, mining: str):
+    whole, metrics = run(setting.config(loss__mining=mining, model__batch_norm="none"), devices)
+    parts, theirs = run(
+        setting.config(loss__mining=mining, model__batch_norm="none", batch__micro_batch=micro_batch), devices
+    )
+    assert_close(whole, parts, rtol=1e-5)
+    np.testing.assert_allclose(metrics[0]["loss"], theirs[0]["loss"], rtol=1e-6)
+    np.testing.assert_allclose(metrics[0]["gradient_norm"], theirs[0]["gradient_norm"], rtol=1e-5)
+
+
+def test_per_device_batch_norm(normed):
+    """On one device it is global batch norm; on four, each quarter of the batch has its own statistics."""
+    per_device = setting.config(model__batch_norm="per_device")
+    assert_close(run(per_device, 1)[0], run(setting.config(), 1)[0])
+
+    _, metrics = run(per_device, 4)
+    batch, backbone = setting.batch(), setting.with_batch_norm()
+    params, stats = jax.device_get((lambda s: (s.params, s.batch_stats))(train_step.init_state(per_device, make_mesh(1))))
+    pixels = (batch["images"].astype(np.float32) - 127.5) / 128
+    quarters = [backbone.apply(params, stats, jnp.asarray(part), True)[0] for part in np.split(pixels, 4)]
+    embeddings = np.concatenate(quarters)
+    negative, is_pair = oracle.semi_hard(embeddings, batch["identities"])
+    d = oracle.distances(embeddings)
+    np.testing.assert_allclose(metrics[0]["d_ap"], d[is_pair].mean(), rtol=1e-5)
+    a, p = np.nonzero(is_pair)
+    np.testing.assert_allclose(metrics[0]["d_an"], d[a, negative[a, p]].mean(), rtol=1e-5)
+
+
+def test_per_device_gradient_is_not_multiplied(normed):
+    """A gradient summed once too often over the devices would be four times as large."""
+    same_quarters = {key: np.concatenate([value] * 4) for key, value in setting.batch(images=8).items()}
+    config = setting.config(model__batch_norm="per_device")
+    norms = []
+    for devices, kind in ((4, "per_device"), (1, "global")):
+        config = dataclasses.replace(config, model=dataclasses.replace(config.model, batch_norm=kind))
+        mesh = make_mesh(devices)
+        state = train_step.init_state(config, mesh)
+        _, metrics = train_step.make_train_step(config, mesh)(state, place_batch(mesh, same_quarters))
+        norms.append(float(metrics["gradient_norm"]))
+    np.testing.assert_allclose(norms[0], norms[1], rtol=1e-3)
+
+
+def test_bfloat16_trains_and_keeps_float32_weights():
+    params, metrics = run(setting.config(model__dtype="bfloat16", optimiser__name="adam"), 1, steps=2)
+    assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves(params))
+    assert np.isfinite([m["loss"] for m in metrics]).all()
+
+
+def test_state_is_donated_and_weights_survive_a_non_finite_step(plain):
+    config, mesh = setting.config(optimiser__learning_rate=float("inf")), make_mesh(2)
+    step, state = train_step.make_train_step(config, mesh), train_step.init_state(config, mesh)
+    broken = jax.tree.map(lambda x: x.at[(0,) * x.ndim].set(jnp.nan), state.params)
+    before = jax.device_get(broken)
+    state = dataclasses.replace(state, params=broken)
+    new, metrics = step(state, place_batch(mesh, setting.batch()))
+    assert not np.isfinite(float(metrics["gradient_norm"]))
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(new.params), before)
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state.params))
+    assert int(new.step) == 1
+
+
+def test_sum_and_means_differ_by_their_divisors(plain):
+    losses = {}
+    for reduction in ("sum", "mean_of_pairs", "mean_of_active"):
+        _, (metrics,) = run(setting.config(loss__reduction=reduction), 1)
+        losses[reduction] = metrics["loss"]
+    np.testing.assert_allclose(losses["sum"] / metrics["pairs"], losses["mean_of_pairs"], rtol=1e-5)
+    np.testing.assert_allclose(losses["sum"] / metrics["active_triplets"], losses["mean_of_active"], rtol=1e-5)
