@@ -1,24 +1,23 @@
 """Train FaceNet and evaluate it: `python -m experiments.facenet`.
 
-Without arguments: the tiny network on generated faces, on any CPU, in under three minutes. With `--data` and `--eval`: real
-faces, judged on LFW or any set in its layout. Every field of the config can be given on the command line, such as
-`--optimiser.learning-rate 0.02`; `--help` lists them.
+Without arguments: the tiny network on generated faces, on any CPU, in under three minutes. With `--data` and `--eval`:
+real faces, judged on LFW or any set in its layout. Every field of the config can be given on the command line, such as
+`--optimiser.learning-rate 0.02`.
 """
 
 import argparse
-import dataclasses
 import json
-import os
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 import tyro
 from rich.console import Console
 
 from experiments import report
+from facenet_jax.sampling import epoch_order
+from facenet_jax.train_step import backbone_of, init_state, make_train_step
 from faces import cli, run_record
 from faces.checkpoint import Checkpoints
 from faces.config import Config, check, difference, load_config
@@ -31,11 +30,9 @@ from faces.errors import CheckpointError, ConfigError
 from faces.evaluate.pair_set import PairSet, generated_pair_set, lfw_pairs
 from faces.evaluate.report import result_dict
 from faces.evaluate.verification import VerificationResult
-from faces.mesh import copied, make_mesh
+from faces.mesh import make_mesh
 from faces.train_loop import train
 from faces.train_state import TrainState
-from facenet_jax.sampling import epoch_order
-from facenet_jax.train_step import backbone_of, init_state, make_train_step
 
 GENERATED_CONFIG, REAL_CONFIG = "facenet/tiny", "facenet/small"
 GENERATED_TRAIN = {"identities": 400, "images_per_identity": 16}
@@ -70,12 +67,10 @@ def main(arguments: list[str]) -> None:
     embed = make_embedder(backbone_of(config).apply, config.data, config.evaluation.flip, mesh)
     judge = partial(_judge, config=config, embed=embed, allow_missing=options.allow_missing)
     state = init_state(config, mesh)
-    with Checkpoints(folder / "checkpoints") as checkpoints:
-        loader = make_loader(
-            source, order, config.train.steps, config.model.input_size, config.augment, config.train.seed
-        )
-        baselines = report.baselines(tests[0], source, config, options.allow_missing) if tests else {}
-        before = {test.name: judge(test, state) for test in tests}
+    loader = make_loader(source, order, config.train.steps, config.model.input_size, config.augment, config.train.seed)
+    baselines = report.baselines(tests[0], source, config, options.allow_missing) if tests else {}
+    before = {test.name: judge(test, state) for test in tests}
+    with Checkpoints(folder / "checkpoints") as checkpoints:  # from here on files are written
         if options.resume:
             state, loader_state = checkpoints.restore(state, config)
             loader.set_state(loader_state)
@@ -188,13 +183,14 @@ def _result(
     """Content of result.json. The numbers are the first test set's; null without one."""
     keys = ("accuracy", "accuracy_se", "val_at_far_1e-3", "eer", "auc", "pairs", "coverage")
     numbers = {name: result_dict(result) for name, result in after.items()}
-    main_numbers = next(iter(numbers.values()), dict.fromkeys(keys))
+    main_numbers: dict[str, Any] = {key: None for key in keys}
+    main_numbers.update(next(iter(numbers.values()), {}))
     return {
         **main_numbers,
         "images_per_second": round(images_per_second, 2),
         "config": options.config,
         "data": {"train": source.name, "test": list(numbers)},
-        **({"tests": numbers} if len(numbers) > 1 else {}),
+        "tests": numbers,
     }
 
 

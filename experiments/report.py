@@ -96,16 +96,20 @@ def write(
         console.print(summary_table(rows, f"Verification on {kind}"))
         console.print(fold_table(after[test.name], f"After training, {kind}, fold by fold"))
         suffix = "" if position == 0 else f"_{test.name}"
-        plots.plot_roc(rows, folder / f"roc{suffix}.png", f"Verification on {kind}", test.generated)
+
+        def of(what: str, test: PairSet = test) -> str:
+            return what if test.generated else f"{what}, {test.name}"  # the plots say themselves that faces are generated
+
+        plots.plot_roc(rows, folder / f"roc{suffix}.png", of("Verification"), test.generated)
         plots.plot_distances(
-            after[test.name], folder / f"distances{suffix}.png", f"Distances, {kind}", test.generated
+            after[test.name], folder / f"distances{suffix}.png", of("Distances"), test.generated
         )
 
         def pictures(row: int, test: PairSet = test) -> tuple[np.ndarray, np.ndarray]:
             return test.images[test.first[row]], test.images[test.second[row]]
 
         plots.plot_hardest(
-            after[test.name], pictures, folder / f"hardest_pairs{suffix}.png", f"Hardest pairs, {kind}", test.generated
+            after[test.name], pictures, folder / f"hardest_pairs{suffix}.png", of("Hardest pairs"), test.generated
         )
 
 

@@ -1,15 +1,15 @@
 """The gradient of a loss over the whole batch, in the memory of a part of it.
 
-Mining needs about 1,800 images in a batch (Sec. 3.2 of FaceNet, arXiv 1503.03832); the activations of so many do not fit
-one small device. But the loss sees an image only through its embedding, so the chain rule splits at the embeddings:
+Mining needs about 1,800 images in a batch (Sec. 3.2 of FaceNet, arXiv 1503.03832); the activations of so many do not
+fit one small device. But the loss sees an image only through its embedding, so the chain rule splits there:
 
 1. embed all images, part by part, keeping nothing but the embeddings;
 2. take the loss of all embeddings and its gradient with respect to each of them: g_i = dL / df(x_i);
 3. embed each part again, now with its backward pass, started with that part's g_i; add up the parameters' gradients.
 
 The result is the full batch's gradient, not an approximation, for one more forward pass. It is so only where an
-image's embedding does not depend on its neighbours: batch norm breaks that (each part would have its own statistics), and
-`faces.config` refuses the combination.
+image's embedding does not depend on its neighbours: batch norm breaks that (each part would have its own statistics),
+and `faces.config` refuses the combination.
 
 Not here: the loss. Source of the idea: Gao et al., "Scaling Deep Contrastive Learning Batch Size under Memory Limited
 Setup" (arXiv 2101.06983); the FaceNet paper does not say how it fitted its batch.

@@ -57,4 +57,4 @@ def triplet_loss_of_pairs(
     """
     distance = ops.squared_distances(embeddings, embeddings)  # (anchors, gallery)
     d_an = jnp.take_along_axis(distance, negative, axis=1)  # (anchors, positives)
-    return jax.nn.relu(distance - d_an + alpha)
+    return jax.nn.relu(distance - d_an + alpha)  # Eq. (3)

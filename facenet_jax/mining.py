@@ -12,8 +12,11 @@ Every rule here has the same form: (embeddings, identities) -> (negative, is_pai
 - `is_pair[a, p]`: a and p are two images of one identity, and the batch holds a negative for them to meet.
 
 An anchor's negatives are sorted once, and each of its positives finds its place among them by binary search:
-O(B^2 log B) time and O(B^2) memory, where a mask over all (a, p, n) costs O(B^3) of both. Indices carry no gradient; the
-loss takes its own distances. The batch is the GLOBAL one: under a mesh, a negative may live on another device.
+O(B^2 log B) time and O(B^2) memory, where a mask over all (a, p, n) costs O(B^3) of both. Indices carry no gradient;
+the loss takes its own distances. The batch is the GLOBAL one: under a mesh, a negative may live on another device.
+
+CHOICE: one rule for the whole of a training. The paper wants semi-hard negatives "early on", and does not say until
+when.
 
 Not here: how the batch is composed (`sampling.py`), the loss (`losses.py`).
 """
@@ -74,8 +77,8 @@ def semi_hard(embeddings: Float[Array, "batch d"], identities: Int[Array, "batch
     it is the limit of the rule, and the one that pulls least towards collapse. Dropping those pairs instead would train
     on fewer pairs the worse the model is.
 
-    Ties: a negative exactly as far as the positive is not semi-hard; of equally far negatives the lowest index is taken,
-    except in the case without a semi-hard one, where it is the highest.
+    Ties: a negative exactly as far as the positive is not semi-hard; of equally far negatives the lowest index is
+    taken, except in the case without a semi-hard one, where it is the highest.
 
     Args:
         embeddings: (batch, d), any float type; distances are taken in float32.
@@ -84,7 +87,7 @@ def semi_hard(embeddings: Float[Array, "batch d"], identities: Int[Array, "batch
         `Mined(negative, is_pair)`, see the module's header.
     """
     ranked = _rank_negatives(embeddings, identities)
-    nearer_or_equal = _search(ranked.sorted_distance, ranked.distance, "right")  # (anchors, positives)
+    nearer_or_equal = _search(ranked.sorted_distance, ranked.distance, "right")  # (anchors, positives)  Eq. (4)
     return _take(ranked, jnp.clip(nearer_or_equal, 0, jnp.maximum(ranked.count - 1, 0)), ranked.is_pair)
 
 

@@ -1,7 +1,7 @@
 """How a batch is composed: Sec. 3.2 of FaceNet (arXiv 1503.03832).
 
-Mining inside a batch needs several images of each person in it (PAPER: around 40 of each identity, in around 1,800), and
-randomly drawn faces beside them as further negatives (PAPER, without a number).
+Mining inside a batch needs several images of each person in it (PAPER: around 40 of each identity, in around 1,800),
+and randomly drawn faces beside them as further negatives (PAPER, without a number).
 
 An epoch visits every identity that can form a pair once, in random order, with K of its images drawn at random. These
 images make one long stream that is cut into batches. What follows from that:
@@ -11,6 +11,8 @@ images make one long stream that is cut into batches. What follows from that:
 - An identity at a cut has its images in two neighbouring batches. What the stream leaves at its end, less than a batch,
   is not used in that epoch; it is other images in every epoch.
 - Identities with a single image form no pair; they occur only as random negatives.
+- CHOICE: random negatives are drawn from all images that the batch does not hold yet. One may show a person of the
+  batch, and is then a positive like any other; among many identities that is rare.
 
 Order depends on (seed, epoch) alone: a resumed run sees the batches it would have seen.
 

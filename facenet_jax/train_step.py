@@ -15,13 +15,13 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh, PartitionSpec
 
+from facenet_jax import gradient_cache, losses, mining
+from facenet_jax.models import Backbone, make_backbone
 from faces import ops, schedules
 from faces.config import Config
 from faces.data.loader import Batch
 from faces.mesh import DATA, copied, split
 from faces.train_state import TrainState
-from facenet_jax import gradient_cache, losses, mining
-from facenet_jax.models import Backbone, make_backbone
 
 Metrics = dict[str, jax.Array]
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
@@ -49,9 +49,9 @@ def make_train_step(config: Config, mesh: Mesh) -> TrainStep:
     """Compile one step of FaceNet training (Sec. 3).
 
     The returned function is `step(state, batch) -> (state, metrics)`. `state` is donated, the whole of it: its buffers
-    hold the new state afterwards, and the caller must not use it again. `batch` holds uint8 images (B, rows, columns, 3)
-    and int32 identities (B,), divided over the mesh; mining sees all of it. Where the loss or the gradient is not finite,
-    the new state keeps the old weights, so that a checkpoint taken then is sound.
+    hold the new state afterwards, and the caller must not use it again. `batch` holds uint8 images (B, rows, columns,
+    3) and int32 identities (B,), divided over the mesh; mining sees all of it. Where the loss or the gradient is not
+    finite, the new state keeps the old weights, so that a checkpoint taken then is sound.
 
     Metrics, scalars: loss; pairs (anchor-positive pairs with a negative); active (fraction of them whose loss is above
     zero); active_triplets (their number); loss_per_pair; d_ap and d_an (means of squared distances over the pairs);
@@ -133,7 +133,7 @@ def triplet_objective(
     total, pairs = jnp.sum(per_pair), jnp.sum(is_pair)
     active = jnp.sum(per_pair > 0)
     divisor = {"sum": 1, "mean_of_pairs": jnp.maximum(pairs, 1), "mean_of_active": jnp.maximum(active, 1)}
-    loss = total / divisor[config.loss.reduction]
+    loss = total / divisor[config.loss.reduction]  # DEVIATION D01: Eq. (3) is the sum, which "sum" gives
     return loss, _describe(embeddings, negative, is_pair, total, pairs, active)
 
 

@@ -54,7 +54,8 @@ class Checkpoints:
         """The newest checkpoint, placed on devices as `like` is.
 
         Args:
-            like: a state of the same shapes, such as the one before the first step; only shapes and placements are used.
+            like: a state of the same shapes, such as the one before the first step; only its shapes and placements
+                are used.
             config: of the run that resumes. Logging and evaluation may differ from the checkpoint's, and `train.steps`
                 where the learning rate does not depend on it; the rest must be the same.
         Returns:

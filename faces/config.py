@@ -209,9 +209,12 @@ def load_config(name: str) -> tuple[Config, dict[str, Any]]:
     path = find_config(name)
     tables = _read_with_base(path, seen=())
     sources = tables.pop("source", {})
+    config = check(_build(Config, tables, path, ()), path)
     if isinstance(sources, str):  # one origin for all values
         sources = {section: dict.fromkeys(values, sources) for section, values in tables.items()}
-    return check(_build(Config, tables, path, ()), path), sources
+    elif not isinstance(sources, dict):
+        raise ConfigError(f"{path}: source: a sentence or a table is expected, {sources!r} found.")
+    return config, sources
 
 
 def _read_with_base(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
@@ -227,9 +230,10 @@ def _read_with_base(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     if not isinstance(base, str):
         raise ConfigError(f"{path}: base: the name of a file beside this one is expected, {base!r} found.")
     parent = path.parent / f"{base}.toml"
-    if parent in seen:
+    seen = (*seen, path.resolve())  # resolved, since one file has many paths
+    if parent.resolve() in seen:
         raise ConfigError(f"{path}: base {base!r} leads back to this file.")
-    return _merge(_read_with_base(parent, (*seen, path, parent)), tables)
+    return _merge(_read_with_base(parent, seen), tables)
 
 
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -280,7 +284,8 @@ def _convert(hint: Any, value: Any, path: Path, place: str) -> Any:
         return float(value)
     elif type(value) is hint:
         return value
-    expected = {int: "a whole number", float: "a number", str: "a string", bool: "true or false"}.get(hint, "a list")
+    a_list = "a list" if origin is not tuple or arguments[-1] is Ellipsis else f"a list of {len(arguments)} values"
+    expected = {int: "a whole number", float: "a number", str: "a string", bool: "true or false"}.get(hint, a_list)
     raise ConfigError(f"{path}: {place}: {expected} is expected, {value!r} found.")
 
 
@@ -321,9 +326,9 @@ def check(config: Config, where: Path | str) -> Config:
 
 def flatten(config: Any, place: str = "") -> dict[str, Any]:
     """A config (or nested dictionary) as {"model.name": value, ...}."""
-    table = dataclasses.asdict(config) if dataclasses.is_dataclass(config) else config
+    table: Mapping[str, Any] = config if isinstance(config, Mapping) else dataclasses.asdict(config)
     flat: dict[str, Any] = {}
-    for key, value in typing.cast(Mapping[str, Any], table).items():
+    for key, value in table.items():
         flat.update(flatten(value, f"{place}{key}.") if isinstance(value, Mapping) else {f"{place}{key}": value})
     return flat
 

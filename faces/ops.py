@@ -35,7 +35,7 @@ def l2_normalise(x: Float[Array, "*batch dim"]) -> Float[Array, "*batch dim"]:
 def squared_distances(x: Float[Array, "rows d"], y: Float[Array, "columns d"]) -> Float[Array, "rows columns"]:
     """All squared Euclidean distances between two sets of vectors: ||x_i||^2 + ||y_j||^2 - 2 x_i . y_j.
 
-    One matrix product instead of rows x columns differences. What rounding leaves below zero is zero, with zero gradient.
+    One matrix product instead of rows x columns differences. What rounding leaves below zero is zero, and its gradient.
 
     Args:
         x: (rows, d), y: (columns, d), any floating dtype.
@@ -61,9 +61,9 @@ def conv2d(
 ) -> Float[Array, "batch out_height out_width features"]:
     """Convolution with "SAME" padding whose kernel gradient is quick on CPUs too.
 
-    XLA on CPUs computes the kernel's gradient as a convolution with a kernel as large as the map, several times slower than
-    the forward pass. As one matrix product for each of the kernel's places it runs at matrix-product speed. Other
-    platforms keep XLA's form. Reverse-mode differentiation only.
+    XLA on CPUs computes the kernel's gradient as a convolution with a kernel as large as the map, several times slower
+    than the forward pass. As one matrix product for each of the kernel's places it is quicker. Other platforms keep
+    XLA's form. Reverse-mode differentiation only.
 
     Args:
         x: (batch, height, width, channels).
@@ -89,7 +89,7 @@ def _conv2d_backward(stride: int, saved: tuple[Array, Array], gradient: Array) -
     x, kernel = saved
     (of_x,) = jax.vjp(lambda x: _xla_conv(x, kernel, stride), x)[1](gradient)
     by_xla = partial(_kernel_gradient_by_xla, kernel, stride)
-    by_products = partial(kernel_gradient_by_products, kernel.shape[:2], stride)
+    by_products = partial(kernel_gradient_by_products, (kernel.shape[0], kernel.shape[1]), stride)
     return of_x, lax.platform_dependent(x, gradient, cpu=by_products, default=by_xla)
 
 
@@ -106,8 +106,9 @@ def kernel_gradient_by_products(
     x: Float[Array, "batch height width channels"],
     gradient: Float[Array, "batch out_height out_width features"],
 ) -> Float[Array, "rows columns channels features"]:
-    """Gradient of `conv2d` with respect to its kernel: for each place (i, j) of the kernel, the sum over images and output
-    pixels of x at that place times the gradient.
+    """Gradient of `conv2d` with respect to its kernel, place by place of the kernel.
+
+    At (i, j) it is the sum over images and output pixels of x as seen from there, times the output's gradient.
 
     Args:
         window: rows and columns of the kernel.

@@ -1,6 +1,6 @@
 """What a run leaves behind besides its weights: the resolved config, the environment, the log, the result.
 
-Files are written to a temporary name and renamed, so that a reader never sees half of one; the log alone grows by lines.
+Files are written to a temporary name and renamed, so that a reader never sees half of one; only logs grow by lines.
 
 Not here: pictures (`faces.evaluate.plots`), checkpoints (`faces.checkpoint`).
 """

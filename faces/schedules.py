@@ -41,7 +41,7 @@ def make_optimiser(config: OptimiserConfig, steps: int) -> optax.GradientTransfo
         steps: length of the run.
     """
     rules = {
-        # PAPER Sec. 3: AdaGrad. CHOICE: epsilon 1e-7 inside the root, for parameters that never had a gradient.
+        # PAPER Sec. 3.3: AdaGrad. CHOICE: epsilon 1e-7 inside the root, for parameters that never had a gradient.
         "adagrad": lambda: optax.scale_by_rss(config.initial_accumulator, eps=1e-7),
         "sgd": lambda: optax.trace(config.momentum) if config.momentum else optax.identity(),
         "adam": optax.scale_by_adam,

@@ -72,8 +72,8 @@ class Health:
         self._collapsed_steps = self._collapsed_steps + 1 if stuck else 0
         if self._collapsed_steps >= COLLAPSE_STEPS:
             raise TrainingStopped(
-                f"step {step}: the model has collapsed: the loss per pair is {metrics['loss_per_pair']:.4f}, the margin "
-                f"alpha is {alpha}, and all embeddings lie within {metrics['spread']:.1e} of one point. Use "
+                f"step {step}: the model has collapsed: the loss per pair is {metrics['loss_per_pair']:.4f}, the "
+                f"margin alpha is {alpha}, and the embeddings' spread is {metrics['spread']:.1e}. Use "
                 f'loss.mining "semi_hard" (now "{self._config.loss.mining}"), lower optimiser.learning_rate (now '
                 f"{optimiser.learning_rate}), or lengthen optimiser.warmup_steps (now {optimiser.warmup_steps})."
             )

@@ -1,4 +1,4 @@
-"""The networks of FaceNet (arXiv 1503.03832) and of its open relatives, as two pure functions each.
+"""The networks of FaceNet (arXiv 1503.03832, Sec. 3.3) and of its open relatives, as two pure functions each.
 
 A network is a Flax module only in here. Everything else sees a `Backbone`: `init` makes parameters, `apply` turns
 images into embeddings. To add a network, add a row to `NETWORKS`.
@@ -18,7 +18,7 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from facenet_jax.models import openface
-from facenet_jax.models.inception import NN2_ROWS, NN4_ROWS, InceptionNet
+from facenet_jax.models.inception import NN2_ROWS, NN4_ROWS, WITHOUT_5X5_ROWS, InceptionNet
 from facenet_jax.models.mini_inception import NNS1_ROWS, NNS1_STEM, NNS2_ROWS, NNS2_STEM, NNS_FC1
 from facenet_jax.models.nn1 import NN1
 from facenet_jax.models.small import SMALL_STAGES, TINY_STAGES, SmallNet
@@ -58,6 +58,7 @@ NETWORKS: dict[str, Network] = {
     "nn2": Network(partial(InceptionNet, rows=NN2_ROWS), (224, 224)),
     "nn3": Network(partial(InceptionNet, rows=NN2_ROWS), (160, 160)),
     "nn4": Network(partial(InceptionNet, rows=NN4_ROWS), (96, 96)),
+    "nn4_without_5x5": Network(partial(InceptionNet, rows=WITHOUT_5X5_ROWS), (96, 96)),
     "nns1": Network(partial(InceptionNet, rows=NNS1_ROWS, stem=NNS1_STEM, fc1=NNS_FC1), (165, 165)),
     # CHOICE: rows x columns, as the tables write sizes; a face is taller than wide.
     "nns2": Network(partial(InceptionNet, rows=NNS2_ROWS, stem=NNS2_STEM, fc1=NNS_FC1), (140, 116)),

@@ -1,4 +1,7 @@
-"""`python -m facenet_jax.models nn2`: a network's parameters and multiply-adds, layer by layer, as Tables 1 and 2."""
+"""`python -m facenet_jax.models nn2`: a network's parameters and multiply-adds, layer by layer, as Tables 1 and 2.
+
+Not here: the counting (`faces.counts`).
+"""
 
 import jax
 import jax.numpy as jnp

@@ -66,6 +66,9 @@ NN4_ROWS: Mapping[str, Row] = {
     name: row._replace(five=None) if name in ("4e", "5a", "5b") else row for name, row in NN2_ROWS.items()
 }
 
+# PAPER Table 6: its 96x96 network has no 5x5 convolutions in the Inception modules.
+WITHOUT_5X5_ROWS: Mapping[str, Row] = {name: row._replace(five=None) for name, row in NN2_ROWS.items()}
+
 
 class InceptionModule(nn.Module):
     """The branches of one row of Table 2, concatenated in the order of its columns.

@@ -1,4 +1,4 @@
-"""NNS1 and NNS2, the mini and the tiny Inception (arXiv 1503.03832).
+"""NNS1 and NNS2, the mini and the tiny Inception (arXiv 1503.03832, Sec. 3.3 and Table 3).
 
 The paper gives their input sizes, parameters and multiply-adds (26M and 220M; 4.3M and 20M) and not one layer. Both
 figures together still say much: NN2 does 214 multiply-adds per parameter and these do 8 and 5, so most parameters

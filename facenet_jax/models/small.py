@@ -1,10 +1,12 @@
 """A family of small residual networks of ours, for a CPU; FaceNet has none.
 
-Space-to-depth by 2, so that the first convolution works on a quarter of the pixels; a convolution of stride 2; stages of
-basic residual units (two 3x3 convolutions, batch norm, ReLU); and one matrix from the last map,
-position by position, to the embedding: faces in a fixed frame have their eyes and mouths in fixed places, which an average would throw away.
+Space-to-depth by 2, so that the first convolution works on a quarter of the pixels; a convolution of stride 2; stages
+of basic residual units (two 3x3 convolutions, batch norm, ReLU); and one matrix from the last map, place by place, to
+the embedding: faces in a fixed frame have their eyes and mouths in fixed places, which an average would throw away.
 
 Convolutions are `faces.ops.conv2d`, quick to train on a CPU.
+
+Not here: the paper's networks (`nn1.py`, `inception.py`).
 """
 
 from collections.abc import Sequence
@@ -70,8 +72,8 @@ class SmallNet(nn.Module):
         if stride != 1:
             x = nn.avg_pool(x, (stride, stride), strides=(stride, stride), padding="SAME")
         if x.shape[-1] != channels:
-            project = nn.Dense(channels, use_bias=False, dtype=self.dtype, kernel_init=linear_init, name=f"{name}_project")
-            x = project(x)
+            name = f"{name}_project"
+            x = nn.Dense(channels, use_bias=False, dtype=self.dtype, kernel_init=linear_init, name=name)(x)
         return nn.relu(x + inner)
 
 

@@ -32,7 +32,7 @@ def crop(
         flip: mirror the result.
         zoom: the box's sides are multiplied by this.
         shift: the box moves right and down by these fractions of its sides.
-        rotation: the box turns by so many degrees about its centre.
+        rotation: the box turns clockwise by so many degrees about its centre.
     Returns:
         uint8 (rows, columns, 3). What lies outside the image is the nearest pixel of its border.
     """
@@ -41,8 +41,9 @@ def crop(
     left, top, right, bottom = box[0] * width, box[1] * height, box[2] * width, box[3] * height
     shrink = min((right - left) * zoom / columns, (bottom - top) * zoom / rows)
     if shrink >= 2:
-        factor = 1 / int(shrink)
-        image = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+        # By its sides, not by a factor, which would cut off the last rows and columns where it does not divide them.
+        smaller = (max(1, round(width / int(shrink))), max(1, round(height / int(shrink))))
+        image = cv2.resize(image, smaller, interpolation=cv2.INTER_AREA)
         fx, fy = image.shape[1] / width, image.shape[0] / height
         left, top, right, bottom = left * fx, top * fy, right * fx, bottom * fy
     box_width, box_height = right - left, bottom - top
@@ -89,7 +90,9 @@ def augment(image: np.ndarray, size: tuple[int, int], config: AugmentConfig, rng
 def recompress(image: np.ndarray, quality: int) -> np.ndarray:
     """The RGB image as it comes back from JPEG at this quality (1..100)."""
     _, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
+    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    assert decoded is not None  # what imencode has just written
+    return np.ascontiguousarray(decoded[..., ::-1])
 
 
 def reduce_pixels(image: np.ndarray, pixels: int) -> np.ndarray:

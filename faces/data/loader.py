@@ -50,8 +50,9 @@ class _Steps:
     def __len__(self) -> int:
         return self._steps
 
-    def __getitem__(self, step: int) -> Batch:
-        epoch, row = divmod(int(step), self._batches_per_epoch)
+    def __getitem__(self, index: int) -> Batch:
+        step = int(index)
+        epoch, row = divmod(step, self._batches_per_epoch)
         chosen = self._order(epoch)[row]
         images = [
             augment(self._source[chosen[j]], self._size, self._config, np.random.default_rng((self._seed, step, j)))

@@ -73,7 +73,7 @@ class Subset:
 
 
 def limit_images(source: FaceSource, images: int, seed: int) -> FaceSource:
-    """Whole identities in random order until `images` images are reached; the source itself for 0 or where it has fewer.
+    """Whole identities in random order until `images` images are reached; all for 0, or where the source has fewer.
 
     Args:
         source: labelled faces.

@@ -91,12 +91,21 @@ def lfw_pairs(name: str, path: Path | str, size: tuple[int, int], config: Evalua
 
 
 def prepare_image(image: np.ndarray, size: tuple[int, int], config: EvaluationConfig) -> np.ndarray:
-    """Crop one test image; where the config asks for it, first lower the quality of the crop's source (Table 4)."""
+    """Cut the face out of a test image, at the network's size; where the config asks for it, lower its quality first.
+
+    Table 4 of FaceNet counts pixels of face thumbnails, and compresses those: so the face is cut out at the image's own
+    scale, shrunk to `pixels`, compressed at `jpeg_quality`, and brought to the network's size last.
+    """
+    if config.pixels == 0 and config.jpeg_quality == 0:
+        return augment.crop(image, size, config.crop)
+    left, top, right, bottom = config.crop
+    face_size = (max(1, round((bottom - top) * image.shape[0])), max(1, round((right - left) * image.shape[1])))
+    face = augment.crop(image, face_size, config.crop)
     if config.pixels > 0:
-        image = augment.reduce_pixels(image, config.pixels)
+        face = augment.reduce_pixels(face, config.pixels)
     if config.jpeg_quality > 0:
-        image = augment.recompress(image, config.jpeg_quality)
-    return augment.crop(image, size, config.crop)
+        face = augment.recompress(face, config.jpeg_quality)
+    return augment.crop(face, size)
 
 
 def generated_pair_set(identities: int, images_per_identity: int, size: int, seed: int, first_identity: int) -> PairSet:

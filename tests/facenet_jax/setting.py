@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from facenet_jax.models import Backbone
 from faces.config import Config, load_config
 from faces.ops import l2_normalise
-from facenet_jax.models import Backbone
 
 SIZE = (16, 16)
 

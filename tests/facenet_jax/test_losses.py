@@ -49,7 +49,11 @@ def test_pairs_equal_triplets():
 def test_numerical_gradient():
     rng = np.random.default_rng(4)
     triplet = tuple(jnp.asarray(rng.normal(size=(5, 3)).astype(np.float32)) for _ in range(3))
-    check_grads(lambda *x: losses.triplet_loss(*map(jnp.asarray, x), alpha=5.0), triplet, order=1, modes=["rev"], rtol=2e-2)
+
+    def loss(*x):
+        return losses.triplet_loss(*map(jnp.asarray, x), alpha=5.0)
+
+    check_grads(loss, triplet, order=1, modes=["rev"], rtol=2e-2)
 
 
 def test_finite_where_embeddings_coincide():

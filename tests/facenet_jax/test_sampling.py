@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from faces.errors import DataError
 from facenet_jax.sampling import batches_per_epoch, epoch_order
+from faces.errors import DataError
 
 # Identity 0 has 1 image, 1 has 2, ... 11 has 12: no two alike.
 IDENTITIES = np.random.default_rng(0).permutation(np.repeat(np.arange(12), np.arange(1, 13))).astype(np.int32)
@@ -49,5 +49,5 @@ def test_order_depends_on_seed_and_epoch_alone():
 def test_too_little_data_is_refused():
     with pytest.raises(DataError, match="single identity"):
         epoch_order(np.zeros(40, np.int32), 10, 5, 0, 0, 0)
-    with pytest.raises(DataError, match="lower batch.images"):
+    with pytest.raises(DataError, match=r"lower batch\.images"):
         epoch_order(IDENTITIES, 70, 5, 0, 0, 0)

@@ -1,0 +1,260 @@
+"""What the code says about the papers holds: tags, deviations, the section map, the heads and sources of configs."""
+
+import ast
+import io
+import itertools
+import re
+import shlex
+import tokenize
+import tomllib
+from functools import cache
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from experiments import facenet
+from facenet_jax.models import make_backbone
+from faces.config import flatten, load_config, shipped_configs
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "facenet_jax" / "README.md"
+CONFIGS = ROOT / "paper_configs"
+OURS = {"facenet/small", "facenet/tiny"}
+
+PUBLIC_MODULES = ("losses", "mining", "sampling", "train_step", "gradient_cache")
+PAPER_CODE = sorted((ROOT / "facenet_jax").rglob("*.py"))
+ALL_CODE = sorted([*PAPER_CODE, *(ROOT / "faces").rglob("*.py"), *(ROOT / "experiments").rglob("*.py")])
+
+DEVIATION = re.compile(r"\bD\d{2}\b")
+FOREIGN_TAG = re.compile(r"\b(?:TODO|FIXME|XXX|HACK|BUG|NOTE|WARNING)\b|\b(?i:todo|fixme|hack|note|warning)\s?:")
+LIKE_A_TAG = re.compile(r"^\W*([A-Z]{3,})(?: [^.:\n]{0,20}(?:\.\s?\d[\d.]*)?)?:", re.M)
+PLACE = re.compile(r"(Sec\. \d|Tables? \d|Eq\. \(?\d|Appendix)")
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@cache
+def prose(path: Path) -> tuple[str, ...]:
+    """Comments and docstrings of a Python file, those of attributes included."""
+    text = path.read_text(encoding="utf-8")
+    comments = [
+        token.string
+        for token in tokenize.generate_tokens(io.StringIO(text).readline)
+        if token.type == tokenize.COMMENT
+    ]
+    strings = [
+        node.value.value
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    ]
+    return (*comments, *strings)
+
+
+def wrong_tags(text: str) -> list[str]:
+    """Tag-like words of a comment or docstring that are none of PAPER, CHOICE and DEVIATION Dnn."""
+    found = [match.group() for match in FOREIGN_TAG.finditer(text)]
+    found += [m.group() for m in LIKE_A_TAG.finditer(text) if m.group(1) not in ("PAPER", "CHOICE", "DEVIATION")]
+    found += re.findall(r"\b(?:paper|choice|deviation)\s?:|\b(?:Paper|Choice|Deviation):", text)
+    return found + re.findall(r"\bDEVIATIONS?\b(?! D\d\d\b)(?!S?\.md)", text)
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        "# TODO later",
+        "# x is y  # fixme: no",
+        "Note: the mean",
+        "# PERF: slow",
+        "# Choice: we take it",
+        "# DEVIATION: the sum",
+        "# DEVIATION 1: the sum",
+        "FACT Sec. 3.2: so it is",
+    ],
+)
+def test_foreign_tags_are_seen(comment):
+    assert wrong_tags(comment)
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        "# CHOICE: this",
+        "# PAPER Sec. 3.2: that",
+        "(PAPER, without a number)",
+        "# DEVIATION D01: the sum",
+        "see DEVIATIONS.md",
+        "Args:\n    x: y",
+        "counts the ROC: at every threshold",
+    ],
+)
+def test_tags_of_the_house_pass(comment):
+    assert not wrong_tags(comment)
+
+
+def test_only_the_three_tags():
+    assert not [(name_of(path), tag) for path in ALL_CODE for text in prose(path) for tag in wrong_tags(text)]
+
+
+def test_deviations_are_tagged_and_explained():
+    text = (ROOT / "DEVIATIONS.md").read_text(encoding="utf-8")
+    entries = re.split(r"^## ", text, flags=re.M)[1:]
+    numbers = [entry[:3] for entry in entries]
+    assert numbers == [f"D{number:02}" for number in range(1, len(entries) + 1)]
+    for entry in entries:
+        assert re.match(r"D\d\d: \S", entry)
+        assert re.findall(r"^- \*\*([\w ]+)\*\*", entry, re.M) == ["The paper", "Here", "Why", "Effect"]
+
+    texts = {name_of(path): "\n".join(prose(path)) for path in ALL_CODE}
+    texts |= {name_of(path): path.read_text(encoding="utf-8") for path in CONFIGS.rglob("*.toml")}
+    tagged = {number for text in texts.values() for number in re.findall(r"DEVIATION (D\d\d):", text)}
+    assert tagged == set(numbers)
+    texts["README"] = README.read_text(encoding="utf-8")
+    mentioned = {(place, number) for place, text in texts.items() for number in DEVIATION.findall(text)}
+    assert not [(place, number) for place, number in sorted(mentioned) if number not in numbers]
+
+
+# The section map.
+
+
+@cache
+def defined_names(path: Path) -> frozenset[str]:
+    """Functions, classes and constants of a file, and the methods and fields of its classes as Class.name."""
+
+    def of_body(body: list[ast.stmt], prefix: str) -> set[str]:
+        names = set()
+        for node in body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                names.add(prefix + node.name)
+                if isinstance(node, ast.ClassDef):
+                    names |= of_body(node.body, f"{prefix}{node.name}.")
+            elif isinstance(node, ast.Assign | ast.AnnAssign):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                names |= {prefix + target.id for target in targets if isinstance(target, ast.Name)}
+        return names
+
+    return frozenset(of_body(ast.parse(path.read_text(encoding="utf-8")).body, ""))
+
+
+def code_references() -> list[tuple[str, str]]:
+    """(file, name) of each `file.py:name` in the package's README."""
+    return re.findall(r"`([\w/]+\.py):([\w.]+)`", README.read_text(encoding="utf-8"))
+
+
+def test_section_map_points_at_code():
+    references = code_references()
+    assert len(references) > 50
+    lost = []
+    for file, name in references:
+        path = (ROOT if file.startswith(("faces/", "experiments/")) else README.parent) / file
+        if not path.is_file() or name not in defined_names(path):
+            lost.append(f"{file}:{name}")
+    assert not lost
+
+
+def test_section_map_covers_the_paper():
+    rows = [line.split("|")[1] for line in README.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
+    places = " ".join(rows)
+    wanted = ["Sec. 3", "Sec. 3.1", "Sec. 3.2", "Sec. 3.3", "Sec. 4", "Sec. 5.6"]
+    wanted += [f"Eq. {number}" for number in range(1, 8)] + [f"Table {number}" for number in range(1, 7)]
+    assert not [place for place in wanted if not re.search(re.escape(place) + r"(?!\.?\d)", places)]
+
+
+def test_section_map_names_all_public_functions():
+    named = set(code_references())
+    assert not {(f"{module}.py", node.name) for module in PUBLIC_MODULES for node in public(module)} - named
+
+
+def test_section_map_names_all_configs():
+    patterns = re.findall(r"`(paper_configs/[^`]*\.toml)`", README.read_text(encoding="utf-8"))
+    matched = [sorted(ROOT.glob(pattern)) for pattern in patterns]
+    assert all(matched), patterns
+    assert sorted(path for paths in matched for path in paths) == sorted((CONFIGS / "facenet").rglob("*.toml"))
+
+
+# Docstrings.
+
+
+def public(module: str) -> list[ast.FunctionDef | ast.ClassDef]:
+    """Public functions and classes of a module of facenet_jax."""
+    body = ast.parse((ROOT / "facenet_jax" / f"{module}.py").read_text(encoding="utf-8")).body
+    return [n for n in body if isinstance(n, ast.FunctionDef | ast.ClassDef) and not n.name.startswith("_")]
+
+
+@pytest.mark.parametrize("module", PUBLIC_MODULES)
+def test_public_functions_are_documented(module):
+    assert public(module)
+    assert not [node.name for node in public(module) if not ast.get_docstring(node)]
+
+
+@pytest.mark.parametrize("path", PAPER_CODE, ids=name_of)
+def test_module_headers(path):
+    header = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    assert PLACE.search(header) or "FaceNet has none" in header, "the header names no section or table of the paper"
+    assert re.search(r"^Not here: \S", header, re.M)
+
+
+# Configs.
+
+
+def head(name: str) -> str:
+    """The comment that opens a config's file."""
+    lines = (CONFIGS / f"{name}.toml").read_text(encoding="utf-8").splitlines()
+    return "\n".join(itertools.takewhile(lambda line: line.startswith("#"), lines))
+
+
+def test_there_are_configs_for_every_table():
+    names = shipped_configs()
+    assert len(names) == len([*CONFIGS.rglob("*.toml")])
+    assert set(names) > OURS
+
+
+@pytest.mark.parametrize("name", shipped_configs())
+def test_every_value_has_a_source(name):
+    config, sources = load_config(name)
+    flat = flatten(sources)
+    assert set(flat) == set(flatten(config))
+    starts = ("ours",) if name in OURS else ("Sec. ", "Table ", "Eq. ", "Appendix", "inferred: ", "ours: ")
+    assert not {key: source for key, source in flat.items() if not source.startswith(starts)}
+
+
+@pytest.mark.parametrize("name", shipped_configs())
+def test_what_differs_from_the_base_brings_its_own_source(name):
+    tables = tomllib.loads((CONFIGS / f"{name}.toml").read_text(encoding="utf-8"))
+    if "base" in tables:
+        sources = tables.pop("source")
+        del tables["base"]
+        assert set(flatten(tables)) <= set(flatten(sources))
+
+
+@pytest.mark.parametrize("name", shipped_configs())
+def test_head_of_config(name):
+    text = head(name)
+    fields = dict(re.findall(r"^# (run|takes|expect): +(\S.*)$", text, re.M))
+    assert list(fields) == ["run", "takes", "expect"]
+    assert "Run by us." in text or "Ours: not run" in text
+    assert ("Ours, not the paper's" in text) == (name in OURS)
+    if name not in OURS:
+        assert PLACE.search(text.splitlines()[0]), "the first line names no section or table of the paper"
+
+    words = shlex.split(fields["run"])
+    assert words[:3] == ["python", "-m", "experiments.facenet"]
+    options, config = facenet.parse(words[3:])
+    assert options.config == name
+    assert config == load_config(name)[0]
+
+
+MODELS = {(m.name, m.input_size, m.embedding_dim): m for m in (load_config(n)[0].model for n in shipped_configs())}
+
+
+@pytest.mark.parametrize("model", MODELS.values(), ids=lambda model: f"{model.name}-{model.embedding_dim}")
+def test_network_of_config_builds(model):
+    backbone = make_backbone(model.name, model.embedding_dim, jnp.dtype(model.dtype), model.input_size)
+    params, batch_stats = jax.eval_shape(backbone.init, jax.random.key(0))
+    assert bool(batch_stats) == (model.batch_norm != "none")
+    images = jax.ShapeDtypeStruct((2, *model.input_size, 3), jnp.float32)
+    embeddings, _ = jax.eval_shape(lambda p, b, x: backbone.apply(p, b, x, False), params, batch_stats, images)
+    assert (embeddings.shape, embeddings.dtype) == ((2, model.embedding_dim), jnp.float32)
