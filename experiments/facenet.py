@@ -183,7 +183,7 @@ def _result(
     """Content of result.json. The numbers are the first test set's; null without one."""
     keys = ("accuracy", "accuracy_se", "val_at_far_1e-3", "eer", "auc", "pairs", "coverage")
     numbers = {name: result_dict(result) for name, result in after.items()}
-    main_numbers: dict[str, Any] = {key: None for key in keys}
+    main_numbers: dict[str, Any] = dict.fromkeys(keys)
     main_numbers.update(next(iter(numbers.values()), {}))
     return {
         **main_numbers,

@@ -98,7 +98,7 @@ def write(
         suffix = "" if position == 0 else f"_{test.name}"
 
         def of(what: str, test: PairSet = test) -> str:
-            return what if test.generated else f"{what}, {test.name}"  # the plots say themselves that faces are generated
+            return what if test.generated else f"{what}, {test.name}"  # plots say by themselves "generated faces"
 
         plots.plot_roc(rows, folder / f"roc{suffix}.png", of("Verification"), test.generated)
         plots.plot_distances(

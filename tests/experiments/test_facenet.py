@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from experiments import facenet
+from facenet_jax.train_step import init_state
 from faces import cli
 from faces.checkpoint import Checkpoints
 from faces.mesh import make_mesh
-from facenet_jax.train_step import init_state
 
 PEOPLE, PICTURES = 12, 6
 SMALL = [
