@@ -169,7 +169,7 @@ class Config:
 def shipped_configs() -> list[str]:
     """Names of all files in `paper_configs/`, such as "facenet/nn2"."""
     root = _shipped_folder()
-    return sorted(str(path.relative_to(root).with_suffix("")) for path in root.rglob("*.toml"))
+    return sorted(path.relative_to(root).with_suffix("").as_posix() for path in root.rglob("*.toml"))
 
 
 def find_config(name: str) -> Path:
@@ -298,7 +298,8 @@ def check(config: Config, where: Path | str) -> Config:
     Raises:
         ConfigError: which value, and why.
     """
-    batch, model = config.batch, config.model
+    batch, model, optimiser = config.batch, config.model, config.optimiser
+    augment, evaluation = config.augment, config.evaluation
     checks = [
         (batch.images >= 2, "batch.images: at least 2 are needed"),
         (batch.images_per_identity >= 2, "batch.images_per_identity: at least 2 are needed to make a positive pair"),
@@ -311,6 +312,19 @@ def check(config: Config, where: Path | str) -> Config:
         (config.loss.alpha > 0, "loss.alpha: must be positive"),
         (config.train.steps > 0 and config.train.log_every > 0, "train: steps and log_every must be positive"),
         (config.data.scale > 0, "data.scale: must be positive"),
+        (optimiser.learning_rate > 0, "optimiser.learning_rate: must be positive"),
+        (optimiser.warmup_steps >= 0, "optimiser.warmup_steps: must not be negative"),
+        (optimiser.decay > 0, "optimiser.decay: must be positive"),
+        (0 <= augment.zoom < 1 and 0 <= augment.shift < 1, "augment: zoom and shift lie between 0 and 1"),
+        (
+            0 <= augment.jpeg_quality <= 95 and 0 <= evaluation.jpeg_quality <= 100,
+            "jpeg_quality: 0 for none, or up to 95 in augment and 100 in evaluation",
+        ),
+        (
+            evaluation.crop[0] < evaluation.crop[2] and evaluation.crop[1] < evaluation.crop[3],
+            "evaluation.crop: left, top, right, bottom are expected, in this order",
+        ),
+        (config.train.seed >= 0, "train.seed: must not be negative"),
         (0 < config.evaluation.far < 1, "evaluation.far: must lie between 0 and 1"),
         (
             model.batch_norm == "none" or batch.micro_batch == batch.images,

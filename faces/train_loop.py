@@ -5,10 +5,14 @@ Metrics are read one step late, so that a device works on step t + 1 while the h
 Not here: the step, and what an evaluation is (both are given).
 """
 
+import contextlib
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import jax
@@ -126,10 +130,12 @@ def train(
         health.check(number, metrics)
         return metrics
 
-    with _progress(console) as progress:
+    with _progress(console) as progress, _late_interrupt() as is_interrupted:
         bar = progress.add_task("training", total=total, completed=start, numbers="")
         try:
             for number in range(start + 1, total + 1):
+                if is_interrupted():
+                    raise KeyboardInterrupt
                 batch = place_batch(mesh, next(loader))
                 state, metrics = step(state, batch)
                 shown = finish(pending)
@@ -151,6 +157,29 @@ def train(
             checkpoints.save(state, loader.get_state(), config)
             raise
     return Trained(state, clock.images_per_second, clock.minutes)
+
+
+@contextlib.contextmanager
+def _late_interrupt() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C is only noted, and acted on between two steps: within one, the state is half donated. A second is at once.
+
+    Gives a function that says whether Ctrl-C was pressed.
+    """
+    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
+        yield lambda: False
+        return
+    pressed = threading.Event()
+    before = signal.getsignal(signal.SIGINT)
+
+    def note(number: int, frame: FrameType | None) -> None:
+        pressed.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield pressed.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _due(number: int, every: int) -> bool:

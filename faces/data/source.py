@@ -9,6 +9,8 @@ from typing import Protocol
 
 import numpy as np
 
+from faces.errors import DataError
+
 
 class FaceSource(Protocol):
     """Random access to labelled face images."""
@@ -79,10 +81,14 @@ def limit_images(source: FaceSource, images: int, seed: int) -> FaceSource:
         source: labelled faces.
         images: how many at most.
         seed: of the order.
+    Raises:
+        DataError: not even one identity fits.
     """
     if images == 0 or images >= len(source):
         return source
     counts = np.bincount(source.identities)
     order = np.random.default_rng(seed).permutation(len(counts))
     taken = order[np.cumsum(counts[order]) <= images]
+    if len(taken) == 0:
+        raise DataError(f"data.images = {images}: fewer than the {counts[order[0]]} images of the first person drawn.")
     return Subset(source, np.flatnonzero(np.isin(source.identities, taken)))

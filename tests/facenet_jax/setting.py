@@ -1,6 +1,5 @@
 """A small training problem for the tests: a config, a batch, and networks that compile at once."""
 
-import dataclasses
 from typing import Any
 
 import jax
@@ -8,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from facenet_jax.models import Backbone
-from faces.config import Config, load_config
+from faces.config import Config
 from faces.ops import l2_normalise
+from tests.faces.configs import tiny
 
 SIZE = (16, 16)
 
@@ -33,11 +33,7 @@ def config(**changes: Any) -> Config:
         "train__checkpoint_every": 3,
         **changes,
     }
-    made, _ = load_config("facenet/tiny")
-    for key, value in settings.items():
-        section, field = key.split("__")
-        made = dataclasses.replace(made, **{section: dataclasses.replace(getattr(made, section), **{field: value})})
-    return made
+    return tiny(**settings)
 
 
 def batch(seed: int = 0, images: int = 32) -> dict[str, np.ndarray]:

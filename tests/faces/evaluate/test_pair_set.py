@@ -1,0 +1,134 @@
+"""Verification sets as arrays: crops, lowered quality, missing images, generated faces."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from faces.data import augment
+from faces.errors import EvaluationError
+from faces.evaluate.pair_set import generated_pair_set, lfw_pairs
+from tests.faces.configs import tiny
+from tests.faces.data.makers import encoded, image_folder, picture
+
+PEOPLE = ("Di", "Ann", "Bo", "Cy")
+PICTURES = {person: [picture(10 * i + j, 32, 32) for j in range(2)] for i, person in enumerate(PEOPLE)}
+LIST = [
+    "2\t2",
+    "Ann\t1\t2", "Bo\t1\t2", "Ann\t1\tBo\t2", "Bo\t1\tAnn\t2",
+    "Cy\t1\t2", "Di\t1\t2", "Cy\t1\tDi\t1", "Di\t2\tCy\t2",
+]  # fmt: skip
+NAMES = ("Ann/Ann_0001.jpg", "Ann/Ann_0002.jpg", "Bo/Bo_0001.jpg", "Bo/Bo_0002.jpg",
+         "Cy/Cy_0001.jpg", "Cy/Cy_0002.jpg", "Di/Di_0001.jpg", "Di/Di_0002.jpg")  # fmt: skip
+WHOLE = (0.0, 0.0, 1.0, 1.0)
+UNEVEN = (0.25, 0.5, 0.75, 0.875)  # columns 8 to 24, rows 16 to 28
+
+
+@pytest.fixture
+def folder(tmp_path):
+    files = {person: [encoded(pixels) for pixels in pictures] for person, pictures in PICTURES.items()}
+    image_folder(tmp_path / "lfw", files)
+    (tmp_path / "lfw" / "pairs.txt").write_text("\n".join(LIST) + "\n")
+    return tmp_path / "lfw"
+
+
+def evaluation(**changes):
+    return dataclasses.replace(tiny().evaluation, **{"crop": WHOLE, "jpeg_quality": 0, "pixels": 0, **changes})
+
+
+def original(name):
+    person, number = name.removesuffix(".jpg").split("/")[1].split("_")
+    return PICTURES[person][int(number) - 1]
+
+
+def test_pairs_and_crops_of_the_list(folder):
+    pairs = lfw_pairs("lfw", folder, (12, 16), evaluation(crop=UNEVEN))
+    assert pairs.name == "lfw" and not pairs.generated and pairs.missing == ()
+    assert pairs.names == NAMES
+    assert pairs.images.shape == (8, 12, 16, 3) and pairs.images.dtype == np.uint8
+    for name, image in zip(NAMES, pairs.images, strict=True):
+        np.testing.assert_array_equal(image, original(name)[16:28, 8:24])
+    listed = [(pairs.names[i][:-4], pairs.names[j][:-4]) for i, j in zip(pairs.first, pairs.second, strict=True)]
+    assert listed[2] == ("Ann/Ann_0001", "Bo/Bo_0002")
+    assert listed[5] == ("Di/Di_0001", "Di/Di_0002")
+    assert listed[7] == ("Di/Di_0002", "Cy/Cy_0002")
+    assert pairs.same.tolist() == [True, True, False, False] * 2
+    assert pairs.fold.tolist() == [0] * 4 + [1] * 4
+
+
+def test_jpeg_quality_is_lowered_on_the_face_at_its_own_scale(folder):
+    same, smaller = (
+        lfw_pairs("lfw", folder, size, evaluation(crop=UNEVEN, jpeg_quality=10)).images for size in ((12, 16), (6, 8))
+    )
+    for name, image, small in zip(NAMES, same, smaller, strict=True):
+        face = original(name)[16:28, 8:24]
+        np.testing.assert_array_equal(image, augment.recompress(face, 10))
+        np.testing.assert_array_equal(small, augment.crop(image, (6, 8)))
+        assert (image != face).any()
+
+
+def test_pixels_are_those_of_the_face(folder):
+    """The face's 12 x 16 pixels become 6 x 8 = 48 means, which are then brought to the network's size."""
+    shrunk, enlarged = (
+        lfw_pairs("lfw", folder, size, evaluation(crop=UNEVEN, pixels=48)).images for size in ((6, 8), (12, 16))
+    )
+    for name, small, large in zip(NAMES, shrunk, enlarged, strict=True):
+        face = original(name)[16:28, 8:24]
+        np.testing.assert_allclose(small, face.reshape(6, 2, 8, 2, 3).mean(axis=(1, 3)), atol=0.51)
+        np.testing.assert_array_equal(large, augment.crop(small, (12, 16)))
+        assert (large != face).any()
+
+
+def test_pixels_are_lowered_before_the_quality(folder):
+    pairs = lfw_pairs("lfw", folder, (16, 16), evaluation(pixels=256, jpeg_quality=30))
+    for name, image in zip(NAMES, pairs.images, strict=True):
+        np.testing.assert_array_equal(image, augment.recompress(augment.reduce_pixels(original(name), 256), 30))
+
+
+def embeddings_of_people():
+    """Each person in another direction, the two images of each a little apart."""
+    angle = np.repeat(np.arange(4) * 1.3, 2) + np.tile([0.0, 0.1], 4)  # (images,)
+    return np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
+
+
+def test_judge(folder):
+    pairs = lfw_pairs("lfw", folder, (8, 8), evaluation())
+    result = pairs.judge(embeddings_of_people(), far=0.01)
+    assert (result.accuracy, result.val, result.coverage, result.far_target) == (1.0, 1.0, 1.0, 0.01)
+    swapped = embeddings_of_people()
+    swapped[[1, 2]] = swapped[[2, 1]]  # the second Ann and the first Bo
+    assert pairs.judge(swapped, far=0.01).accuracy < 1.0
+
+
+def test_a_missing_image_is_named_and_refused_unless_allowed(folder):
+    (folder / "Bo" / "Bo_0002.png").unlink()
+    pairs = lfw_pairs("lfw", folder, (8, 8), evaluation())
+    assert pairs.missing == ("Bo/Bo_0002.jpg",)
+    assert pairs.names == NAMES
+    assert not pairs.images[3].any()
+    embeddings = embeddings_of_people()
+    embeddings[3] = np.nan  # a black image may give anything
+    with pytest.raises(EvaluationError, match=r"2 of 8 pairs lack a picture \(Bo/Bo_0002\.jpg\)"):
+        pairs.judge(embeddings, far=0.01)
+    result = pairs.judge(embeddings, far=0.01, allow_missing=True)
+    assert (result.pairs, result.listed, result.coverage) == (6, 8, 0.75)
+    assert result.missing == ("Bo/Bo_0002.jpg",)
+    assert result.accuracy == 1.0
+
+
+def test_generated_pairs():
+    # 64 pixels, as in the tests of the generator: one compilation serves both.
+    pairs = generated_pair_set(identities=20, images_per_identity=13, size=64, seed=3, first_identity=7)
+    assert pairs.generated and pairs.missing == () and pairs.name == "generated"
+    assert pairs.images.shape == (260, 64, 64, 3) and pairs.images.dtype == np.uint8
+    assert pairs.names[0] == "identity 7, image 0" and pairs.names[-1] == "identity 26, image 12"
+    assert len(set(pairs.names)) == 260
+    assert np.bincount(pairs.fold).tolist() == [300] * 10
+    person = np.array([int(name.split(",")[0].removeprefix("identity ")) for name in pairs.names])
+    np.testing.assert_array_equal(person[pairs.first] == person[pairs.second], pairs.same)
+    assert pairs.same.mean() == 0.5
+    for one in range(10):
+        inside = pairs.fold == one
+        mine, others = ({*person[pairs.first[at]], *person[pairs.second[at]]} for at in (inside, ~inside))
+        assert len(mine) == 2 and not mine & others
+    assert pairs.judge(np.eye(20, dtype=np.float32)[person - 7], far=0.01).accuracy == 1.0

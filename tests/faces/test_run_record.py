@@ -1,0 +1,102 @@
+"""Files of a run: whole or not there, and a log that a resumed run continues."""
+
+import json
+
+import pytest
+
+from faces import run_record
+from faces.config import load_config
+from tests.faces.configs import tiny
+
+
+def files(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_write_text_replaces_and_leaves_nothing_else(tmp_path):
+    path = tmp_path / "a.txt"
+    for text in ("first, longer é", "second"):
+        run_record.write_text(path, text)
+        assert path.read_text(encoding="utf-8") == text
+        assert files(tmp_path) == ["a.txt"]
+
+
+def test_a_file_that_cannot_be_written_whole_stays_as_it_was(tmp_path, monkeypatch):
+    """The text goes to another file first: what breaks while it is written breaks that one."""
+    path = tmp_path / "a.json"
+    run_record.write_json(path, {"a": 1})
+    with pytest.raises(TypeError):
+        run_record.write_json(path, {"a": object()})
+    monkeypatch.setattr(type(path), "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        run_record.write_json(path, {"a": 2})
+    assert json.loads(path.read_text()) == {"a": 1}
+
+
+def test_write_json(tmp_path):
+    content = {"accuracy": 0.975, "names": ["a", "é"], "none": None}
+    run_record.write_json(tmp_path / "a.json", content)
+    text = (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert json.loads(text) == content
+    assert text.endswith("}\n") and text.count("\n") > 3
+    assert files(tmp_path) == ["a.json"]
+
+
+def test_log_and_read_log(tmp_path):
+    log = run_record.Log(tmp_path, "log.jsonl", 0)
+    assert run_record.read_log(tmp_path / "log.jsonl") == []
+    rows = [{"step": step, "loss": 1 / step} for step in (1, 5, 10)]
+    for row in rows:
+        log.add(row)
+    assert run_record.read_log(tmp_path / "log.jsonl") == rows
+    assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 3
+    assert run_record.read_log(tmp_path / "absent.jsonl") == []
+
+
+@pytest.mark.parametrize(("from_step", "kept"), [(0, []), (4, [1]), (5, [1, 5]), (7, [1, 5]), (99, [1, 5, 10])])
+def test_a_resumed_log_drops_what_is_done_again(tmp_path, from_step, kept):
+    log = run_record.Log(tmp_path, "log.jsonl", 0)
+    for step in (1, 5, 10):
+        log.add({"step": step})
+    resumed = run_record.Log(tmp_path, "log.jsonl", from_step)
+    assert [row["step"] for row in run_record.read_log(tmp_path / "log.jsonl")] == kept
+    resumed.add({"step": 100})
+    assert [row["step"] for row in run_record.read_log(tmp_path / "log.jsonl")] == [*kept, 100]
+    assert files(tmp_path) == ["log.jsonl"]
+
+
+@pytest.mark.parametrize("rest", ["", "{", '{"step": 2', '{"step": 2, "loss": 0.'])
+def test_a_line_cut_by_a_crash_is_left_out_and_overwritten(tmp_path, rest):
+    path = tmp_path / "log.jsonl"
+    path.write_text('{"step": 1}\n' + rest)
+    assert run_record.read_log(path) == [{"step": 1}]
+    run_record.Log(tmp_path, "log.jsonl", 1).add({"step": 2})
+    assert run_record.read_log(path) == [{"step": 1}, {"step": 2}]
+
+
+def test_environment():
+    given = run_record.environment()
+    assert set(given) == {
+        "date", "command", "python", "machine", "devices", "processes", "xla_flags", "glibc_tunables", "packages",
+        "commit", "uncommitted_files",
+    }  # fmt: skip
+    assert len(given["devices"]) == 8
+    assert "device_count=8" in given["xla_flags"]
+    assert given["packages"]["jax"].count(".") == 2
+    assert all(text and text != "not installed" for text in given["packages"].values())
+    assert json.loads(json.dumps(given)) == given
+
+
+def test_environment_without_git(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    given = run_record.environment()
+    assert given["commit"] == "" and given["uncommitted_files"] == []
+
+
+def test_write_start(tmp_path):
+    folder = tmp_path / "runs" / "one"
+    config = tiny(loss__alpha=0.3)
+    run_record.write_start(folder, config)
+    assert files(folder) == ["config.toml", "environment.json"]
+    assert load_config(str(folder / "config.toml"))[0] == config
+    assert json.loads((folder / "environment.json").read_text())["processes"] == 1
