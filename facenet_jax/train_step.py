@@ -62,11 +62,11 @@ def make_train_step(config: Config, mesh: Mesh) -> TrainStep:
     optimiser = schedules.make_optimiser(config.optimiser, config.train.steps)
     rate = schedules.learning_rate(config.optimiser, config.train.steps)
     apply = _per_device(backbone, mesh) if config.model.batch_norm == "per_device" else partial(_train, backbone)
-    batch_size, micro_batch = config.batch.images, config.batch.micro_batch
+    micro_batch = config.batch.micro_batch
 
     def gradient(state: TrainState, batch: Batch, key: jax.Array) -> tuple[tuple[jax.Array, Any], Any]:
         identities = batch["identities"]
-        if micro_batch == batch_size:
+        if micro_batch == 0:
 
             def of_params(params: Any) -> tuple[jax.Array, Any]:
                 images = ops.normalise(batch["images"], config.data.mean, config.data.scale)

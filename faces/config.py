@@ -61,7 +61,7 @@ class BatchConfig:
     random_negatives: int
     """Images out of B drawn at random from the whole training set instead."""
     micro_batch: int
-    """Images in one forward-backward pass of the gradient cache; equal to `images`: no cache."""
+    """Images in one forward-backward pass of the gradient cache; 0: no cache, the whole batch at once."""
 
 
 @dataclass(frozen=True)
@@ -305,8 +305,8 @@ def check(config: Config, where: Path | str) -> Config:
         (batch.images_per_identity >= 2, "batch.images_per_identity: at least 2 are needed to make a positive pair"),
         (0 <= batch.random_negatives < batch.images, "batch.random_negatives: fewer than batch.images are needed"),
         (
-            1 <= batch.micro_batch <= batch.images and batch.images % batch.micro_batch == 0,
-            "batch.micro_batch: must divide batch.images",
+            batch.micro_batch == 0 or (batch.micro_batch > 0 and batch.images % batch.micro_batch == 0),
+            "batch.micro_batch: must divide batch.images, or be 0 for no gradient cache",
         ),
         (min(model.input_size) > 0 and model.embedding_dim > 0, "model: sizes must be positive"),
         (config.loss.alpha > 0, "loss.alpha: must be positive"),
@@ -327,9 +327,9 @@ def check(config: Config, where: Path | str) -> Config:
         (config.train.seed >= 0, "train.seed: must not be negative"),
         (0 < config.evaluation.far < 1, "evaluation.far: must lie between 0 and 1"),
         (
-            model.batch_norm == "none" or batch.micro_batch == batch.images,
+            model.batch_norm == "none" or batch.micro_batch == 0,
             "batch.micro_batch: the gradient cache is exact only without batch norm, whose statistics would be each "
-            "micro-batch's own; set it to batch.images, or take a network without batch norm",
+            "micro-batch's own; set it to 0, or take a network without batch norm",
         ),
     ]
     for holds, sentence in checks:

@@ -22,7 +22,7 @@ from faces.mesh import make_mesh
 PEOPLE, PICTURES = 12, 6
 SMALL = [
     *("--config", "facenet/tiny", "--model.input-size", "16", "16", "--model.embedding-dim", "8"),
-    *("--batch.images", "16", "--batch.micro-batch", "16", "--batch.images-per-identity", "4"),
+    *("--batch.images", "16", "--batch.images-per-identity", "4"),
     *("--batch.random-negatives", "4", "--optimiser.schedule", "constant"),
     *("--train.log-every", "1", "--train.evaluate-every", "0", "--train.checkpoint-every", "3"),
 ]

@@ -20,7 +20,6 @@ def config(**changes: Any) -> Config:
         "model__input_size": SIZE,
         "model__embedding_dim": 8,
         "batch__images": 32,
-        "batch__micro_batch": 32,
         "batch__random_negatives": 0,
         "optimiser__name": "sgd",
         "optimiser__learning_rate": 0.1,

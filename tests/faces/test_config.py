@@ -143,11 +143,11 @@ def test_difference():
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"batch__images": 1, "batch__random_negatives": 0, "batch__micro_batch": 1}, "batch.images: at least 2"),
+        ({"batch__images": 1, "batch__random_negatives": 0}, "batch.images: at least 2"),
         ({"batch__images_per_identity": 1}, "batch.images_per_identity: at least 2 are needed to make a positive pair"),
         ({"batch__random_negatives": 128}, "batch.random_negatives: fewer than batch.images are needed"),
         ({"batch__random_negatives": -1}, "batch.random_negatives: fewer than batch.images are needed"),
-        ({"model__batch_norm": "none", "batch__micro_batch": 0}, "batch.micro_batch: must divide batch.images"),
+        ({"model__batch_norm": "none", "batch__micro_batch": -64}, "batch.micro_batch: must divide batch.images"),
         ({"model__batch_norm": "none", "batch__micro_batch": 48}, "batch.micro_batch: must divide batch.images"),
         ({"model__batch_norm": "none", "batch__micro_batch": 256}, "batch.micro_batch: must divide batch.images"),
         ({"model__input_size": (48, 0)}, "model: sizes must be positive"),
@@ -157,6 +157,13 @@ def test_difference():
         ({"train__steps": 0}, "train: steps and log_every must be positive"),
         ({"train__log_every": 0}, "train: steps and log_every must be positive"),
         ({"data__scale": 0.0}, "data.scale: must be positive"),
+        ({"optimiser__learning_rate": 0.0}, "optimiser.learning_rate: must be positive"),
+        ({"optimiser__warmup_steps": -1}, "optimiser.warmup_steps: must not be negative"),
+        ({"optimiser__decay": 0.0}, "optimiser.decay: must be positive"),
+        ({"augment__zoom": 1.0}, "augment: zoom and shift lie between 0 and 1"),
+        ({"augment__jpeg_quality": 96}, "jpeg_quality: 0 for none"),
+        ({"evaluation__crop": (0.8, 0.2, 0.2, 0.8)}, "evaluation.crop: left, top, right, bottom"),
+        ({"train__seed": -1}, "train.seed: must not be negative"),
         ({"evaluation__far": 0.0}, "evaluation.far: must lie between 0 and 1"),
         ({"evaluation__far": 1.0}, "evaluation.far: must lie between 0 and 1"),
         ({"model__batch_norm": "global", "batch__micro_batch": 64}, "batch.micro_batch: the gradient cache is"),
@@ -170,7 +177,7 @@ def test_values_that_make_no_sense(changes, sentence):
 
 @pytest.mark.parametrize("changes", [
     {},
-    {"batch__images": 2, "batch__images_per_identity": 2, "batch__random_negatives": 1, "batch__micro_batch": 2},
+    {"batch__images": 2, "batch__images_per_identity": 2, "batch__random_negatives": 1},
     {"model__batch_norm": "none", "batch__micro_batch": 32},
     {"train__evaluate_every": 0, "train__checkpoint_every": 0},
 ])  # fmt: skip
