@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import tyro
+from jax.sharding import Mesh
 from rich.console import Console
 
 from experiments import report
@@ -30,7 +31,7 @@ from faces.errors import CheckpointError, ConfigError
 from faces.evaluate.pair_set import PairSet, generated_pair_set, lfw_pairs
 from faces.evaluate.report import result_dict
 from faces.evaluate.verification import VerificationResult
-from faces.mesh import make_mesh
+from faces.mesh import local_mesh, localised, make_mesh
 from faces.train_loop import train
 from faces.train_state import TrainState
 
@@ -42,12 +43,15 @@ GENERATED_TEST = {"identities": 120, "images_per_identity": 16}
 def main(arguments: list[str]) -> None:
     """Parse, train, evaluate, report."""
     options, config = parse(arguments)
-    console = Console(soft_wrap=True)
+    if options.coordinator:
+        jax.distributed.initialize(options.coordinator, options.processes, options.process)
+    is_writer = jax.process_index() == 0
+    console = Console(soft_wrap=True, quiet=not is_writer)
     folder = _run_folder(options)
-    console.print(f"devices: {', '.join(device.device_kind for device in jax.devices()[: options.devices])}")
+    mesh = make_mesh(options.devices)
+    console.print(f"devices: {', '.join(device.device_kind for device in mesh.devices.flat)}")
     report.print_config(console, options.config, config, difference(load_config(options.config)[0], config))
 
-    mesh = make_mesh(options.devices)
     source = limit_images(_training_faces(options, config), config.data.images, config.train.seed)
     tests = _test_sets(options, config)
     order = partial(
@@ -58,16 +62,19 @@ def main(arguments: list[str]) -> None:
         config.batch.random_negatives,
         config.train.seed,
     )
+    _check_division(config, mesh)
     batches = len(order(0))  # refuses a set that is too small before anything is written
     console.print(
         f"training faces: {source.name}: {len(source):,} images of {source.identities.max() + 1:,} people; batches of "
         f"{config.batch.images} ({config.batch.images // mesh.devices.size} a device), {batches:,} an epoch"
     )
 
-    embed = make_embedder(backbone_of(config).apply, config.data, config.evaluation.flip, mesh)
-    judge = partial(_judge, config=config, embed=embed, allow_missing=options.allow_missing)
+    embed = make_embedder(backbone_of(config).apply, config.data, config.evaluation.flip, local_mesh(mesh))
+    judge = partial(_judge, config=config, mesh=mesh, embed=embed, allow_missing=options.allow_missing)
     state = init_state(config, mesh)
-    loader = make_loader(source, order, config.train.steps, config.model.input_size, config.augment, config.train.seed)
+    part = (jax.process_index(), jax.process_count())
+    steps, size, seed = config.train.steps, config.model.input_size, config.train.seed
+    loader = make_loader(source, order, steps, size, config.augment, seed, part)
     baselines = report.baselines(tests[0], source, config, options.allow_missing) if tests else {}
     before = {test.name: judge(test, state) for test in tests}
     with Checkpoints(folder / "checkpoints") as checkpoints:  # from here on files are written
@@ -75,7 +82,8 @@ def main(arguments: list[str]) -> None:
             state, loader_state = checkpoints.restore(state, config)
             loader.set_state(loader_state)
             console.print(f"resumed at step {int(state.step)}")
-        run_record.write_start(folder, config)
+        if is_writer:
+            run_record.write_start(folder, config)
         trained = train(
             make_train_step(config, mesh),
             state,
@@ -89,6 +97,8 @@ def main(arguments: list[str]) -> None:
         )
     after = {test.name: judge(test, trained.state) for test in tests}
 
+    if not is_writer:
+        return
     result = _result(after, trained.images_per_second, options, config, source)
     run_record.write_json(folder / "result.json", result)
     report.write(console, folder, config, tests, baselines, before, after, trained.minutes)
@@ -113,6 +123,10 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, Config]:
     parser.add_argument("--out", type=Path, help="folder of the run (default runs/<config's name>)")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out from its last checkpoint")
     parser.add_argument("--devices", type=int, help="use so many devices (default: all)")
+    parser.add_argument("--coordinator", metavar="HOST:PORT", help="with several processes: where process 0 listens; "
+                        "each needs --process and --processes, and the same --out")  # fmt: skip
+    parser.add_argument("--processes", type=int, help="number of processes")
+    parser.add_argument("--process", type=int, help="this one's number, from 0")
     parser.add_argument("--allow-missing", action="store_true",
                         help="print a number although test images are missing, with its coverage")
     options, rest = parser.parse_known_args(arguments)
@@ -127,6 +141,13 @@ def _named_path(text: str) -> tuple[str, Path]:
     if not (name and separator and path):
         raise argparse.ArgumentTypeError(f"NAME=DIR is expected, such as lfw=DIR; {text!r} found")
     return name, Path(path)
+
+
+def _check_division(config: Config, mesh: Mesh) -> None:
+    devices = mesh.devices.size
+    for name, images in (("images", config.batch.images), ("micro_batch", config.batch.micro_batch)):
+        if images % devices:
+            raise ConfigError(f"batch.{name} = {images}: cannot be divided among {devices} devices; see --devices.")
 
 
 def _run_folder(options: argparse.Namespace) -> Path:
@@ -164,9 +185,10 @@ def _test_sets(options: argparse.Namespace, config: Config) -> list[PairSet]:
 
 
 def _judge(
-    test: PairSet, state: TrainState, config: Config, embed: Embedder, allow_missing: bool
+    test: PairSet, state: TrainState, config: Config, mesh: Mesh, embed: Embedder, allow_missing: bool
 ) -> VerificationResult:
-    return test.judge(embed(state.params, state.batch_stats, test.images), config.evaluation.far, allow_missing)
+    params, batch_stats = localised(mesh, (state.params, state.batch_stats))
+    return test.judge(embed(params, batch_stats, test.images), config.evaluation.far, allow_missing)
 
 
 def _brief(result: VerificationResult) -> dict[str, float]:

@@ -37,12 +37,12 @@ def init_state(config: Config, mesh: Mesh) -> TrainState:
     """The state before the first step, made on the devices, a copy on each."""
     backbone, optimiser = backbone_of(config), schedules.make_optimiser(config.optimiser, config.train.steps)
 
-    def make(key: jax.Array) -> TrainState:
-        of_weights, of_steps = jax.random.split(key)
+    def make() -> TrainState:
+        of_weights, of_steps = jax.random.split(jax.random.key(config.train.seed))
         params, batch_stats = backbone.init(of_weights)
         return TrainState(jnp.zeros((), jnp.int32), params, batch_stats, optimiser.init(params), of_steps)
 
-    return jax.jit(make, out_shardings=copied(mesh))(jax.random.key(config.train.seed))
+    return jax.jit(make, out_shardings=copied(mesh))()
 
 
 def make_train_step(config: Config, mesh: Mesh) -> TrainStep:

@@ -54,7 +54,8 @@ def make_embedder(
             part = images[start : start + block]
             padded = np.zeros((block, *part.shape[1:]), part.dtype)
             padded[: len(part)] = part
-            rows.append(np.asarray(compiled(params, batch_stats, padded))[: len(part)])
+            placed_images = jax.device_put(padded, split(mesh))
+            rows.append(np.asarray(compiled(params, batch_stats, placed_images))[: len(part)])
         return np.concatenate(rows)
 
     return embed

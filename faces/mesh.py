@@ -1,5 +1,8 @@
 """Devices as a mesh with one axis, "data", and the two placements that this project needs: split by image, or copied.
 
+With several processes (several hosts of a TPU pod, say) the mesh spans the devices of all of them; each reads its part
+of a batch, and embeds test images on its own devices.
+
 Not here: what is computed on them (`train_step.py` of each paper).
 """
 
@@ -26,6 +29,14 @@ def make_mesh(devices: int | None = None) -> Mesh:
     return jax.make_mesh((count,), (DATA,), axis_types=(AxisType.Auto,), devices=available[:count])
 
 
+def local_mesh(mesh: Mesh) -> Mesh:
+    """The devices of `mesh` that belong to this process, as a mesh of their own; `mesh` itself with one process."""
+    if jax.process_count() == 1:
+        return mesh
+    mine = [device for device in mesh.devices.flat if device.process_index == jax.process_index()]
+    return jax.make_mesh((len(mine),), (DATA,), axis_types=(AxisType.Auto,), devices=mine)
+
+
 def split(mesh: Mesh) -> NamedSharding:
     """Placement of an array whose first axis is divided among the devices."""
     return NamedSharding(mesh, PartitionSpec(DATA))
@@ -34,6 +45,13 @@ def split(mesh: Mesh) -> NamedSharding:
 def copied(mesh: Mesh) -> NamedSharding:
     """Placement of an array that every device holds whole."""
     return NamedSharding(mesh, PartitionSpec())
+
+
+def localised(mesh: Mesh, tree: Any) -> Any:
+    """Arrays that are copied on all processes' devices -> the same on this process's `local_mesh`."""
+    if jax.process_count() == 1:
+        return tree
+    return jax.device_put(jax.device_get(tree), copied(local_mesh(mesh)))
 
 
 def place_batch(mesh: Mesh, batch: Any) -> Any:

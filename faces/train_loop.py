@@ -113,7 +113,8 @@ def train(
         TrainingStopped: see `Health`.
     """
     start, total = int(state.step), config.train.steps
-    log, evaluations = Log(folder, "log.jsonl", start), Log(folder, "evaluations.jsonl", start)
+    is_writer = jax.process_index() == 0
+    log, evaluations = (Log(folder, name, start, is_writer) for name in ("log.jsonl", "evaluations.jsonl"))
     earlier = read_log(folder / "log.jsonl")
     clock = _Clock(earlier[-1]["minutes"] if earlier else 0.0, config.batch.images)
     health, pending = Health(config), None

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -125,6 +126,36 @@ def test_killed_and_resumed_is_never_interrupted(faces_folder: Path, tmp_path: P
     jax.tree.map(np.testing.assert_array_equal, one.params, other.params)
 
 
+def test_two_processes_are_one_run(faces_folder: Path, tmp_path: Path):
+    """Two processes of four devices each, joined on loopback, against one process of eight."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    facenet.main(arguments(faces_folder, one, 4))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "PYTHONWARNINGS": "ignore"}
+    joined = ["--coordinator", address, "--processes", "2", "--process"]
+    command = [sys.executable, "-m", "experiments.facenet", *arguments(faces_folder, two, 4)]
+    processes = [
+        subprocess.Popen([*command, *joined, number], env={**os.environ, **flags}, cwd=Path(__file__).parents[2],
+                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        for number in "01"
+    ]  # fmt: skip
+    try:
+        printed = [process.communicate(timeout=240)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0, 0], "\n".join(printed)
+    assert "result: " in printed[0] and "result: " not in printed[1]
+    logs = [[json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()] for run in (one, two)]
+    for row, theirs in zip(*logs, strict=True):
+        np.testing.assert_allclose(row["loss"], theirs["loss"], rtol=1e-4)
+        assert row["pairs"] == theirs["pairs"]
+    results = [json.loads((run / "result.json").read_text()) for run in (one, two)]
+    assert results[0]["accuracy"] == pytest.approx(results[1]["accuracy"], abs=0.05)
+
+
 def refused(capsys, given: list[str], *words: str) -> None:
     """Exit code 2, one sentence with these words, no traceback."""
     assert cli.exit_code(facenet.main, given) == 2
@@ -148,6 +179,7 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(faces_folder: Path, tmp_pa
     refused(capsys, ["--config", str(own), "--out", str(out)], "missing.toml")
     refused(capsys, [*SMALL, "--batch.micro-batch", "5", "--out", str(out)], "micro_batch")
     refused(capsys, arguments(faces_folder, out, 2, "--resume"), "no run to resume")
+    refused(capsys, arguments(faces_folder, out, 2, "--devices", "3"), "batch.images = 16", "3 devices")
     assert not out.exists()
 
 
