@@ -100,7 +100,8 @@ def write(
         def of(what: str, test: PairSet = test) -> str:
             return what if test.generated else f"{what}, {test.name}"  # plots say by themselves "generated faces"
 
-        plots.plot_roc(rows, folder / f"roc{suffix}.png", of("Verification"), test.generated)
+        curves = {label: result for label, result in rows.items() if label != "chance"}  # which every plot draws itself
+        plots.plot_roc(curves, folder / f"roc{suffix}.png", of("Verification"), test.generated)
         plots.plot_distances(
             after[test.name], folder / f"distances{suffix}.png", of("Distances"), test.generated
         )

@@ -153,7 +153,7 @@ def plot_training(
             if alpha is not None and heading == "Loss":
                 axes.axhline(alpha, color=MUTED, linewidth=1, linestyle=":", label="collapse (loss = margin)")
             axes.set(title=heading, ylabel=unit, xlabel="step")
-            axes.set_ylim(bottom=0)
+            axes.set_ylim(0, 1.05 * max(axes.get_ylim()[1], 1e-6))
             if len(axes.get_lines()) > 2:
                 axes.legend(fontsize=8)
         if evaluations:
