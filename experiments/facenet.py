@@ -6,7 +6,10 @@ real faces, judged on LFW or any set in its layout. Every field of the config ca
 """
 
 import argparse
+import contextlib
 import json
+import shutil
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +30,7 @@ from faces.data.loader import make_loader
 from faces.data.open import open_faces
 from faces.data.source import FaceSource, limit_images
 from faces.embed import Embedder, make_embedder
-from faces.errors import CheckpointError, ConfigError
+from faces.errors import CheckpointError, ConfigError, ImageError
 from faces.evaluate.pair_set import PairSet, generated_pair_set, lfw_pairs
 from faces.evaluate.report import result_dict
 from faces.evaluate.verification import VerificationResult
@@ -77,7 +80,7 @@ def main(arguments: list[str]) -> None:
     loader = make_loader(source, order, steps, size, config.augment, seed, part)
     baselines = report.baselines(tests[0], source, config, options.allow_missing) if tests else {}
     before = {test.name: judge(test, state) for test in tests}
-    with Checkpoints(folder / "checkpoints") as checkpoints:  # from here on files are written
+    with _files_of_run(folder) as checkpoints:
         if options.resume:
             state, loader_state = checkpoints.restore(state, config)
             loader.set_state(loader_state)
@@ -141,6 +144,24 @@ def _named_path(text: str) -> tuple[str, Path]:
     if not (name and separator and path):
         raise argparse.ArgumentTypeError(f"NAME=DIR is expected, such as lfw=DIR; {text!r} found")
     return name, Path(path)
+
+
+@contextlib.contextmanager
+def _files_of_run(folder: Path) -> Iterator[Checkpoints]:
+    """The run's checkpoints; from here on files are written. A run that breaks off before its first leaves none behind.
+
+    Raises:
+        ImageError: with the remedy, where a training image cannot be read: raw folders are read while training.
+    """
+    is_new = not folder.exists()
+    try:
+        with Checkpoints(folder / "checkpoints") as checkpoints:
+            yield checkpoints
+    except ImageError as error:
+        if is_new and not any(entry.name.isdigit() for entry in (folder / "checkpoints").iterdir()):
+            shutil.rmtree(folder)
+        remedy = "python -m experiments.prepare puts such files in quarantine; train on what it writes."
+        raise ImageError(f"{error} {remedy}") from error
 
 
 def _check_division(config: Config, mesh: Mesh) -> None:

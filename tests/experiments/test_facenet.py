@@ -183,6 +183,16 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(faces_folder: Path, tmp_pa
     assert not out.exists()
 
 
+def test_an_image_that_breaks_while_training_names_itself_and_the_remedy(faces_folder: Path, tmp_path: Path, capsys):
+    data, out = tmp_path / "train", tmp_path / "run"
+    subprocess.run(["cp", "-r", str(faces_folder / "train"), str(data)], check=True)
+    broken = data / "Person_3" / "Person_3_0002.png"
+    broken.write_bytes(broken.read_bytes()[:60])
+    given = [*SMALL, "--data", str(data), "--out", str(out), "--train.steps", "40", "--train.checkpoint-every", "0"]
+    refused(capsys, [*given, "--devices", "1"], str(broken), "experiments.prepare")
+    assert not out.exists()
+
+
 def test_a_broken_list_and_a_missing_image_are_refused(faces_folder: Path, tmp_path: Path, capsys):
     lfw, out = tmp_path / "lfw", tmp_path / "run"
     subprocess.run(["cp", "-r", str(faces_folder / "lfw"), str(lfw)], check=True)
