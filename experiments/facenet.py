@@ -6,235 +6,63 @@ real faces, judged on LFW or any set in its layout. Every field of the config ca
 """
 
 import argparse
-import contextlib
-import json
-import shutil
-from collections.abc import Iterator
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
-from typing import Any
 
-import jax
-import tyro
-from jax.sharding import Mesh
-from rich.console import Console
+import numpy as np
 
-from experiments import report
+from experiments import training
+from facenet_jax.config import Config
 from facenet_jax.sampling import epoch_order
-from facenet_jax.train_step import backbone_of, init_state, make_train_step
-from faces import cli, run_record
-from faces.checkpoint import Checkpoints
-from faces.config import Config, check, difference, load_config
-from faces.data.generated import generated_faces
-from faces.data.loader import make_loader
-from faces.data.open import open_faces
-from faces.data.source import FaceSource, limit_images
-from faces.embed import Embedder, make_embedder
-from faces.errors import CheckpointError, ConfigError, ImageError
-from faces.evaluate.pair_set import PairSet, generated_pair_set, lfw_pairs
-from faces.evaluate.report import result_dict
-from faces.evaluate.verification import VerificationResult
-from faces.mesh import local_mesh, localised, make_mesh
-from faces.train_loop import train
-from faces.train_state import TrainState
+from facenet_jax.train_step import init_state, make_train_step
+from facenet_jax.watch import TripletWatch
+from faces import cli
+from faces.data.source import FaceSource
 
-GENERATED_CONFIG, REAL_CONFIG = "facenet/tiny", "facenet/small"
-GENERATED_TRAIN = {"identities": 400, "images_per_identity": 16}
-GENERATED_TEST = {"identities": 120, "images_per_identity": 16}
+DESCRIPTION = "Train FaceNet and evaluate it."
 
 
-def main(arguments: list[str]) -> None:
-    """Parse, train, evaluate, report."""
-    options, config = parse(arguments)
-    if options.coordinator:
-        jax.distributed.initialize(options.coordinator, options.processes, options.process)
-    is_writer = jax.process_index() == 0
-    console = Console(soft_wrap=True, quiet=not is_writer)
-    folder = _run_folder(options)
-    mesh = make_mesh(options.devices)
-    console.print(f"devices: {', '.join(device.device_kind for device in mesh.devices.flat)}")
-    report.print_config(console, options.config, config, difference(load_config(options.config)[0], config))
-
-    source = limit_images(_training_faces(options, config), config.data.images, config.train.seed)
-    tests = _test_sets(options, config)
-    order = partial(
+def _order(config: Config, source: FaceSource) -> Callable[[int], np.ndarray]:
+    batch = config.batch
+    return partial(
         epoch_order,
         source.identities,
-        config.batch.images,
-        config.batch.images_per_identity,
-        config.batch.random_negatives,
+        batch.images,
+        batch.images_per_identity,
+        batch.random_negatives,
         config.train.seed,
     )
-    _check_division(config, mesh)
-    batches = len(order(0))  # refuses a set that is too small before anything is written
-    console.print(
-        f"training faces: {source.name}: {len(source):,} images of {source.identities.max() + 1:,} people; batches of "
-        f"{config.batch.images} ({config.batch.images // mesh.devices.size} a device), {batches:,} an epoch"
-    )
 
-    embed = make_embedder(backbone_of(config).apply, config.data, config.evaluation.flip, local_mesh(mesh))
-    judge = partial(_judge, config=config, mesh=mesh, embed=embed, allow_missing=options.allow_missing)
-    state = init_state(config, mesh)
-    part = (jax.process_index(), jax.process_count())
-    steps, size, seed = config.train.steps, config.model.input_size, config.train.seed
-    loader = make_loader(source, order, steps, size, config.augment, seed, part)
-    baselines = report.baselines(tests[0], source, config, options.allow_missing) if tests else {}
-    before = {test.name: judge(test, state) for test in tests}
-    with _files_of_run(folder) as checkpoints:
-        if options.resume:
-            state, loader_state = checkpoints.restore(state, config)
-            loader.set_state(loader_state)
-            console.print(f"resumed at step {int(state.step)}")
-        if is_writer:
-            run_record.write_start(folder, config)
-        trained = train(
-            make_train_step(config, mesh),
-            state,
-            loader,
-            config,
-            mesh,
-            folder,
-            checkpoints,
-            lambda state: _brief(judge(tests[0], state)) if tests else {},
-            console,
-        )
-    after = {test.name: judge(test, trained.state) for test in tests}
 
-    if not is_writer:
-        return
-    result = _result(after, trained.images_per_second, options, config, source)
-    run_record.write_json(folder / "result.json", result)
-    report.write(console, folder, config, tests, baselines, before, after, trained.minutes)
-    console.print(f"everything is in {folder}")
-    print("result: " + json.dumps(result), flush=True)
+def _collapsed_loss(config: Config) -> float | None:
+    """All distances are 0 then, and each pair's loss is alpha."""
+    alone = config.loss.reduction == "mean_of_pairs" and config.loss.classifier == 0
+    return config.loss.alpha if alone else None
+
+
+RECIPE = training.Recipe(
+    name="facenet",
+    schema=Config,
+    generated_config="facenet/tiny",
+    real_config="facenet/small",
+    select=lambda config, source: source,
+    order=_order,
+    init_state=init_state,
+    make_train_step=lambda config, mesh, backbone, classes: make_train_step(config, mesh, backbone),
+    watch=TripletWatch,
+    collapsed_loss=_collapsed_loss,
+    describe=lambda config, mesh, classes: "",
+)
 
 
 def parse(arguments: list[str]) -> tuple[argparse.Namespace, Config]:
     """The command line: options of the run, and the config with its overrides."""
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.facenet",
-        description=__doc__.splitlines()[0] if __doc__ else None,
-        epilog="Every field of the config is an option too, e.g. --optimiser.learning-rate 0.02 --train.steps 500.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--config", help=f"name in paper_configs/ or a TOML file (default {GENERATED_CONFIG}, or "
-                        f"{REAL_CONFIG} with --data)")  # fmt: skip
-    parser.add_argument("--data", type=Path, help="training faces: a prepared dataset, an image folder or a .rec; "
-                        "default: generated faces")  # fmt: skip
-    parser.add_argument("--eval", action="append", default=[], metavar="NAME=DIR", type=_named_path,
-                        help="test set in LFW's layout, e.g. lfw=DIR; may be repeated, the first is the main one")
-    parser.add_argument("--out", type=Path, help="folder of the run (default runs/<config's name>)")
-    parser.add_argument("--resume", action="store_true", help="continue the run in --out from its last checkpoint")
-    parser.add_argument("--devices", type=int, help="use so many devices (default: all)")
-    parser.add_argument("--coordinator", metavar="HOST:PORT", help="with several processes: where process 0 listens; "
-                        "each needs --process and --processes, and the same --out")  # fmt: skip
-    parser.add_argument("--processes", type=int, help="number of processes")
-    parser.add_argument("--process", type=int, help="this one's number, from 0")
-    parser.add_argument("--allow-missing", action="store_true",
-                        help="print a number although test images are missing, with its coverage")
-    options, rest = parser.parse_known_args(arguments)
-    options.config = options.config or (REAL_CONFIG if options.data else GENERATED_CONFIG)
-    loaded, _ = load_config(options.config)
-    config = tyro.cli(Config, args=rest, default=loaded, prog=parser.prog) if rest else loaded
-    return options, check(config, "command line")
+    return training.parse(RECIPE, DESCRIPTION, arguments)
 
 
-def _named_path(text: str) -> tuple[str, Path]:
-    name, separator, path = text.partition("=")
-    if not (name and separator and path):
-        raise argparse.ArgumentTypeError(f"NAME=DIR is expected, such as lfw=DIR; {text!r} found")
-    return name, Path(path)
-
-
-@contextlib.contextmanager
-def _files_of_run(folder: Path) -> Iterator[Checkpoints]:
-    """The run's checkpoints; from here on files are written. A run that breaks off before its first leaves none behind.
-
-    Raises:
-        ImageError: with the remedy, where a training image cannot be read: raw folders are read while training.
-    """
-    is_new = not folder.exists()
-    try:
-        with Checkpoints(folder / "checkpoints") as checkpoints:
-            yield checkpoints
-    except ImageError as error:
-        if is_new and not any(entry.name.isdigit() for entry in (folder / "checkpoints").iterdir()):
-            shutil.rmtree(folder)
-        remedy = "python -m experiments.prepare puts such files in quarantine; train on what it writes."
-        raise ImageError(f"{error} {remedy}") from error
-
-
-def _check_division(config: Config, mesh: Mesh) -> None:
-    devices = mesh.devices.size
-    for name, images in (("images", config.batch.images), ("micro_batch", config.batch.micro_batch)):
-        if images % devices:
-            raise ConfigError(f"batch.{name} = {images}: cannot be divided among {devices} devices; see --devices.")
-
-
-def _run_folder(options: argparse.Namespace) -> Path:
-    """The run's folder; never one that holds another run, unless it is resumed."""
-    if options.out is not None:
-        folder = options.out
-        if (folder / "config.toml").exists() and not options.resume:
-            raise ConfigError(f"{folder}: holds a run already; add --resume to continue it, or name another --out.")
-        if options.resume and not (folder / "checkpoints").is_dir():
-            raise CheckpointError(f"{folder}: no run to resume; start it without --resume.")
-        return folder
-    base = Path("runs") / Path(options.config).stem
-    if options.resume:
-        raise ConfigError("--resume needs --out, the folder of the run to continue.")
-    number = 1
-    while (folder := base if number == 1 else base.with_name(f"{base.name}-{number}")).exists():
-        number += 1
-    return folder
-
-
-def _training_faces(options: argparse.Namespace, config: Config) -> FaceSource:
-    if options.data is not None:
-        return open_faces(options.data)
-    return generated_faces(**GENERATED_TRAIN, size=max(config.model.input_size), seed=config.train.seed)
-
-
-def _test_sets(options: argparse.Namespace, config: Config) -> list[PairSet]:
-    size = config.model.input_size
-    if options.eval:
-        return [lfw_pairs(name, path, size, config.evaluation) for name, path in options.eval]
-    if options.data is not None:
-        return []
-    first = GENERATED_TRAIN["identities"]  # people that training never shows
-    return [generated_pair_set(**GENERATED_TEST, size=max(size), seed=config.train.seed, first_identity=first)]
-
-
-def _judge(
-    test: PairSet, state: TrainState, config: Config, mesh: Mesh, embed: Embedder, allow_missing: bool
-) -> VerificationResult:
-    params, batch_stats = localised(mesh, (state.params, state.batch_stats))
-    return test.judge(embed(params, batch_stats, test.images), config.evaluation.far, allow_missing)
-
-
-def _brief(result: VerificationResult) -> dict[str, float]:
-    return {key: value for key, value in result_dict(result).items() if key not in ("pairs", "coverage")}
-
-
-def _result(
-    after: dict[str, VerificationResult],
-    images_per_second: float,
-    options: argparse.Namespace,
-    config: Config,
-    source: FaceSource,
-) -> dict[str, Any]:
-    """Content of result.json. The numbers are the first test set's; null without one."""
-    keys = ("accuracy", "accuracy_se", "val_at_far_1e-3", "eer", "auc", "pairs", "coverage")
-    numbers = {name: result_dict(result) for name, result in after.items()}
-    main_numbers: dict[str, Any] = dict.fromkeys(keys)
-    main_numbers.update(next(iter(numbers.values()), {}))
-    return {
-        **main_numbers,
-        "images_per_second": round(images_per_second, 2),
-        "config": options.config,
-        "data": {"train": source.name, "test": list(numbers)},
-        "tests": numbers,
-    }
+def main(arguments: list[str]) -> None:
+    """Parse, train, evaluate, report."""
+    training.run(RECIPE, DESCRIPTION, arguments)
 
 
 if __name__ == "__main__":

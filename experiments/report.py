@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from faces.config import Config, flatten
+from faces.config import RunConfig, flatten
 from faces.data import augment
 from faces.data.source import FaceSource
 from faces.evaluate import baselines as simple
@@ -21,9 +21,12 @@ PCA_FACES = 10_000
 """At most so many training faces are used to fit the eigenfaces."""
 PCA_COMPONENTS = 100
 
+CURVES = ("loss", "theta", "active", "d_ap", "d_an", "spread")
+"""Metrics of either paper that are drawn over the steps."""
+
 
 def print_config(
-    console: Console, name: str, config: Config, changed: Mapping[str, tuple[Any, Any]]
+    console: Console, name: str, config: RunConfig, changed: Mapping[str, tuple[Any, Any]]
 ) -> None:
     """The resolved config, one section a line, and what differs from the file."""
     console.print(f"config {name}:")
@@ -38,7 +41,7 @@ def print_config(
 
 
 def baselines(
-    test: PairSet, source: FaceSource, config: Config, allow_missing: bool
+    test: PairSet, source: FaceSource, config: RunConfig, allow_missing: bool
 ) -> dict[str, VerificationResult]:
     """What chance, raw pixels and eigenfaces reach on the test set's crops.
 
@@ -62,14 +65,18 @@ def baselines(
 def write(
     console: Console,
     folder: Path,
-    config: Config,
+    config: RunConfig,
     tests: list[PairSet],
     baselines: Mapping[str, VerificationResult],
     before: Mapping[str, VerificationResult],
     after: Mapping[str, VerificationResult],
     minutes: float,
+    collapsed_loss: float | None,
 ) -> None:
-    """Print the tables and draw the pictures of a run into its folder."""
+    """Print the tables and draw the pictures of a run into its folder.
+
+    `collapsed_loss` is the loss of a network that maps all faces to one point, where there is such a number.
+    """
     evaluations = read_log(folder / "evaluations.jsonl")
     log = read_log(folder / "log.jsonl")
     generated = bool(tests) and tests[0].generated
@@ -79,12 +86,12 @@ def write(
         rows = [*evaluations, {"minutes": minutes} | _accuracy(after[main])]
         curve = {key: [row[key] for row in [{"minutes": 0.0} | _accuracy(before[main]), *rows]] for key in curve}
     plots.plot_training(
-        {key: [row[key] for row in log] for key in ("step", "loss", "active", "d_ap", "d_an", "spread")},
+        {key: [row[key] for row in log] for key in ("step", *CURVES) if key in log[0]},
         folder / "training.png",
         "Training",
         generated,
         curve if tests else None,
-        config.loss.alpha if config.loss.reduction == "mean_of_pairs" else None,
+        collapsed_loss,
     )
     for position, test in enumerate(tests):
         rows = {

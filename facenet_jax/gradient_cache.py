@@ -9,7 +9,7 @@ fit one small device. But the loss sees an image only through its embedding, so 
 
 The result is the full batch's gradient, not an approximation, for one more forward pass. It is so only where an
 image's embedding does not depend on its neighbours: batch norm breaks that (each part would have its own statistics),
-and `faces.config` refuses the combination.
+and `facenet_jax.config` refuses the combination.
 
 Not here: the loss. Source of the idea: Gao et al., "Scaling Deep Contrastive Learning Batch Size under Memory Limited
 Setup" (arXiv 2101.06983); the FaceNet paper does not say how it fitted its batch.

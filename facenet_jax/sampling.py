@@ -6,10 +6,9 @@ and randomly drawn faces beside them as further negatives (PAPER, without a numb
 An epoch visits every identity that can form a pair once, in random order, with K of its images drawn at random. These
 images make one long stream that is cut into batches. What follows from that:
 
-- CHOICE: an identity with fewer than K images gives all it has; no image is repeated, since a copy of the anchor is a
-  positive at distance zero that teaches nothing. The next identities fill the place.
-- An identity at a cut has its images in two neighbouring batches. What the stream leaves at its end, less than a batch,
-  is not used in that epoch; it is other images in every epoch.
+- CHOICE: an identity with fewer than K images gives all it has (`faces.data.order.people_together`). The next identities
+  fill the place.
+- An identity at a cut has its images in two neighbouring batches.
 - Identities with a single image form no pair; they occur only as random negatives.
 - CHOICE: random negatives are drawn from all images that the batch does not hold yet. One may show a person of the
   batch, and is then a positive like any other; among many identities that is rare.
@@ -21,6 +20,7 @@ Not here: reading and augmenting the images (`faces.data.loader`).
 
 import numpy as np
 
+from faces.data import order
 from faces.errors import DataError
 
 
@@ -46,41 +46,16 @@ def epoch_order(
     Raises:
         DataError: the set is too small for one batch, or has fewer than two identities.
     """
-    by_identity = _images_of_each(identities)
     rng = np.random.default_rng((seed, epoch))
-    stream: list[np.ndarray] = []
-    for label in rng.permutation(len(by_identity)):
-        members = by_identity[label]
-        if len(members) >= 2:
-            stream.append(rng.permutation(members)[:images_per_identity])
+    stream = order.people_together(identities, images_per_identity, rng)
+    if images > len(identities):
+        raise DataError(f"the training set has {len(identities)} images; lower batch.images, which is {images}.")
     sampled = images - random_negatives  # images of a batch that come from the stream
-    total = sum(map(len, stream))
-    batches = total // sampled
-    if len(by_identity) < 2:
-        raise DataError("the training set has a single identity; triplets need images of at least two.")
-    if batches == 0 or images > len(identities):
-        raise DataError(
-            f"the training set gives {total} images of identities with two or more ({images_per_identity} of each at "
-            f"most), and {len(identities)} in all; a batch of {images} needs more: lower batch.images."
-        )
-    order = np.concatenate(stream)[: batches * sampled].reshape(batches, sampled)
+    batches = order.into_batches(stream, sampled, f"images of people with two or more ({images_per_identity} of each)")
     if random_negatives == 0:
-        return order
-    drawn = np.stack([_draw_absent(rng, len(identities), row, random_negatives) for row in order])
-    return np.concatenate([order, drawn], axis=1)
-
-
-def batches_per_epoch(identities: np.ndarray, images: int, images_per_identity: int, random_negatives: int) -> int:
-    """Number of rows of `epoch_order`, the same in every epoch."""
-    counts = np.bincount(identities)
-    total = int(np.minimum(counts[counts >= 2], images_per_identity).sum())
-    return total // (images - random_negatives)
-
-
-def _images_of_each(identities: np.ndarray) -> list[np.ndarray]:
-    order = np.argsort(identities, kind="stable")
-    starts = np.flatnonzero(np.diff(identities[order])) + 1
-    return np.split(order, starts)
+        return batches
+    drawn = np.stack([_draw_absent(rng, len(identities), row, random_negatives) for row in batches])
+    return np.concatenate([batches, drawn], axis=1)
 
 
 def _draw_absent(rng: np.random.Generator, size: int, present: np.ndarray, count: int) -> np.ndarray:

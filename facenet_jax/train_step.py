@@ -13,14 +13,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh
 
-from facenet_jax import gradient_cache, losses, mining
-from facenet_jax.models import Backbone, make_backbone
+from facenet_jax import auxiliary, gradient_cache, losses, mining
+from facenet_jax.config import Config
+from facenet_jax.models import make_backbone
 from faces import ops, schedules
-from faces.config import Config
+from faces.backbone import Backbone, per_device
 from faces.data.loader import Batch
-from faces.mesh import DATA, copied, split
+from faces.mesh import copied, split
 from faces.train_state import TrainState
 
 Metrics = dict[str, jax.Array]
@@ -33,19 +34,31 @@ def backbone_of(config: Config) -> Backbone:
     return make_backbone(model.name, model.embedding_dim, jnp.dtype(model.dtype), model.input_size)
 
 
-def init_state(config: Config, mesh: Mesh) -> TrainState:
-    """The state before the first step, made on the devices, a copy on each."""
-    backbone, optimiser = backbone_of(config), schedules.make_optimiser(config.optimiser, config.train.steps)
+def init_state(config: Config, mesh: Mesh, backbone: Backbone | None = None, classes: int = 0) -> TrainState:
+    """The state before the first step, made on the devices, a copy on each.
+
+    Args:
+        config: of the run.
+        mesh: the devices.
+        backbone: another network than the one that the config names in `facenet_jax.models`; of length-1 embeddings.
+        classes: identities of the training set, for `loss.classifier`.
+    """
+    backbone = backbone or backbone_of(config)
+    optimiser = schedules.make_optimiser(config.optimiser, config.train.steps)
 
     def make() -> TrainState:
         of_weights, of_steps = jax.random.split(jax.random.key(config.train.seed))
         params, batch_stats = backbone.init(of_weights)
-        return TrainState(jnp.zeros((), jnp.int32), params, batch_stats, optimiser.init(params), of_steps)
+        centres: Any = {}
+        if config.loss.classifier > 0:
+            centres = auxiliary.init_classifier(of_weights, classes, config.model.embedding_dim)
+        opt_state = optimiser.init((params, centres))
+        return TrainState(jnp.zeros((), jnp.int32), params, batch_stats, centres, opt_state, of_steps)
 
     return jax.jit(make, out_shardings=copied(mesh))()
 
 
-def make_train_step(config: Config, mesh: Mesh) -> TrainStep:
+def make_train_step(config: Config, mesh: Mesh, backbone: Backbone | None = None) -> TrainStep:
     """Compile one step of FaceNet training (Sec. 3).
 
     The returned function is `step(state, batch) -> (state, metrics)`. `state` is donated, the whole of it: its buffers
@@ -56,29 +69,38 @@ def make_train_step(config: Config, mesh: Mesh) -> TrainStep:
     Metrics, scalars: loss; pairs (anchor-positive pairs with a negative); active (fraction of them whose loss is above
     zero); active_triplets (their number); loss_per_pair; d_ap and d_an (means of squared distances over the pairs);
     spread (mean squared distance from the mean embedding: 0 when all coincide, up to 1); gradient_norm (before
-    clipping); learning_rate (the schedule's, at this step).
+    clipping); learning_rate (the one that the optimiser has used); with `loss.classifier`, classifier_loss (mean over the
+    batch).
+
+    Args:
+        config: of the run.
+        mesh: the devices.
+        backbone: as for `init_state`.
     """
-    backbone = backbone_of(config)
+    backbone = backbone or backbone_of(config)
     optimiser = schedules.make_optimiser(config.optimiser, config.train.steps)
-    rate = schedules.learning_rate(config.optimiser, config.train.steps)
-    apply = _per_device(backbone, mesh) if config.model.batch_norm == "per_device" else partial(_train, backbone)
+    apply = per_device(backbone.apply, mesh) if config.model.batch_norm == "per_device" else backbone.apply
     micro_batch = config.batch.micro_batch
 
     def gradient(state: TrainState, batch: Batch, key: jax.Array) -> tuple[tuple[jax.Array, Any], Any]:
         identities = batch["identities"]
         if micro_batch == 0:
 
-            def of_params(params: Any) -> tuple[jax.Array, Any]:
+            def of_weights(weights: tuple[Any, Any]) -> tuple[jax.Array, Any]:
+                params, centres = weights
                 images = ops.normalise(batch["images"], config.data.mean, config.data.scale)
-                embeddings, batch_stats = apply(params, state.batch_stats, images)
+                embeddings, batch_stats = apply(params, state.batch_stats, images, True, key)
                 loss, metrics = triplet_objective(embeddings, identities, config, key, mesh)
+                if config.loss.classifier > 0:
+                    of_classes = jnp.mean(auxiliary.classifier_loss(embeddings, centres, identities))
+                    loss, metrics = loss + config.loss.classifier * of_classes, metrics | {"classifier_loss": of_classes}
                 return loss, (batch_stats, metrics)
 
-            return jax.value_and_grad(of_params, has_aux=True)(state.params)
+            return jax.value_and_grad(of_weights, has_aux=True)((state.params, state.centres))
 
         def embed(params: Any, images: jax.Array) -> jax.Array:
             images = ops.normalise(images, config.data.mean, config.data.scale)
-            return apply(params, state.batch_stats, images)[0]
+            return apply(params, state.batch_stats, images, True, key)[0]
 
         (loss, metrics), of_params = gradient_cache.value_and_grad(
             embed,
@@ -88,20 +110,21 @@ def make_train_step(config: Config, mesh: Mesh) -> TrainStep:
             micro_batch,
             mesh,
         )
-        return (loss, (state.batch_stats, metrics)), of_params
+        return (loss, (state.batch_stats, metrics)), (of_params, state.centres)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(state.key, state.step)
-        (loss, (batch_stats, metrics)), of_params = gradient(state, batch, key)
-        gradient_norm = optax.tree.norm(of_params)
-        updates, opt_state = optimiser.update(of_params, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
+        weights = (state.params, state.centres)
+        (loss, (batch_stats, metrics)), of_weights = gradient(state, batch, key)
+        gradient_norm = optax.tree.norm(of_weights)
+        updates, opt_state = optimiser.update(of_weights, state.opt_state, weights)
+        learning_rate = schedules.learning_rate_of(opt_state)
         finite = jnp.isfinite(loss) & jnp.isfinite(gradient_norm)
-        new = (params, batch_stats, opt_state)
-        old = (state.params, state.batch_stats, state.opt_state)
-        params, batch_stats, opt_state = jax.tree.map(partial(jnp.where, finite), new, old)
-        metrics |= {"loss": loss, "gradient_norm": gradient_norm, "learning_rate": jnp.asarray(rate(state.step))}
-        return TrainState(state.step + 1, params, batch_stats, opt_state, state.key), metrics
+        new = (optax.apply_updates(weights, updates), batch_stats, opt_state)
+        old = (weights, state.batch_stats, state.opt_state)
+        (params, centres), batch_stats, opt_state = jax.tree.map(partial(jnp.where, finite), new, old)
+        metrics |= {"loss": loss, "gradient_norm": gradient_norm, "learning_rate": learning_rate}
+        return TrainState(state.step + 1, params, batch_stats, centres, opt_state, state.key), metrics
 
     return jax.jit(
         step,
@@ -168,18 +191,3 @@ def _describe(
         "d_an": jnp.sum(jnp.where(is_pair, d_an, 0.0)) / count,
         "spread": jnp.mean(jnp.sum(jnp.square(embeddings - mean[None, :]), axis=1)),
     }
-
-
-def _train(backbone: Backbone, params: Any, batch_stats: Any, images: jax.Array) -> tuple[jax.Array, Any]:
-    return backbone.apply(params, batch_stats, images, True)
-
-
-def _per_device(backbone: Backbone, mesh: Mesh) -> Callable[[Any, Any, jax.Array], tuple[jax.Array, Any]]:
-    """Each device normalises by the statistics of its own images; the running statistics are their mean."""
-
-    def on_one_device(params: Any, batch_stats: Any, images: jax.Array) -> tuple[jax.Array, Any]:
-        embeddings, batch_stats = backbone.apply(params, batch_stats, images, True)
-        return embeddings, jax.tree.map(partial(jax.lax.pmean, axis_name=DATA), batch_stats)
-
-    whole, part = PartitionSpec(), PartitionSpec(DATA)
-    return jax.shard_map(on_one_device, mesh=mesh, in_specs=(whole, whole, part), out_specs=(part, whole))

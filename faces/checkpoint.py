@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
-from faces.config import Config, flatten
+from faces.config import RunConfig, flatten
 from faces.errors import CheckpointError
 from faces.train_state import TrainState
 
@@ -38,7 +39,7 @@ class Checkpoints:
         """Step of the newest checkpoint, None if there is none."""
         return self._manager.latest_step()
 
-    def save(self, state: TrainState, loader_state: dict[str, Any], config: Config) -> None:
+    def save(self, state: TrainState, loader_state: dict[str, Any], config: RunConfig) -> None:
         """Store the state as the checkpoint of its step; no effect if that step is stored already."""
         step = int(state.step)
         if step == self.latest_step():
@@ -50,7 +51,7 @@ class Checkpoints:
         )
         self._manager.save(step, args=items)
 
-    def restore(self, like: TrainState, config: Config) -> tuple[TrainState, dict[str, Any]]:
+    def restore(self, like: TrainState, config: RunConfig) -> tuple[TrainState, dict[str, Any]]:
         """The newest checkpoint, placed on devices as `like` is.
 
         Args:
@@ -80,6 +81,34 @@ class Checkpoints:
         return items["state"], items["loader"]
 
 
+def load_weights(folder: Path) -> tuple[int, dict[str, Any]]:
+    """The newest checkpoint's weights, to look at or to start from.
+
+    Args:
+        folder: of the checkpoints.
+    Returns:
+        Its step, and "params", "batch_stats" and "centres" as in `TrainState`, of NumPy arrays.
+    Raises:
+        CheckpointError: there is no checkpoint, or it cannot be read.
+    """
+    if not folder.is_dir():
+        raise CheckpointError(f"{folder}: no checkpoint there.")
+    others = {item: ocp.JsonCheckpointHandler() for item in ("loader", "config")}  # named, or Orbax warns of them
+    handlers = {"state": ocp.PyTreeCheckpointHandler(), **others}
+    with ocp.CheckpointManager(folder.resolve(), item_names=tuple(handlers), item_handlers=handlers) as manager:
+        step = manager.latest_step()
+        if step is None:
+            raise CheckpointError(f"{folder}: no checkpoint there.")
+        try:
+            tree = manager.item_metadata(step)["state"]
+            kept = {key: tree[key] for key in ("params", "batch_stats", "centres")}
+            as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), kept)
+            restore = ocp.args.PyTreeRestore(kept, as_numpy, partial_restore=True)
+            return step, manager.restore(step, args=ocp.args.Composite(state=restore))["state"]
+        except (ValueError, FileNotFoundError, KeyError, TypeError) as error:
+            raise CheckpointError(f"{folder}/{step}: the checkpoint cannot be read: {error}") from error
+
+
 _MAY_DIFFER = ("train.log_every", "train.evaluate_every", "train.checkpoint_every", "evaluation.")
 
 
@@ -93,5 +122,5 @@ def _check_same(stored: dict[str, Any], wanted: dict[str, Any], folder: Path) ->
             )
 
 
-def _to_json(config: Config) -> dict[str, Any]:
+def _to_json(config: RunConfig) -> dict[str, Any]:
     return {key: list(value) if isinstance(value, tuple) else value for key, value in flatten(config).items()}

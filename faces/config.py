@@ -1,11 +1,12 @@
-"""The schema of an experiment, and the one way from a TOML file and the command line to a frozen `Config`.
+"""What the configs of both papers share, and the one way from a TOML file and the command line to a frozen config.
 
 Nothing that a paper states has a default here: a missing key is an error, an unknown key is an error that names the
 nearest one, and every value of `paper_configs/` carries its origin in a `[source]` table of the same shape. A file may
 name a `base` beside it and then holds only what differs, so that two rows of a paper's table differ by the lines in
 which they differ.
 
-Not here: what the values do (each package), and the papers' values (`paper_configs/`).
+Not here: what is one paper's alone (`config.py` of each, which extends `RunConfig`), what the values do (each package),
+and the papers' values (`paper_configs/`).
 """
 
 import dataclasses
@@ -17,7 +18,7 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from faces.errors import ConfigError
 
@@ -27,7 +28,7 @@ class ModelConfig:
     """The backbone f(x)."""
 
     name: str
-    """Name in `facenet_jax.models`."""
+    """Name in `facenet_jax.models` or `arcface_jax.models`."""
     input_size: tuple[int, int]
     """Rows and columns of the input in pixels."""
     embedding_dim: int
@@ -39,29 +40,11 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
-class LossConfig:
-    """The triplet loss and the choice of its triplets."""
-
-    alpha: float
-    """Margin between squared distances."""
-    mining: Literal["semi_hard", "hardest", "random_violator"]
-    """Which negative each anchor-positive pair meets (`facenet_jax.mining`)."""
-    reduction: Literal["sum", "mean_of_pairs", "mean_of_active"]
-    """How the losses of a batch's pairs become one number; "active" are the pairs whose loss is above zero."""
-
-
-@dataclass(frozen=True)
 class BatchConfig:
-    """How a batch is composed. All numbers are of the GLOBAL batch, over all devices."""
+    """Size of a batch: of the GLOBAL batch, over all devices."""
 
     images: int
     """B: images in a batch."""
-    images_per_identity: int
-    """K: at most so many images of one identity (all it has, where it has fewer)."""
-    random_negatives: int
-    """Images out of B drawn at random from the whole training set instead."""
-    micro_batch: int
-    """Images in one forward-backward pass of the gradient cache; 0: no cache, the whole batch at once."""
 
 
 @dataclass(frozen=True)
@@ -152,18 +135,48 @@ class EvaluationConfig:
     """False accept rate at which VAL is read."""
 
 
+Rule = tuple[bool, str]
+"""Whether a condition holds, and the sentence for where it does not."""
+
+
 @dataclass(frozen=True)
-class Config:
-    """Everything that defines a run but its data's place."""
+class RunConfig:
+    """What defines a run but its data's place, as far as both papers share it."""
 
     model: ModelConfig
-    loss: LossConfig
     batch: BatchConfig
     optimiser: OptimiserConfig
     data: DataConfig
     augment: AugmentConfig
     train: TrainConfig
     evaluation: EvaluationConfig
+
+    def rules(self) -> list[Rule]:
+        """What values that fit the schema must fulfil to make sense together."""
+        optimiser, augment, evaluation = self.optimiser, self.augment, self.evaluation
+        return [
+            (self.batch.images >= 2, "batch.images: at least 2 are needed"),
+            (min(self.model.input_size) > 0 and self.model.embedding_dim > 0, "model: sizes must be positive"),
+            (self.train.steps > 0 and self.train.log_every > 0, "train: steps and log_every must be positive"),
+            (self.data.scale > 0, "data.scale: must be positive"),
+            (optimiser.learning_rate > 0, "optimiser.learning_rate: must be positive"),
+            (optimiser.warmup_steps >= 0, "optimiser.warmup_steps: must not be negative"),
+            (optimiser.decay > 0, "optimiser.decay: must be positive"),
+            (0 <= augment.zoom < 1 and 0 <= augment.shift < 1, "augment: zoom and shift lie between 0 and 1"),
+            (
+                0 <= augment.jpeg_quality <= 95 and 0 <= evaluation.jpeg_quality <= 100,
+                "jpeg_quality: 0 for none, or up to 95 in augment and 100 in evaluation",
+            ),
+            (
+                evaluation.crop[0] < evaluation.crop[2] and evaluation.crop[1] < evaluation.crop[3],
+                "evaluation.crop: left, top, right, bottom are expected, in this order",
+            ),
+            (self.train.seed >= 0, "train.seed: must not be negative"),
+            (0 < evaluation.far < 1, "evaluation.far: must lie between 0 and 1"),
+        ]
+
+
+AnyConfig = TypeVar("AnyConfig", bound=RunConfig)
 
 
 def shipped_configs() -> list[str]:
@@ -196,11 +209,12 @@ def _shipped_folder() -> Path:
     return Path(next(iter(spec.submodule_search_locations)))
 
 
-def load_config(name: str) -> tuple[Config, dict[str, Any]]:
+def load_config(name: str, schema: type[AnyConfig]) -> tuple[AnyConfig, dict[str, Any]]:
     """Read a config and the sources of its values.
 
     Args:
         name: a shipped config's name or the path of a TOML file.
+        schema: the paper's `Config`.
     Returns:
         The config, and the `[source]` tables as nested dictionaries ({} where the file, not one of ours, has none).
     Raises:
@@ -209,7 +223,7 @@ def load_config(name: str) -> tuple[Config, dict[str, Any]]:
     path = find_config(name)
     tables = _read_with_base(path, seen=())
     sources = tables.pop("source", {})
-    config = check(_build(Config, tables, path, ()), path)
+    config = check(_build(schema, tables, path, ()), path)
     if isinstance(sources, str):  # one origin for all values
         sources = {section: dict.fromkeys(values, sources) for section, values in tables.items()}
     elif not isinstance(sources, dict):
@@ -289,8 +303,8 @@ def _convert(hint: Any, value: Any, path: Path, place: str) -> Any:
     raise ConfigError(f"{path}: {place}: {expected} is expected, {value!r} found.")
 
 
-def check(config: Config, where: Path | str) -> Config:
-    """The config itself, unless values that fit the schema make no sense together.
+def check(config: AnyConfig, where: Path | str) -> AnyConfig:
+    """The config itself, unless its values make no sense together.
 
     Args:
         config: any config, from a file or with overrides.
@@ -298,41 +312,7 @@ def check(config: Config, where: Path | str) -> Config:
     Raises:
         ConfigError: which value, and why.
     """
-    batch, model, optimiser = config.batch, config.model, config.optimiser
-    augment, evaluation = config.augment, config.evaluation
-    checks = [
-        (batch.images >= 2, "batch.images: at least 2 are needed"),
-        (batch.images_per_identity >= 2, "batch.images_per_identity: at least 2 are needed to make a positive pair"),
-        (0 <= batch.random_negatives < batch.images, "batch.random_negatives: fewer than batch.images are needed"),
-        (
-            batch.micro_batch == 0 or (batch.micro_batch > 0 and batch.images % batch.micro_batch == 0),
-            "batch.micro_batch: must divide batch.images, or be 0 for no gradient cache",
-        ),
-        (min(model.input_size) > 0 and model.embedding_dim > 0, "model: sizes must be positive"),
-        (config.loss.alpha > 0, "loss.alpha: must be positive"),
-        (config.train.steps > 0 and config.train.log_every > 0, "train: steps and log_every must be positive"),
-        (config.data.scale > 0, "data.scale: must be positive"),
-        (optimiser.learning_rate > 0, "optimiser.learning_rate: must be positive"),
-        (optimiser.warmup_steps >= 0, "optimiser.warmup_steps: must not be negative"),
-        (optimiser.decay > 0, "optimiser.decay: must be positive"),
-        (0 <= augment.zoom < 1 and 0 <= augment.shift < 1, "augment: zoom and shift lie between 0 and 1"),
-        (
-            0 <= augment.jpeg_quality <= 95 and 0 <= evaluation.jpeg_quality <= 100,
-            "jpeg_quality: 0 for none, or up to 95 in augment and 100 in evaluation",
-        ),
-        (
-            evaluation.crop[0] < evaluation.crop[2] and evaluation.crop[1] < evaluation.crop[3],
-            "evaluation.crop: left, top, right, bottom are expected, in this order",
-        ),
-        (config.train.seed >= 0, "train.seed: must not be negative"),
-        (0 < config.evaluation.far < 1, "evaluation.far: must lie between 0 and 1"),
-        (
-            model.batch_norm == "none" or batch.micro_batch == 0,
-            "batch.micro_batch: the gradient cache is exact only without batch norm, whose statistics would be each "
-            "micro-batch's own; set it to 0, or take a network without batch norm",
-        ),
-    ]
-    for holds, sentence in checks:
+    for holds, sentence in config.rules():
         if not holds:
             raise ConfigError(f"{where}: {sentence}.")
     return config
@@ -347,13 +327,13 @@ def flatten(config: Any, place: str = "") -> dict[str, Any]:
     return flat
 
 
-def difference(config: Config, other: Config) -> dict[str, tuple[Any, Any]]:
+def difference(config: RunConfig, other: RunConfig) -> dict[str, tuple[Any, Any]]:
     """Keys whose values differ, as {"optimiser.learning_rate": (value in config, value in other)}."""
     ours, theirs = flatten(config), flatten(other)
     return {key: (ours[key], theirs[key]) for key in ours if ours[key] != theirs[key]}
 
 
-def to_toml(config: Config) -> str:
+def to_toml(config: RunConfig) -> str:
     """The config as TOML text that `load_config` reads back to an equal config."""
     lines: list[str] = []
     for section, values in dataclasses.asdict(config).items():

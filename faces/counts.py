@@ -15,7 +15,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.extend.core import jaxprs_in_params
+
+from faces.backbone import Backbone
 
 TOTAL = "total"
 
@@ -74,6 +77,14 @@ def layer_table(parameter_counts: Mapping[str, int], multiply_add_counts: Mappin
         for name in [*layers, TOTAL]
     ]
     return "\n".join(lines)
+
+
+def network_table(backbone: Backbone) -> str:
+    """`layer_table` of a network for one image of its size; no weights are made."""
+    params, batch_stats = jax.eval_shape(backbone.init, jax.random.key(0))
+    image = jax.ShapeDtypeStruct((1, *backbone.input_size, 3), jnp.float32)
+    operations = multiply_adds(lambda p, b, x: backbone.apply(p, b, x, False), params, batch_stats, image)
+    return layer_table(parameters(params), operations)
 
 
 Path = tuple[str, ...]

@@ -11,6 +11,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from faces import ops
+from faces.backbone import Apply
 from faces.config import DataConfig
 from faces.mesh import copied, split
 
@@ -22,14 +23,15 @@ Embedder = Callable[[Any, Any, np.ndarray], np.ndarray]
 
 
 def make_embedder(
-    apply: Callable[[Any, Any, jax.Array, bool], tuple[jax.Array, Any]], data: DataConfig, flip: bool, mesh: Mesh
+    apply: Apply, data: DataConfig, flip: bool, mesh: Mesh
 ) -> Embedder:
     """Compile a backbone's evaluation form.
 
     Args:
         apply: a backbone's `apply`.
         data: normalisation of the pixels.
-        flip: add the embedding of the mirrored image and normalise the sum.
+        flip: add the embedding of the mirrored image before normalising. Embeddings are added as the network gives
+            them; where their lengths differ, the longer counts for more.
         mesh: a block's images are divided over its devices.
     Returns:
         An `Embedder`; the last block is padded and its padding dropped.
@@ -42,8 +44,8 @@ def make_embedder(
         embeddings, _ = apply(params, batch_stats, pixels, False)  # (block, d)
         if flip:
             mirrored, _ = apply(params, batch_stats, pixels[:, :, ::-1], False)
-            embeddings = ops.l2_normalise(embeddings + mirrored)
-        return embeddings
+            embeddings = embeddings + mirrored
+        return ops.l2_normalise(embeddings)
 
     placed = (copied(mesh), copied(mesh), split(mesh))
     compiled = jax.jit(embed_block, in_shardings=placed, out_shardings=copied(mesh))

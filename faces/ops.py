@@ -3,6 +3,8 @@
 Not here: losses and margins, which belong to the paper that defines them.
 """
 
+import math
+from collections.abc import Iterator
 from functools import partial
 
 import jax
@@ -11,6 +13,9 @@ from jax import lax
 from jaxtyping import Array, Float
 
 SHORTEST = 1e-12  # Euclidean length below which a float32 vector is rounding noise and has no direction
+
+Padding = str | tuple[tuple[int, int], tuple[int, int]]
+"""Of a convolution, with zeros: "SAME", "VALID" or ((top, bottom), (left, right))."""
 
 
 def l2_normalise(x: Float[Array, "*batch dim"]) -> Float[Array, "*batch dim"]:
@@ -55,11 +60,14 @@ def normalise(images: Array, mean: float, scale: float) -> Float[Array, "..."]:
     return (images.astype(jnp.float32) - mean) / scale
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def conv2d(
-    x: Float[Array, "batch height width channels"], kernel: Float[Array, "rows columns channels features"], stride: int
+    x: Float[Array, "batch height width channels"],
+    kernel: Float[Array, "rows columns channels features"],
+    stride: int,
+    padding: Padding = "SAME",
 ) -> Float[Array, "batch out_height out_width features"]:
-    """Convolution with "SAME" padding whose kernel gradient is quick on CPUs too.
+    """Convolution whose kernel gradient is quick on CPUs too.
 
     XLA on CPUs computes the kernel's gradient as a convolution with a kernel as large as the map, several times slower
     than the forward pass. As one matrix product for each of the kernel's places it is quicker. Other platforms keep
@@ -69,35 +77,44 @@ def conv2d(
         x: (batch, height, width, channels).
         kernel: (rows, columns, channels, features), in the dtype of `x`.
         stride: step in rows and columns.
+        padding: zeros around `x`. With "SAME" and an even size, stride 2 puts the only zeros at the end; frameworks that
+            pad by 1 on both sides give ((1, 1), (1, 1)).
 
     Returns:
-        (batch, height / stride, width / stride, features), sizes rounded up.
+        (batch, out_height, out_width, features); with "SAME" the sizes are height / stride and width / stride, rounded
+        up.
     """
-    return _xla_conv(x, kernel, stride)
+    return _xla_conv(x, kernel, stride, padding)
 
 
-def _xla_conv(x: Array, kernel: Array, stride: int) -> Array:
+def _xla_conv(x: Array, kernel: Array, stride: int, padding: Padding, groups: int = 1) -> Array:
     layout = ("NHWC", "HWIO", "NHWC")
-    return lax.conv_general_dilated(x, kernel, (stride, stride), "SAME", dimension_numbers=layout)
+    strides = (stride, stride)
+    return lax.conv_general_dilated(
+        x, kernel, strides, padding, dimension_numbers=layout, feature_group_count=groups
+    )
 
 
-def _conv2d_forward(x: Array, kernel: Array, stride: int) -> tuple[Array, tuple[Array, Array]]:
-    return _xla_conv(x, kernel, stride), (x, kernel)
+def _conv2d_forward(x: Array, kernel: Array, stride: int, padding: Padding) -> tuple[Array, tuple[Array, Array]]:
+    return _xla_conv(x, kernel, stride, padding), (x, kernel)
 
 
-def _conv2d_backward(stride: int, saved: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
+def _conv2d_backward(
+    stride: int, padding: Padding, saved: tuple[Array, Array], gradient: Array
+) -> tuple[Array, Array]:
     x, kernel = saved
-    (of_x,) = jax.vjp(lambda x: _xla_conv(x, kernel, stride), x)[1](gradient)
-    by_xla = partial(_kernel_gradient_by_xla, kernel, stride)
-    by_products = partial(kernel_gradient_by_products, (kernel.shape[0], kernel.shape[1]), stride)
+    (of_x,) = jax.vjp(lambda x: _xla_conv(x, kernel, stride, padding), x)[1](gradient)
+
+    def by_xla(x: Array, gradient: Array) -> Array:
+        return jax.vjp(lambda kernel: _xla_conv(x, kernel, stride, padding), kernel)[1](gradient)[0]
+
+    def by_products(x: Array, gradient: Array) -> Array:
+        return kernel_gradient_by_products((kernel.shape[0], kernel.shape[1]), stride, x, gradient, padding)
+
     return of_x, lax.platform_dependent(x, gradient, cpu=by_products, default=by_xla)
 
 
 conv2d.defvjp(_conv2d_forward, _conv2d_backward)
-
-
-def _kernel_gradient_by_xla(kernel: Array, stride: int, x: Array, gradient: Array) -> Array:
-    return jax.vjp(lambda kernel: _xla_conv(x, kernel, stride), kernel)[1](gradient)[0]
 
 
 def kernel_gradient_by_products(
@@ -105,6 +122,7 @@ def kernel_gradient_by_products(
     stride: int,
     x: Float[Array, "batch height width channels"],
     gradient: Float[Array, "batch out_height out_width features"],
+    padding: Padding = "SAME",
 ) -> Float[Array, "rows columns channels features"]:
     """Gradient of `conv2d` with respect to its kernel, place by place of the kernel.
 
@@ -115,17 +133,114 @@ def kernel_gradient_by_products(
         stride: of the convolution.
         x: its input.
         gradient: of its output.
+        padding: of the convolution.
     """
     channels, features = x.shape[-1], gradient.shape[-1]
-    last = [(out - 1) * stride for out in gradient.shape[1:3]]
-    total = [max(end + size - given, 0) for end, size, given in zip(last, window, x.shape[1:3], strict=True)]
-    sides = [(pad // 2, pad - pad // 2) for pad in total]  # "SAME": the odd one goes to the end
-    padded = jnp.pad(x, ((0, 0), *sides, (0, 0)))
     of_outputs = gradient.reshape(-1, features)  # (batch x pixels, features)
+    over_pixels = (((0,), (0,)), ((), ()))  # sum over both sides' first axis, without a transposed copy
+    products = [
+        lax.dot_general(seen.reshape(-1, channels), of_outputs, over_pixels)  # (channels, features)
+        for seen in _seen_from_each_place(x, window, stride, padding)
+    ]
+    return jnp.stack(products).reshape(*window, channels, features)
 
-    def at(i: int, j: int) -> Array:
-        seen = padded[:, i : i + last[0] + 1 : stride, j : j + last[1] + 1 : stride]
-        over_pixels = (((0,), (0,)), ((), ()))  # sum over both sides' first axis, without a transposed copy
-        return lax.dot_general(seen.reshape(-1, channels), of_outputs, over_pixels)  # (channels, features)
 
-    return jnp.stack([jnp.stack([at(i, j) for j in range(window[1])]) for i in range(window[0])])
+def _seen_from_each_place(x: Array, window: tuple[int, int], stride: int, padding: Padding) -> Iterator[Array]:
+    """What each place of a kernel, row by row, meets at the output's pixels: (batch, out_height, out_width, channels)."""
+    sides = lax.padtype_to_pads(x.shape[1:3], window, (stride, stride), padding) if isinstance(padding, str) else padding
+    padded = jnp.pad(x, ((0, 0), *sides, (0, 0)))
+    last = [(padded.shape[1 + axis] - window[axis]) // stride * stride for axis in (0, 1)]
+    for i in range(window[0]):
+        for j in range(window[1]):
+            yield padded[:, i : i + last[0] + 1 : stride, j : j + last[1] + 1 : stride]
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def depthwise_conv2d(
+    x: Float[Array, "batch height width channels"],
+    kernel: Float[Array, "rows columns channels"],
+    stride: int,
+    padding: Padding = "SAME",
+) -> Float[Array, "batch out_height out_width channels"]:
+    """Convolution of each channel with a kernel of its own.
+
+    XLA's grouped convolution is tens of times slower on CPUs than a sum of shifted products, which is what runs there;
+    other platforms use XLA's form. Reverse-mode differentiation only.
+
+    Args:
+        x: (batch, height, width, channels).
+        kernel: (rows, columns, channels), in the dtype of `x`.
+        stride: step in rows and columns.
+        padding: zeros around `x`, as for `conv2d`.
+
+    Returns:
+        (batch, out_height, out_width, channels) in the dtype of `x`. On CPUs the sums are float32 in half precision too.
+    """
+    by_shifts = partial(depthwise_by_shifts, stride=stride, padding=padding)
+    by_xla = partial(_depthwise_by_xla, stride=stride, padding=padding)
+    return lax.platform_dependent(x, kernel, cpu=by_shifts, default=by_xla)
+
+
+def _depthwise_forward(x: Array, kernel: Array, stride: int, padding: Padding) -> tuple[Array, tuple[Array, Array]]:
+    return depthwise_conv2d(x, kernel, stride, padding), (x, kernel)
+
+
+def _depthwise_backward(
+    stride: int, padding: Padding, saved: tuple[Array, Array], gradient: Array
+) -> tuple[Array, Array]:
+    def by_shifts(x: Array, kernel: Array, gradient: Array) -> tuple[Array, Array]:
+        (of_x,) = jax.vjp(lambda x: depthwise_by_shifts(x, kernel, stride, padding), x)[1](gradient)
+        window = (kernel.shape[0], kernel.shape[1])
+        return of_x, depthwise_kernel_gradient(window, stride, x, gradient, padding)
+
+    def by_xla(x: Array, kernel: Array, gradient: Array) -> tuple[Array, Array]:
+        return jax.vjp(lambda x, kernel: _depthwise_by_xla(x, kernel, stride, padding), x, kernel)[1](gradient)
+
+    return lax.platform_dependent(*saved, gradient, cpu=by_shifts, default=by_xla)
+
+
+depthwise_conv2d.defvjp(_depthwise_forward, _depthwise_backward)
+
+
+def _depthwise_by_xla(x: Array, kernel: Array, stride: int, padding: Padding) -> Array:
+    return _xla_conv(x, kernel[:, :, None, :], stride, padding, groups=x.shape[-1])
+
+
+def depthwise_by_shifts(
+    x: Float[Array, "batch height width channels"],
+    kernel: Float[Array, "rows columns channels"],
+    stride: int,
+    padding: Padding = "SAME",
+) -> Float[Array, "batch out_height out_width channels"]:
+    """`depthwise_conv2d` as the sum over the kernel's places of x as seen from there, times the kernel there."""
+    window = (kernel.shape[0], kernel.shape[1])
+    places = kernel.astype(jnp.float32).reshape(-1, 1, 1, 1, x.shape[-1])  # (places, 1, 1, 1, channels)
+    views = _seen_from_each_place(x.astype(jnp.float32), window, stride, padding)
+    total = sum(seen * place for seen, place in zip(views, places, strict=True))
+    return jnp.asarray(total, x.dtype)
+
+
+def depthwise_kernel_gradient(
+    window: tuple[int, int],
+    stride: int,
+    x: Float[Array, "batch height width channels"],
+    gradient: Float[Array, "batch out_height out_width channels"],
+    padding: Padding = "SAME",
+) -> Float[Array, "rows columns channels"]:
+    """Gradient of `depthwise_conv2d` with respect to its kernel, for a CPU; arguments as `kernel_gradient_by_products`.
+
+    Each place needs a sweep over all of `x` and `gradient`. In groups of four images, which stay in a core's cache for
+    all nine sweeps, this takes a third to a half of the time of nine sweeps over the batch. Neither partial sums per
+    image, products with a vector of ones, nor shifts of a flattened map come near it.
+    """
+    group = math.gcd(x.shape[0], 4)
+
+    def add_group(total: Array, images: tuple[Array, Array]) -> tuple[Array, None]:
+        x, gradient = images
+        views = _seen_from_each_place(x.astype(jnp.float32), window, stride, padding)
+        sums = [jnp.sum(seen * gradient, axis=(0, 1, 2)) for seen in views]  # (channels,) each
+        return total + jnp.stack(sums).reshape(total.shape), None
+
+    grouped = [array.reshape(-1, group, *array.shape[1:]) for array in (x, gradient)]  # (groups, group, h, w, c)
+    total, _ = lax.scan(add_group, jnp.zeros((*window, x.shape[-1])), tuple(grouped))
+    return total.astype(x.dtype)

@@ -17,7 +17,7 @@ from typing import Any
 
 import jax
 
-from faces.config import Config, to_toml
+from faces.config import RunConfig, to_toml
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "grain", "tensorflow-datasets")
 
@@ -67,7 +67,7 @@ def _git(*arguments: str) -> str:
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
-def write_start(folder: Path, config: Config) -> None:
+def write_start(folder: Path, config: RunConfig) -> None:
     """Create the run's folder with `config.toml` and `environment.json`."""
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "config.toml", to_toml(config))

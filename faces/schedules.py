@@ -3,6 +3,10 @@
 Not here: the values (`paper_configs/`).
 """
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 import jax
 import optax
 
@@ -33,13 +37,17 @@ def learning_rate(config: OptimiserConfig, steps: int) -> optax.Schedule:
     return optax.join_schedules([warmup, main], [config.warmup_steps])
 
 
-def make_optimiser(config: OptimiserConfig, steps: int) -> optax.GradientTransformation:
+def make_optimiser(
+    config: OptimiserConfig, steps: int, decay: Callable[[Any], Any] | None = None
+) -> optax.GradientTransformation:
     """The update rule: clipping, L2 penalty on kernels, rule, learning rate, in this order.
 
     Args:
         config: see `OptimiserConfig`.
         steps: length of the run.
+        decay: weights -> the L2 penalty of each, a tree of numbers; None for `config.weight_decay` on every kernel.
     """
+    decay = decay or partial(decay_kernels, config.weight_decay)
     rules = {
         # PAPER Sec. 3.3: AdaGrad. CHOICE: epsilon 1e-7 inside the root, for parameters that never had a gradient.
         "adagrad": lambda: optax.scale_by_rss(config.initial_accumulator, eps=1e-7),
@@ -49,10 +57,27 @@ def make_optimiser(config: OptimiserConfig, steps: int) -> optax.GradientTransfo
     parts = []
     if config.clip_norm > 0:
         parts.append(optax.clip_by_global_norm(config.clip_norm))
-    if config.weight_decay > 0:
-        parts.append(optax.add_decayed_weights(config.weight_decay, mask=_is_kernel))
-    return optax.chain(*parts, rules[config.name](), optax.scale_by_learning_rate(learning_rate(config, steps)))
+    parts.append(_add_decay(decay))
+    # With its hyperparameters in the state, so that a log can say which learning rate was used.
+    scale = optax.inject_hyperparams(optax.scale_by_learning_rate)(learning_rate=learning_rate(config, steps))
+    return optax.chain(*parts, rules[config.name](), scale)
 
 
-def _is_kernel(params: optax.Params) -> optax.Params:
-    return jax.tree.map(lambda value: value.ndim > 1, params)
+def learning_rate_of(opt_state: optax.OptState) -> jax.Array:
+    """The learning rate that an optimiser of `make_optimiser` has used last, from its state after the update."""
+    return optax.tree.get(opt_state, "hyperparams")["learning_rate"]
+
+
+def decay_kernels(weight_decay: float, params: Any) -> Any:
+    """The L2 penalty of each parameter: `weight_decay` for kernels, 0 for biases, scales and slopes."""
+    return jax.tree.map(lambda value: weight_decay if value.ndim > 1 else 0.0, params)
+
+
+def _add_decay(decay: Callable[[Any], Any]) -> optax.GradientTransformation:
+    def update(updates: Any, state: Any, params: Any) -> tuple[Any, Any]:
+        def add(gradient: jax.Array, value: jax.Array, rate: float) -> jax.Array:
+            return gradient + rate * value if rate else gradient
+
+        return jax.tree.map(add, updates, params, decay(params)), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)  # pyright: ignore

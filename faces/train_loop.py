@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import numpy as np
@@ -22,16 +22,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from faces.checkpoint import Checkpoints
-from faces.config import Config
+from faces.config import RunConfig
 from faces.errors import TrainingStopped
 from faces.mesh import place_batch
 from faces.run_record import Log, read_log
 from faces.train_state import TrainState
-
-COLLAPSE_SPREAD = 1e-3
-"""Mean squared distance from the mean embedding under which all embeddings are one point, for practical purposes."""
-COLLAPSE_STEPS = 20
-"""Consecutive steps that must look collapsed before the run is stopped."""
 
 
 @dataclass(frozen=True)
@@ -49,49 +44,47 @@ class Trained:
     minutes: float
 
 
-class Health:
-    """Watches the metrics of each step for the two ways in which triplet training is lost.
-
-    Non-finite: the loss or the gradient is NaN or infinite. Collapsed: all embeddings coincide, so that every distance
-    is 0 and the loss of every pair is the margin alpha; gradients vanish there, and training does not come back.
-    """
-
-    def __init__(self, config: Config):
-        self._config, self._collapsed_steps = config, 0
+class Watch(Protocol):
+    """What a paper's package tells the loop about its metrics."""
 
     def check(self, step: int, metrics: dict[str, float]) -> None:
-        """Look at one step.
+        """Look at one step's metrics.
 
         Raises:
             TrainingStopped: training is lost; the message says how, and what to change.
         """
-        optimiser, alpha = self._config.optimiser, self._config.loss.alpha
-        if not np.isfinite([metrics["loss"], metrics["gradient_norm"]]).all():
-            raise TrainingStopped(
-                f"step {step}: loss {metrics['loss']} with gradient norm {metrics['gradient_norm']} is not finite; the "
-                f"weights of the step before are kept. Lower optimiser.learning_rate (now {optimiser.learning_rate}), "
-                f"set optimiser.clip_norm (now {optimiser.clip_norm}), or use float32 (now {self._config.model.dtype})."
-            )
-        stuck = abs(metrics["loss_per_pair"] - alpha) < 0.05 * alpha and metrics["spread"] < COLLAPSE_SPREAD
-        self._collapsed_steps = self._collapsed_steps + 1 if stuck else 0
-        if self._collapsed_steps >= COLLAPSE_STEPS:
-            raise TrainingStopped(
-                f"step {step}: the model has collapsed: the loss per pair is {metrics['loss_per_pair']:.4f}, the "
-                f"margin alpha is {alpha}, and the embeddings' spread is {metrics['spread']:.1e}. Use "
-                f'loss.mining "semi_hard" (now "{self._config.loss.mining}"), lower optimiser.learning_rate (now '
-                f"{optimiser.learning_rate}), or lengthen optimiser.warmup_steps (now {optimiser.warmup_steps})."
-            )
+        ...
+
+    def show(self, metrics: dict[str, float]) -> str:
+        """The numbers that stand in the progress line."""
+        ...
+
+
+def check_finite(config: RunConfig, step: int, metrics: dict[str, float]) -> None:
+    """Refuse to go on with a loss or gradient that is NaN or infinite.
+
+    Raises:
+        TrainingStopped: with what to change.
+    """
+    optimiser = config.optimiser
+    if not np.isfinite([metrics["loss"], metrics["gradient_norm"]]).all():
+        raise TrainingStopped(
+            f"step {step}: loss {metrics['loss']} with gradient norm {metrics['gradient_norm']} is not finite; the "
+            f"weights of the step before are kept. Lower optimiser.learning_rate (now {optimiser.learning_rate}), "
+            f"set optimiser.clip_norm (now {optimiser.clip_norm}), or use float32 (now {config.model.dtype})."
+        )
 
 
 def train(
     step: Callable[[TrainState, Any], tuple[TrainState, dict[str, jax.Array]]],
     state: TrainState,
     loader: Any,
-    config: Config,
+    config: RunConfig,
     mesh: Mesh,
     folder: Path,
     checkpoints: Checkpoints,
     evaluate: Callable[[TrainState], dict[str, float]],
+    watch: Watch,
     console: Console,
 ) -> Trained:
     """Run from `state.step` to `config.train.steps`.
@@ -108,16 +101,17 @@ def train(
         folder: the run's folder.
         checkpoints: where states are stored.
         evaluate: state -> numbers for `evaluations.jsonl`, called every `evaluate_every` steps.
+        watch: looks at each step's metrics.
         console: where progress is shown.
     Raises:
-        TrainingStopped: see `Health`.
+        TrainingStopped: `watch` says that training is lost.
     """
     start, total = int(state.step), config.train.steps
     is_writer = jax.process_index() == 0
     log, evaluations = (Log(folder, name, start, is_writer) for name in ("log.jsonl", "evaluations.jsonl"))
     earlier = read_log(folder / "log.jsonl")
     clock = _Clock(earlier[-1]["minutes"] if earlier else 0.0, config.batch.images)
-    health, pending = Health(config), None
+    pending = None
 
     def finish(pending: tuple[int, dict[str, jax.Array]] | None) -> dict[str, float] | None:
         """Wait for a step's metrics, look at them, log them."""
@@ -128,8 +122,11 @@ def train(
         if number % config.train.log_every == 0 or number in (1, total):
             rate = {"images_per_second": round(clock.images_per_second, 2), "minutes": round(clock.minutes, 4)}
             log.add({"step": number, **metrics, **rate})
-        health.check(number, metrics)
+        watch.check(number, metrics)
         return metrics
+
+    def numbers(metrics: dict[str, float] | None) -> str:
+        return f"{watch.show(metrics)}  {clock.images_per_second:.0f} images/s" if metrics else "compiling"
 
     with _progress(console) as progress, _late_interrupt() as is_interrupted:
         bar = progress.add_task("training", total=total, completed=start, numbers="")
@@ -141,7 +138,7 @@ def train(
                 state, metrics = step(state, batch)
                 shown = finish(pending)
                 pending = (number, metrics)
-                progress.update(bar, completed=number, numbers=_numbers(shown, clock) if shown else "compiling")
+                progress.update(bar, completed=number, numbers=numbers(shown))
                 is_last = number == total
                 wants_evaluation = _due(number, config.train.evaluate_every) and not is_last
                 if wants_evaluation or is_last or _due(number, config.train.checkpoint_every):
@@ -208,13 +205,6 @@ class _Clock:
     @property
     def images_per_second(self) -> float:
         return self._images * len(self._intervals) / sum(self._intervals) if self._intervals else 0.0
-
-
-def _numbers(metrics: dict[str, float], clock: _Clock) -> str:
-    return (
-        f"loss {metrics['loss']:.4f}  active {metrics['active']:.0%}  d_ap {metrics['d_ap']:.2f}  "
-        f"d_an {metrics['d_an']:.2f}  {clock.images_per_second:.0f} images/s"
-    )
 
 
 def _progress(console: Console) -> Progress:

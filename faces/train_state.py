@@ -18,12 +18,15 @@ class TrainState:
         step: int32 scalar, batches seen so far.
         params: parameters of the backbone, float32.
         batch_stats: running statistics of batch norm; {} where there is none.
-        opt_state: state of the optax transformation.
+        centres: one row a class of the training set, float32, (C, d) as the paper's package lays them out; {} where
+            there are no classes.
+        opt_state: state of the optax transformation of the parameters and centres.
         key: typed JAX random key of the run; what a step draws comes from `fold_in(key, step)`.
     """
 
     step: jax.Array
     params: Any
     batch_stats: Any
+    centres: Any
     opt_state: Any
     key: jax.Array

@@ -13,7 +13,12 @@ import pytest
 from jaxtyping import install_import_hook
 
 install_import_hook(
-    ["faces.ops", "faces.evaluate", "facenet_jax.losses", "facenet_jax.mining"],
+    [
+        "faces.ops",
+        "faces.evaluate",
+        *(f"facenet_jax.{module}" for module in ("losses", "mining", "auxiliary")),
+        *(f"arcface_jax.{module}" for module in ("margins", "losses", "head", "partial_fc", "sub_center", "related")),
+    ],
     "beartype.beartype",
 )
 jax.config.update("jax_numpy_rank_promotion", "raise")

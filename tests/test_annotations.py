@@ -9,23 +9,42 @@ import tokenize
 import tomllib
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import pytest
 
-from experiments import facenet
-from facenet_jax.models import make_backbone
-from faces.config import flatten, load_config, shipped_configs
+from experiments import arcface, facenet
+from experiments.networks import backbone_of
+from faces.config import RunConfig, flatten, load_config, shipped_configs
 
 ROOT = Path(__file__).parent.parent
-README = ROOT / "facenet_jax" / "README.md"
 CONFIGS = ROOT / "paper_configs"
-OURS = {"facenet/small", "facenet/tiny"}
 
-PUBLIC_MODULES = ("losses", "mining", "sampling", "train_step", "gradient_cache")
-PAPER_CODE = sorted((ROOT / "facenet_jax").rglob("*.py"))
-ALL_CODE = sorted([*PAPER_CODE, *(ROOT / "faces").rglob("*.py"), *(ROOT / "experiments").rglob("*.py")])
+PAPERS = ("facenet", "arcface")
+MAINS = {"facenet": facenet, "arcface": arcface}
+OURS = {f"{paper}/{name}" for paper in PAPERS for name in ("small", "tiny")}
+PUBLIC_MODULES = {
+    "facenet": ("losses", "mining", "sampling", "train_step", "gradient_cache"),
+    "arcface": ("margins", "losses", "head", "partial_fc", "sub_center", "sampling", "train_step"),
+}
+MODULES = [(paper, module) for paper in PAPERS for module in PUBLIC_MODULES[paper]]
+# What the section map must reach: FaceNet's equations 1 to 7 are all, ArcFace's 7 is v4's.
+PLACES = {
+    "facenet": [
+        *("Sec. 3", "Sec. 3.1", "Sec. 3.2", "Sec. 3.3", "Sec. 4", "Sec. 5.6"),
+        *(f"Eq. {number}" for number in range(1, 8)),
+        *(f"Table {number}" for number in range(1, 7)),
+    ],
+    "arcface": [
+        *("Sec. 3.1", "Sec. 3.2", "Table 2", "Table 3", "Table 4"),
+        *(f"Eq. {number}" for number in range(1, 8)),
+    ],
+}
+PAPER_CODE = [(paper, path) for paper in PAPERS for path in sorted((ROOT / f"{paper}_jax").rglob("*.py"))]
+ALL_CODE = sorted([path for folder in ("faces", "experiments") for path in (ROOT / folder).rglob("*.py")])
+ALL_CODE += [path for _, path in PAPER_CODE]
 
 DEVIATION = re.compile(r"\bD\d{2}\b")
 FOREIGN_TAG = re.compile(r"\b(?:TODO|FIXME|XXX|HACK|BUG|NOTE|WARNING)\b|\b(?i:todo|fixme|hack|note|warning)\s?:")
@@ -112,7 +131,7 @@ def test_deviations_are_tagged_and_explained():
     texts |= {name_of(path): path.read_text(encoding="utf-8") for path in CONFIGS.rglob("*.toml")}
     tagged = {number for text in texts.values() for number in re.findall(r"DEVIATION (D\d\d):", text)}
     assert tagged == set(numbers)
-    texts["README"] = README.read_text(encoding="utf-8")
+    texts |= {name_of(path): path.read_text(encoding="utf-8") for path in ROOT.glob("*_jax/README.md")}
     mentioned = {(place, number) for place, text in texts.items() for number in DEVIATION.findall(text)}
     assert not [(place, number) for place, number in sorted(mentioned) if number not in numbers]
 
@@ -139,65 +158,81 @@ def defined_names(path: Path) -> frozenset[str]:
     return frozenset(of_body(ast.parse(path.read_text(encoding="utf-8")).body, ""))
 
 
-def code_references() -> list[tuple[str, str]]:
+def readme(paper: str) -> str:
+    return (ROOT / f"{paper}_jax" / "README.md").read_text(encoding="utf-8")
+
+
+def code_references(paper: str) -> list[tuple[str, str]]:
     """(file, name) of each `file.py:name` in the package's README."""
-    return re.findall(r"`([\w/]+\.py):([\w.]+)`", README.read_text(encoding="utf-8"))
+    return re.findall(r"`([\w/]+\.py):([\w.]+)`", readme(paper))
 
 
-def test_section_map_points_at_code():
-    references = code_references()
+@pytest.mark.parametrize("paper", PAPERS)
+def test_section_map_points_at_code(paper):
+    references = code_references(paper)
     assert len(references) > 50
     lost = []
     for file, name in references:
-        path = (ROOT if file.startswith(("faces/", "experiments/")) else README.parent) / file
+        path = (ROOT if file.startswith(("faces/", "experiments/")) else ROOT / f"{paper}_jax") / file
         if not path.is_file() or name not in defined_names(path):
             lost.append(f"{file}:{name}")
     assert not lost
 
 
-def test_section_map_covers_the_paper():
-    rows = [line.split("|")[1] for line in README.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
-    places = " ".join(rows)
-    wanted = ["Sec. 3", "Sec. 3.1", "Sec. 3.2", "Sec. 3.3", "Sec. 4", "Sec. 5.6"]
-    wanted += [f"Eq. {number}" for number in range(1, 8)] + [f"Table {number}" for number in range(1, 7)]
-    assert not [place for place in wanted if not re.search(re.escape(place) + r"(?!\.?\d)", places)]
+@pytest.mark.parametrize("paper", PAPERS)
+def test_section_map_covers_the_paper(paper):
+    places = " ".join(line.split("|")[1] for line in readme(paper).splitlines() if line.startswith("|"))
+    assert not [place for place in PLACES[paper] if not re.search(re.escape(place) + r"(?!\.?\d)", places)]
 
 
-def test_section_map_names_all_public_functions():
-    named = set(code_references())
-    assert not {(f"{module}.py", node.name) for module in PUBLIC_MODULES for node in public(module)} - named
+@pytest.mark.parametrize(("paper", "module"), MODULES)
+def test_section_map_names_all_public_functions(paper, module):
+    named = set(code_references(paper))
+    assert not {(f"{module}.py", node.name) for node in public(paper, module)} - named
 
 
-def test_section_map_names_all_configs():
-    patterns = re.findall(r"`(paper_configs/[^`]*\.toml)`", README.read_text(encoding="utf-8"))
+@pytest.mark.parametrize("paper", PAPERS)
+def test_section_map_names_all_configs(paper):
+    patterns = re.findall(r"`(paper_configs/[^`]*\.toml)`", readme(paper))
     matched = [sorted(ROOT.glob(pattern)) for pattern in patterns]
     assert all(matched), patterns
-    assert sorted(path for paths in matched for path in paths) == sorted((CONFIGS / "facenet").rglob("*.toml"))
+    assert sorted(path for paths in matched for path in paths) == sorted((CONFIGS / paper).rglob("*.toml"))
 
 
 # Docstrings.
 
 
-def public(module: str) -> list[ast.FunctionDef | ast.ClassDef]:
-    """Public functions and classes of a module of facenet_jax."""
-    body = ast.parse((ROOT / "facenet_jax" / f"{module}.py").read_text(encoding="utf-8")).body
+def public(paper: str, module: str) -> list[ast.FunctionDef | ast.ClassDef]:
+    """Public functions and classes of a module of the paper's package."""
+    body = ast.parse((ROOT / f"{paper}_jax" / f"{module}.py").read_text(encoding="utf-8")).body
     return [n for n in body if isinstance(n, ast.FunctionDef | ast.ClassDef) and not n.name.startswith("_")]
 
 
-@pytest.mark.parametrize("module", PUBLIC_MODULES)
-def test_public_functions_are_documented(module):
-    assert public(module)
-    assert not [node.name for node in public(module) if not ast.get_docstring(node)]
+@pytest.mark.parametrize(("paper", "module"), MODULES)
+def test_public_functions_are_documented(paper, module):
+    assert public(paper, module)
+    assert not [node.name for node in public(paper, module) if not ast.get_docstring(node)]
 
 
-@pytest.mark.parametrize("path", PAPER_CODE, ids=name_of)
-def test_module_headers(path):
+@pytest.mark.parametrize(("paper", "path"), PAPER_CODE, ids=[name_of(path) for _, path in PAPER_CODE])
+def test_module_headers(paper, path):
     header = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-    assert PLACE.search(header) or "FaceNet has none" in header, "the header names no section or table of the paper"
+    title = {"facenet": "FaceNet", "arcface": "ArcFace"}[paper]
+    assert PLACE.search(header) or f"{title} has none" in header, "the header names no section or table of the paper"
     assert re.search(r"^Not here: \S", header, re.M)
 
 
 # Configs.
+
+
+def paper_of(name: str) -> str:
+    """The paper of a shipped config: the first part of its name."""
+    return name.split("/")[0]
+
+
+def load(name: str) -> tuple[RunConfig, dict[str, Any]]:
+    """A shipped config by its paper's schema, and its sources."""
+    return load_config(name, MAINS[paper_of(name)].RECIPE.schema)
 
 
 def head(name: str) -> str:
@@ -210,11 +245,12 @@ def test_there_are_configs_for_every_table():
     names = shipped_configs()
     assert len(names) == len([*CONFIGS.rglob("*.toml")])
     assert set(names) > OURS
+    assert {paper_of(name) for name in names} == set(PAPERS)
 
 
 @pytest.mark.parametrize("name", shipped_configs())
 def test_every_value_has_a_source(name):
-    config, sources = load_config(name)
+    config, sources = load(name)
     flat = flatten(sources)
     assert set(flat) == set(flatten(config))
     starts = ("ours",) if name in OURS else ("Sec. ", "Table ", "Eq. ", "Appendix", "inferred: ", "ours: ")
@@ -241,18 +277,18 @@ def test_head_of_config(name):
         assert PLACE.search(text.splitlines()[0]), "the first line names no section or table of the paper"
 
     words = shlex.split(fields["run"])
-    assert words[:3] == ["python", "-m", "experiments.facenet"]
-    options, config = facenet.parse(words[3:])
+    assert words[:3] == ["python", "-m", f"experiments.{paper_of(name)}"]
+    options, config = MAINS[paper_of(name)].parse(words[3:])
     assert options.config == name
-    assert config == load_config(name)[0]
+    assert config == load(name)[0]
 
 
-MODELS = {(m.name, m.input_size, m.embedding_dim): m for m in (load_config(n)[0].model for n in shipped_configs())}
+MODELS = sorted({(paper_of(name), load(name)[0].model) for name in shipped_configs()}, key=str)
 
 
-@pytest.mark.parametrize("model", MODELS.values(), ids=lambda model: f"{model.name}-{model.embedding_dim}")
-def test_network_of_config_builds(model):
-    backbone = make_backbone(model.name, model.embedding_dim, jnp.dtype(model.dtype), model.input_size)
+@pytest.mark.parametrize(("paper", "model"), MODELS, ids=[f"{p}-{m.name}-{m.embedding_dim}" for p, m in MODELS])
+def test_network_of_config_builds(paper, model):
+    backbone = backbone_of(model, paper)
     params, batch_stats = jax.eval_shape(backbone.init, jax.random.key(0))
     assert bool(batch_stats) == (model.batch_norm != "none")
     images = jax.ShapeDtypeStruct((2, *model.input_size, 3), jnp.float32)

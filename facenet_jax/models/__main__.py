@@ -3,9 +3,6 @@
 Not here: the counting (`faces.counts`).
 """
 
-import jax
-import jax.numpy as jnp
-
 from facenet_jax.models import NETWORKS, make_backbone
 from faces import cli, counts
 from faces.errors import ConfigError
@@ -14,11 +11,7 @@ from faces.errors import ConfigError
 def main(arguments: list[str]) -> None:
     if len(arguments) != 1:
         raise ConfigError(f"give one network of {', '.join(NETWORKS)}")
-    backbone = make_backbone(arguments[0], embedding_dim=128)
-    params, batch_stats = jax.eval_shape(backbone.init, jax.random.key(0))
-    image = jax.ShapeDtypeStruct((1, *backbone.input_size, 3), jnp.float32)
-    operations = counts.multiply_adds(lambda p, b, x: backbone.apply(p, b, x, False), params, batch_stats, image)
-    print(counts.layer_table(counts.parameters(params), operations))
+    print(counts.network_table(make_backbone(arguments[0], embedding_dim=128)))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ replaces the maximum of a window by the Euclidean length of its values.
 Not here: the networks themselves (`nn1.py`, `inception.py`, `mini_inception.py`, `openface.py`).
 """
 
-import math
 from collections.abc import Sequence
 
 import flax.linen as nn
@@ -15,21 +14,9 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import DTypeLike
 
+from faces.backbone import relu_init
+
 Padding = str | Sequence[tuple[int, int]]
-
-
-def relu_init(key: jax.Array, shape: Sequence[int], dtype: DTypeLike = jnp.float32) -> jax.Array:
-    """Initial kernel before a ReLU, N(0, 2 / fan-in), as its standard deviation; `make_backbone` draws the normals.
-
-    CHOICE: Sec. 3.3 starts from random values as GoogLeNet does, whose paper does not say which. These, by He et al.,
-    keep the variance of a ReLU network level over 22 layers without batch norm.
-    """
-    return jnp.full(shape, math.sqrt(2.0 / math.prod(shape[:-1])), dtype)
-
-
-def linear_init(key: jax.Array, shape: Sequence[int], dtype: DTypeLike = jnp.float32) -> jax.Array:
-    """As `relu_init` for a layer without ReLU, or with maxout, which keeps the variance too: N(0, 1 / fan-in)."""
-    return jnp.full(shape, math.sqrt(1.0 / math.prod(shape[:-1])), dtype)
 
 
 def conv_relu(

@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from facenet_jax.models.layers import conv_relu, linear_init, max_pool, response_norm
+from facenet_jax.models.layers import conv_relu, max_pool, response_norm
+from faces.backbone import linear_init
 from faces.ops import l2_normalise
 
 

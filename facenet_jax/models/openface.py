@@ -17,7 +17,8 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from facenet_jax.models.inception import NN2_ROWS, Row
-from facenet_jax.models.layers import l2_pool, linear_init, max_pool, relu_init, response_norm
+from facenet_jax.models.layers import l2_pool, max_pool, response_norm
+from faces.backbone import linear_init, relu_init
 from faces.ops import l2_normalise
 
 NN4_ROWS: Mapping[str, Row] = {

@@ -16,8 +16,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from facenet_jax.models.layers import linear_init, relu_init
 from faces import ops
+from faces.backbone import linear_init, relu_init
 
 Stage = tuple[int, int, int]
 """Channels, number of units, stride of the first unit."""

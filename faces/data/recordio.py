@@ -13,10 +13,13 @@ record holds an image under every key.
 The file is mapped, not read: opening checks every frame's magic number and length against the file's size, so that a
 file that was cut in the middle is refused before anything is made of it.
 
-Not here: InsightFace's .bin files of evaluation pairs, which are pickles.
+A `property` file beside it says `identities,height,width`; it is not needed, but where it is there it must be true.
+
+Not here: InsightFace's .bin files of evaluation pairs (`pair_bin.py`).
 """
 
 import mmap
+import re
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,12 +29,15 @@ from typing import overload
 import numpy as np
 
 from faces.data.images import decode_image
-from faces.errors import DataError
+from faces.errors import DataError, ImageError
 
 MAGIC = 0xCED7230A
 _FRAME = struct.Struct("<II")  # magic, part << 29 | length
 _HEADER = struct.Struct("<IfQQ")  # flag, label, id, id2
 _WHOLE, _FIRST, _MIDDLE, _LAST = range(4)
+_PROPERTY = re.compile(rb"\s*([0-9]{1,9})\s*,\s*([0-9]{1,9})\s*,\s*([0-9]{1,9})\s*")
+_IMAGES_MEASURED = 8
+"""So many images are compared with the size in `property` when the file is opened; decoding all would take minutes."""
 
 
 @dataclass(frozen=True)
@@ -181,6 +187,9 @@ class RecordFile(Sequence[Record]):
 class RecordSource:
     """The images of a .rec file as a `FaceSource`, decoded when asked for.
 
+    Stored labels may start anywhere and have gaps, unless a `property` file says how many there are: then they must lie
+    below that number. Either way they are numbered anew from 0.
+
     Args:
         path: as `RecordFile`.
 
@@ -190,12 +199,13 @@ class RecordSource:
         identity_names: the stored label of each identity, as text.
 
     Raises:
-        DataError: as `RecordFile`.
+        DataError: as `RecordFile`; a `property` file that is malformed or disagrees with labels or the first images.
     """
 
     def __init__(self, path: Path | str):
         self._records = RecordFile(path)
         self.name = str(path)
+        self._check_property(self._records.path.with_name("property"))
         labels, positions = np.unique(self._records.identities, return_inverse=True)
         self.identities = positions.astype(np.int32)  # (images,)
         self.identity_names = [str(label) for label in labels]
@@ -213,6 +223,35 @@ class RecordSource:
     def source_name(self, index: int) -> str:
         """Key of image `index`."""
         return str(self._records.keys[index])
+
+    def _check_property(self, path: Path) -> None:
+        try:
+            match = _PROPERTY.fullmatch(path.read_bytes())
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read ({error.strerror}).") from None
+        if match is None:
+            raise DataError(f'{path}: "identities,height,width" expected, such as 5054,112,112; correct or remove it.')
+        identities, height, width = (int(number) for number in match.groups())
+        labels = self._records.identities
+        if labels.max() >= identities:
+            index = int(np.argmax(labels >= identities))
+            raise DataError(
+                f"{self.name}, key {self.source_name(index)}: label {labels[index]}, but {path} promises {identities} "
+                f"identities, 0 to {identities - 1}, and the labels run from {labels.min()} to {labels.max()}; correct "
+                "whichever is wrong."
+            )
+        for index in range(min(len(self), _IMAGES_MEASURED)):
+            try:
+                shape = self[index].shape
+            except ImageError:
+                continue  # a broken image is for whoever asks for it
+            if shape[:2] != (height, width):
+                raise DataError(
+                    f"{self.name}, key {self.source_name(index)}: {shape[0]}x{shape[1]} pixels (height x width), but "
+                    f"{path} promises {height}x{width}; correct whichever is wrong."
+                )
 
 
 def _map(path: Path) -> mmap.mmap:

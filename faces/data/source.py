@@ -92,3 +92,44 @@ def limit_images(source: FaceSource, images: int, seed: int) -> FaceSource:
     if len(taken) == 0:
         raise DataError(f"data.images = {images}: fewer than the {counts[order[0]]} images of the first person drawn.")
     return Subset(source, np.flatnonzero(np.isin(source.identities, taken)))
+
+
+def with_images(source: FaceSource, least: int) -> FaceSource:
+    """The people with at least `least` images, numbered anew in their order; the source itself where that is everyone.
+
+    Raises:
+        DataError: nobody has so many.
+    """
+    counts = np.bincount(source.identities)
+    if counts.min() >= least:
+        return source
+    kept = np.flatnonzero(counts[source.identities] >= least)
+    if len(kept) == 0:
+        raise DataError(f"data.min_images = {least}: nobody in {source.name} has so many; {counts.max()} is the most.")
+    return Subset(source, kept)
+
+
+class Relabelled:
+    """A source some of whose labels are wrong, for experiments on noise.
+
+    Args:
+        source: labelled faces.
+        fraction: of the images that get another person's label, at random.
+        seed: of the choice.
+    """
+
+    def __init__(self, source: FaceSource, fraction: float, seed: int):
+        self._source = source
+        self.name = source.name
+        rng = np.random.default_rng(seed)
+        people = int(source.identities.max()) + 1
+        self.is_wrong = np.zeros(len(source), bool)
+        self.is_wrong[rng.permutation(len(source))[: round(fraction * len(source))]] = True
+        other = (source.identities + rng.integers(1, people, len(source))) % people  # never the same person
+        self.identities = np.where(self.is_wrong, other, source.identities).astype(np.int32)
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return self._source[index]

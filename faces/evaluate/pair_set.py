@@ -2,18 +2,23 @@
 
 Every image is cropped once, and each model, before or after training, raw pixels as well, judges the same crops.
 
-Not here: the protocol (`verification.py`), formats on disk (`faces.data.lfw`).
+Not here: the protocol (`verification.py`), formats on disk (`faces.data`).
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from faces.config import EvaluationConfig
 from faces.data import augment
+from faces.data.cfp import PROTOCOL, read_cfp
 from faces.data.generated import generated_faces, generated_pairs
-from faces.data.lfw import read_lfw
+from faces.data.lfw import Pairs, read_lfw
+from faces.data.pair_bin import read_pair_bin
+from faces.data.pair_files import PairFolder, find_list, read_pair_files
+from faces.errors import DataError
 from faces.evaluate.verification import VerificationResult, verify
 
 
@@ -30,6 +35,7 @@ class PairSet:
         fold: the list's folds, int32 (pairs,).
         missing: names of images that the list has and the folder has not.
         generated: the faces are generated.
+        remark: what must be said beside any number of this set, such as folds that are not the official ones; or empty.
     """
 
     name: str
@@ -41,6 +47,7 @@ class PairSet:
     fold: np.ndarray
     missing: tuple[str, ...]
     generated: bool
+    remark: str = ""
 
     def judge(self, embeddings: np.ndarray, far: float, allow_missing: bool = False) -> VerificationResult:
         """The protocol's result for these embeddings, (images, d); see `verification.verify`."""
@@ -57,6 +64,40 @@ class PairSet:
         )
 
 
+def open_pair_set(name: str, path: Path | str, size: tuple[int, int], config: EvaluationConfig) -> PairSet:
+    """A verification set of any layout that is read here.
+
+    | at `path` | what it is taken for | the images |
+    |---|---|---|
+    | a .bin file | InsightFace's pairs | aligned already: whole, never cropped |
+    | a folder with `Protocol` | CFP; `name` says which of its protocols, "cfp_fp" or "cfp_ff" | cropped |
+    | a folder with `pairs_CALFW.txt` or `pairs_CPLFW.txt` | that set, in its authors' layout | cropped |
+    | any other folder | LFW's layout: LFW itself, and AgeDB-30, CALFW and CPLFW where they come so | cropped |
+
+    Args:
+        name: a word for tables.
+        path: the file or folder.
+        size: rows and columns of the images.
+        config: the crop, and Table 4's JPEG quality and number of pixels.
+    Raises:
+        DataError: nothing that fits lies there, or as the reader of its layout. Missing images raise nothing here;
+            `PairSet.judge` refuses the number.
+    """
+    place = Path(path)
+    if place.suffix == ".bin" and not place.is_dir():
+        return _bin_pairs(name, place, size, config)
+    if not place.is_dir():
+        raise DataError(f"{place}: a .bin file of pairs or the folder of a verification set expected.")
+    if (place / PROTOCOL).is_dir():
+        if name not in ("cfp_fp", "cfp_ff"):
+            raise DataError(f'{place}: is CFP; call it cfp_fp (frontal-profile) or cfp_ff (frontal), not "{name}".')
+        return _folder_pairs(name, read_cfp(place, "FP" if name == "cfp_fp" else "FF"), size, config)
+    two_line_list = find_list(place)
+    if two_line_list is not None:
+        return _folder_pairs(name, read_pair_files(two_line_list), size, config)
+    return lfw_pairs(name, place, size, config)
+
+
 def lfw_pairs(name: str, path: Path | str, size: tuple[int, int], config: EvaluationConfig) -> PairSet:
     """LFW, or any set in its layout, cropped by the config.
 
@@ -69,24 +110,60 @@ def lfw_pairs(name: str, path: Path | str, size: tuple[int, int], config: Evalua
         DataError: as `read_lfw`. Missing images raise nothing here; `PairSet.judge` refuses the number.
     """
     lfw = read_lfw(path)
-    names = tuple(sorted({*lfw.pairs.first, *lfw.pairs.second}))
+    return _listed_pairs(name, lfw.pairs, lfw.load, lfw.missing, size, config)
+
+
+def _folder_pairs(name: str, folder: PairFolder, size: tuple[int, int], config: EvaluationConfig) -> PairSet:
+    return replace(_listed_pairs(name, folder.pairs, folder.load, folder.missing, size, config), remark=folder.remark)
+
+
+def _listed_pairs(
+    name: str,
+    pairs: Pairs,
+    load: Callable[[str], np.ndarray],
+    missing: Sequence[str],
+    size: tuple[int, int],
+    config: EvaluationConfig,
+) -> PairSet:
+    """The set of a list of pairs by path, each image that is there loaded and cropped once."""
+    names = tuple(sorted({*pairs.first, *pairs.second}))
     row = {image: index for index, image in enumerate(names)}
-    missing = lfw.missing
     absent = set(missing)
-    images = np.zeros((len(names), *size, 3), np.uint8)
+    images = np.zeros((len(names), *size, 3), np.uint8)  # (images, rows, columns, 3)
     for index, image in enumerate(names):
         if image not in absent:
-            images[index] = prepare_image(lfw.load(image), size, config)
+            images[index] = prepare_image(load(image), size, config)
     return PairSet(
         name,
         images,
         names,
-        np.array([row[image] for image in lfw.pairs.first], np.int32),
-        np.array([row[image] for image in lfw.pairs.second], np.int32),
-        lfw.pairs.same,
-        lfw.pairs.folds,
-        missing,
+        np.array([row[image] for image in pairs.first], np.int32),
+        np.array([row[image] for image in pairs.second], np.int32),
+        pairs.same,
+        pairs.folds,
+        tuple(missing),
         generated=False,
+    )
+
+
+def _bin_pairs(name: str, path: Path, size: tuple[int, int], config: EvaluationConfig) -> PairSet:
+    """The set of a .bin file. Its faces are aligned: the whole image is the face."""
+    pairs = read_pair_bin(path)
+    whole = replace(config, crop=augment.FULL)
+    images = np.zeros((len(pairs.encoded), *size, 3), np.uint8)  # (images, rows, columns, 3)
+    for index, image in enumerate(pairs.decoded()):
+        images[index] = prepare_image(image, size, whole)
+    return PairSet(
+        name,
+        images,
+        tuple(f"image {number}" for number in pairs.numbers),
+        pairs.first,
+        pairs.second,
+        pairs.same,
+        pairs.fold,
+        (),
+        generated=False,
+        remark=pairs.remark,
     )
 
 

@@ -48,7 +48,8 @@ STYLE: dict[Any, Any] = {
 
 # Panels of `plot_training`: title, unit of the y axis, and what is drawn in it (key of the log, label, colour).
 TRAINING_PANELS = (
-    ("Loss", "triplet loss", (("loss", "loss", BLUE),)),
+    ("Loss", "loss", (("loss", "loss", BLUE),)),
+    ("Angle to the own class's centre", "degrees", (("theta", "theta", GREEN),)),
     ("Active triplets", "fraction", (("active", "active", GREEN),)),
     (
         "Distances in the batch",
@@ -127,7 +128,7 @@ def plot_training(
     """Curves of a training run over its steps, and accuracy over time.
 
     Args:
-        log: equally long columns: "step", and any of "loss", "active", "d_ap", "d_an", "spread".
+        log: equally long columns: "step", and any of "loss", "theta", "active", "d_ap", "d_an", "spread".
         path: the PNG to write.
         title: what was trained.
         generated: say in the title that the faces are generated.

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from facenet_jax.models import Backbone
-from faces.config import Config
+from facenet_jax.config import Config
+from faces.backbone import Backbone
 from faces.ops import l2_normalise
 from tests.faces.configs import tiny
 
@@ -55,7 +55,9 @@ def without_batch_norm(_: Config | None = None) -> Backbone:
             "second": jax.random.normal(second, (24, 8)) / np.sqrt(24),
         }, {}
 
-    def apply(params: Any, batch_stats: Any, images: jax.Array, train: bool) -> tuple[jax.Array, Any]:
+    def apply(
+        params: Any, batch_stats: Any, images: jax.Array, train: bool, key: jax.Array | None = None
+    ) -> tuple[jax.Array, Any]:
         hidden = jax.nn.relu(images.reshape(images.shape[0], -1) @ params["first"])
         return l2_normalise(hidden @ params["second"]), batch_stats
 
@@ -70,7 +72,9 @@ def with_batch_norm(_: Config | None = None) -> Backbone:
         params, _ = plain.init(key)
         return params, {"mean": jnp.zeros(24), "variance": jnp.ones(24)}
 
-    def apply(params: Any, batch_stats: Any, images: jax.Array, train: bool) -> tuple[jax.Array, Any]:
+    def apply(
+        params: Any, batch_stats: Any, images: jax.Array, train: bool, key: jax.Array | None = None
+    ) -> tuple[jax.Array, Any]:
         hidden = images.reshape(images.shape[0], -1) @ params["first"]  # (B, 24)
         mean, variance = (hidden.mean(0), hidden.var(0)) if train else (batch_stats["mean"], batch_stats["variance"])
         hidden = jax.nn.relu((hidden - mean[None]) * jax.lax.rsqrt(variance + 1e-3)[None])

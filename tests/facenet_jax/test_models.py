@@ -7,11 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from facenet_jax.models import NETWORKS, Network, make_backbone
+from facenet_jax.models import NETWORKS, make_backbone
 from facenet_jax.models.inception import NN2_ROWS, InceptionNet
 from facenet_jax.models.mini_inception import NNS2_ROWS, NNS2_STEM
 from facenet_jax.models.nn1 import NN1, maxout
 from facenet_jax.models.openface import OpenFaceNet
+from faces.backbone import Network
 from faces.errors import ConfigError
 
 

@@ -3,12 +3,13 @@
 import dataclasses
 from typing import Any
 
-from faces.config import Config, load_config
+from facenet_jax.config import Config
+from faces.config import load_config
 
 
 def tiny(**changes: Any) -> Config:
     """The config "facenet/tiny"; changes as "section__field"."""
-    config, _ = load_config("facenet/tiny")
+    config, _ = load_config("facenet/tiny", Config)
     for key, value in changes.items():
         section, field = key.split("__")
         config = dataclasses.replace(

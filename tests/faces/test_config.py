@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from facenet_jax.config import Config
 from faces import config
 from faces.errors import ConfigError
 from tests.faces.configs import tiny
@@ -25,23 +26,23 @@ def replaced(line, by):
 
 
 def test_a_file_of_ones_own(tmp_path):
-    made, sources = config.load_config(write(tmp_path, replaced("embedding_dim = 64", "embedding_dim = 32")))
+    made, sources = config.load_config(write(tmp_path, replaced("embedding_dim = 64", "embedding_dim = 32")), Config)
     assert made == tiny(model__embedding_dim=32)
     assert sources == {}
 
 
 def test_whole_numbers_serve_as_numbers_but_not_the_other_way(tmp_path):
-    made, _ = config.load_config(write(tmp_path, replaced("alpha = 0.2", "alpha = 1")))
+    made, _ = config.load_config(write(tmp_path, replaced("alpha = 0.2", "alpha = 1")), Config)
     assert type(made.loss.alpha) is float and made.loss.alpha == 1.0
     with pytest.raises(ConfigError, match=r"train\.steps: a whole number is expected, 250\.0 found"):
-        config.load_config(write(tmp_path, replaced("steps = 250", "steps = 250.0")))
+        config.load_config(write(tmp_path, replaced("steps = 250", "steps = 250.0")), Config)
 
 
 @pytest.mark.parametrize(
     ("line", "by", "message"),
     [
         ("alpha = 0.2", "alpah = 0.2", "unknown key 'loss.alpah'; did you mean 'alpha'?"),
-        ("alpha = 0.2", "alpha = 0.2\nzzz = 1", "unknown key 'loss.zzz'; known are alpha, mining, reduction."),
+        ("alpha = 0.2", "alpha = 0.2\nzzz = 1", "unknown key 'loss.zzz'; known are alpha, mining, reduction, class"),
         ("[loss]", "[los]", "unknown key 'los'; did you mean 'loss'?"),
         ("alpha = 0.2", "", "key 'loss.alpha' is missing."),
         ("alpha = 0.2", 'alpha = "0.2"', "loss.alpha: a number is expected, '0.2' found."),
@@ -65,22 +66,22 @@ def test_whole_numbers_serve_as_numbers_but_not_the_other_way(tmp_path):
 def test_a_wrong_file_is_refused_in_one_sentence(tmp_path, line, by, message):
     path = write(tmp_path, replaced(line, by))
     with pytest.raises(ConfigError, match="^" + re.escape(f"{path}: {message}")):
-        config.load_config(path)
+        config.load_config(path, Config)
 
 
 def test_a_value_where_a_table_belongs(tmp_path):
     for source in ("", 'source = "ours"\n'):
-        path = write(tmp_path, source + "model = 3\n" + TEXT[TEXT.index("[loss]"):])  # fmt: skip
+        path = write(tmp_path, source + "model = 3\n" + TEXT[TEXT.index("[batch]"):])  # fmt: skip
         with pytest.raises(ConfigError, match=r"mine\.toml: model: a table \[model\] is expected\."):
-            config.load_config(path)
+            config.load_config(path, Config)
 
 
 def test_bytes_that_are_no_text_and_a_file_that_is_not_there(tmp_path):
     (tmp_path / "mine.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match=r"mine\.toml: not valid TOML"):
-        config.load_config(str(tmp_path / "mine.toml"))
+        config.load_config(str(tmp_path / "mine.toml"), Config)
     with pytest.raises(ConfigError, match=r"absent\.toml: no such config file\."):
-        config.load_config(str(tmp_path / "absent.toml"))
+        config.load_config(str(tmp_path / "absent.toml"), Config)
 
 
 def test_a_base_gives_what_the_file_leaves_out(tmp_path):
@@ -88,7 +89,7 @@ def test_a_base_gives_what_the_file_leaves_out(tmp_path):
     second = 'base = "first"\n[loss]\nalpha = 0.4\n[train]\nsteps = 5\nseed = 5\n[source.loss]\nalpha = "second"\n'
     write(tmp_path, second, "second.toml")
     third = 'base = "second"\n[optimiser]\ndecay_steps = [5, 9]\n[train]\nseed = 6\n'
-    made, sources = config.load_config(write(tmp_path, third, "third.toml"))
+    made, sources = config.load_config(write(tmp_path, third, "third.toml"), Config)
     assert made == tiny(loss__alpha=0.4, train__steps=5, train__seed=6, optimiser__decay_steps=(5, 9))
     assert sources == {"loss": {"alpha": "second", "mining": "first"}}
 
@@ -103,25 +104,25 @@ def test_a_base_that_leads_back(tmp_path, files):
     for name, base in files.items():
         write(tmp_path, f'base = "{base.format(folder=tmp_path.name)}"\n' + TEXT, f"{name}.toml")
     with pytest.raises(ConfigError, match="leads back to this file"):
-        config.load_config(str(tmp_path / "a.toml"))
+        config.load_config(str(tmp_path / "a.toml"), Config)
 
 
 def test_a_base_that_is_not_there_or_no_name(tmp_path):
     with pytest.raises(ConfigError, match=r"absent\.toml: cannot be read: No such file"):
-        config.load_config(write(tmp_path, 'base = "absent"\n' + TEXT))
+        config.load_config(write(tmp_path, 'base = "absent"\n' + TEXT), Config)
     with pytest.raises(ConfigError, match="base: the name of a file beside this one is expected, 3 found"):
-        config.load_config(write(tmp_path, "base = 3\n" + TEXT))
+        config.load_config(write(tmp_path, "base = 3\n" + TEXT), Config)
 
 
 def test_one_source_for_all_values(tmp_path):
-    made, sources = config.load_config(write(tmp_path, 'source = "ours: a guess"\n' + TEXT))
+    made, sources = config.load_config(write(tmp_path, 'source = "ours: a guess"\n' + TEXT), Config)
     assert made == tiny()
     assert {key: list(values) for key, values in sources.items()} == {
         key: list(values) for key, values in dataclasses.asdict(made).items()
     }
     assert set(config.flatten(sources).values()) == {"ours: a guess"}
     with pytest.raises(ConfigError, match=r"mine\.toml: source: a sentence or a table is expected, 3 found\."):
-        config.load_config(write(tmp_path, "source = 3\n" + TEXT))
+        config.load_config(write(tmp_path, "source = 3\n" + TEXT), Config)
 
 
 @pytest.mark.parametrize("changes", [
@@ -131,7 +132,7 @@ def test_one_source_for_all_values(tmp_path):
 ])  # fmt: skip
 def test_to_toml_and_back(tmp_path, changes):
     made = tiny(**changes)
-    assert config.load_config(write(tmp_path, config.to_toml(made))) == (made, {})
+    assert config.load_config(write(tmp_path, config.to_toml(made)), Config) == (made, {})
 
 
 def test_difference():

@@ -5,6 +5,7 @@ from importlib.metadata import version
 
 import pytest
 
+from facenet_jax.config import Config
 from faces import run_record
 from faces.config import load_config
 from tests.faces.configs import tiny
@@ -99,5 +100,5 @@ def test_write_start(tmp_path):
     config = tiny(loss__alpha=0.3)
     run_record.write_start(folder, config)
     assert files(folder) == ["config.toml", "environment.json"]
-    assert load_config(str(folder / "config.toml"))[0] == config
+    assert load_config(str(folder / "config.toml"), Config)[0] == config
     assert json.loads((folder / "environment.json").read_text())["processes"] == 1

@@ -196,3 +196,45 @@ def test_real_file_agrees_with_the_table_beside_it(faces_data):
     assert len(rows) == 44868
     assert len(set(records.identities.tolist())) == 5054
     assert all(record.payload.startswith(b"\xff\xd8") for record in records)
+
+
+def labelled_rec(path, labels, shapes=None):
+    """One picture a label, 20x16 unless stated."""
+    shapes = shapes or [(20, 16)] * len(labels)
+    records = zip(labels, shapes, strict=True)
+    stored = {10 + i: packed(label, encoded(picture(i, *shape))) for i, (label, shape) in enumerate(records)}
+    return write_rec(path / "x.rec", stored)
+
+
+@pytest.mark.parametrize(
+    ("labels", "shapes", "stated", "message"),
+    [
+        ([1.0, 2.0, 3.0], None, "3,20,16", r"x\.rec, key 12: label 3, but .*property promises 3 identities, 0 to 2, "
+         "and the labels run from 1 to 3; correct whichever is wrong"),
+        ([0.0, 7.0, 1.0], None, "3,20,16\n", "x.rec, key 11: label 7, but .* from 0 to 7"),
+        ([0.0, 1.0], [(20, 16), (20, 12)], "2,20,16", r"x\.rec, key 11: 20x12 pixels .* promises 20x16; correct"),
+        ([0.0, 1.0], None, "2,16,20", r"x\.rec, key 10: 20x16 pixels .* promises 16x20"),
+        ([0.0, 1.0], None, "2,20", 'property: "identities,height,width" expected'),
+        ([0.0, 1.0], None, "2,20,-16", 'property: "identities,height,width" expected'),
+    ],
+)  # fmt: skip
+def test_property_that_disagrees(tmp_path, labels, shapes, stated, message):
+    path = labelled_rec(tmp_path, labels, shapes)
+    (tmp_path / "property").write_text(stated)
+    with pytest.raises(DataError, match=message):
+        RecordSource(path)
+
+
+def test_property_that_agrees(tmp_path):
+    path = labelled_rec(tmp_path, [2.0, 0.0, 2.0])
+    (tmp_path / "property").write_text("3, 20,16\r\n")
+    assert RecordSource(path).identities.tolist() == [1, 0, 1]
+    records = {1: packed(0.0, b"no image"), 2: packed(1.0, encoded(picture(0)))}
+    assert len(RecordSource(write_rec(path, records))) == 2  # the broken image is left to whoever asks for it
+
+
+@pytest.mark.realdata
+def test_real_property_is_true(faces_data):
+    assert (faces_data / "train" / "property").read_text().strip() == "5054,112,112"
+    source = RecordSource(faces_data / "train" / "train.rec")
+    assert np.bincount(source.identities).size == 5054

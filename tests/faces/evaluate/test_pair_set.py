@@ -1,4 +1,4 @@
-"""Verification sets as arrays: crops, lowered quality, missing images, generated faces."""
+"""Verification sets as arrays: layouts, crops, lowered quality, missing images, generated faces."""
 
 import dataclasses
 
@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from faces.data import augment
-from faces.errors import EvaluationError
-from faces.evaluate.pair_set import generated_pair_set, lfw_pairs
+from faces.errors import DataError, EvaluationError
+from faces.evaluate.pair_set import generated_pair_set, lfw_pairs, open_pair_set
 from tests.faces.configs import tiny
 from tests.faces.data.makers import encoded, image_folder, picture
+from tests.faces.data.pair_makers import CALFW, FRONTAL, MIXED, cfp, pair_bin, two_line_list
 
 PEOPLE = ("Di", "Ann", "Bo", "Cy")
 PICTURES = {person: [picture(10 * i + j, 32, 32) for j in range(2)] for i, person in enumerate(PEOPLE)}
@@ -132,3 +133,88 @@ def test_generated_pairs():
         mine, others = ({*person[pairs.first[at]], *person[pairs.second[at]]} for at in (inside, ~inside))
         assert len(mine) == 2 and not mine & others
     assert pairs.judge(np.eye(20, dtype=np.float32)[person - 7], far=0.01).accuracy == 1.0
+
+
+def test_lfw_layout_is_the_default(folder):
+    opened = open_pair_set("calfw", folder, (12, 16), evaluation(crop=UNEVEN))
+    direct = lfw_pairs("calfw", folder, (12, 16), evaluation(crop=UNEVEN))
+    assert (opened.name, opened.names, opened.remark) == ("calfw", direct.names, "")
+    for field in ("images", "first", "second", "same", "fold"):
+        np.testing.assert_array_equal(getattr(opened, field), getattr(direct, field))
+
+
+def test_bin_is_aligned_and_never_cropped(tmp_path):
+    path = pair_bin(tmp_path / "agedb_30.bin")
+    pairs = open_pair_set("agedb_30", path, (20, 16), evaluation(crop=UNEVEN))
+    assert pairs.names == tuple(f"image {number}" for number in range(40))
+    assert pairs.images.shape == (40, 20, 16, 3) and pairs.images.dtype == np.uint8
+    for seed, image in enumerate(pairs.images):
+        np.testing.assert_array_equal(image, picture(seed))
+    assert pairs.same.tolist() == MIXED and pairs.remark == "" and not pairs.generated
+    smaller = open_pair_set("agedb_30", path, (10, 8), evaluation(crop=UNEVEN))
+    np.testing.assert_array_equal(smaller.images[7], augment.crop(picture(7), (10, 8)))
+    lowered = open_pair_set("agedb_30", path, (20, 16), evaluation(jpeg_quality=10))
+    np.testing.assert_array_equal(lowered.images[7], augment.recompress(picture(7), 10))
+
+
+def test_bin_with_one_kind_after_the_other_is_judged_with_a_note(tmp_path):
+    path = pair_bin(tmp_path / "x.bin", same=[True] * 10 + [False] * 10)
+    pairs = open_pair_set("x", path, (8, 8), evaluation())
+    assert "not the official ones" in pairs.remark
+    embeddings = np.eye(40, dtype=np.float32)
+    for first, second in zip(pairs.first[pairs.same], pairs.second[pairs.same], strict=True):
+        embeddings[second] = embeddings[first]
+    assert pairs.judge(embeddings, far=0.1).accuracy == 1.0
+
+
+@pytest.mark.parametrize(("name", "protocol", "profiles"), [("cfp_fp", "FP", 8), ("cfp_ff", "FF", 0)])
+def test_cfp_by_its_name(tmp_path, name, protocol, profiles):
+    expected = cfp(tmp_path)[protocol]
+    (tmp_path / "Data" / "Images" / "001" / "frontal" / "01.jpg").unlink()
+    pairs = open_pair_set(name, tmp_path, (8, 4), evaluation(crop=UNEVEN))
+    assert pairs.fold.tolist() == [fold for fold, *_ in expected]
+    assert pairs.same.tolist() == [same for _, same, *_ in expected]
+    assert pairs.missing == ("Data/Images/001/frontal/01.jpg",)
+    assert sum("profile" in image for image in pairs.names) <= profiles and len(pairs.names) > 8
+    row = pairs.first[0]
+    a = expected[0][2]
+    assert pairs.names[row].endswith(f"{(a - 1) % FRONTAL + 1:02d}.jpg")
+    np.testing.assert_array_equal(pairs.images[row], augment.crop(picture(a - 1), (8, 4), UNEVEN))
+    with pytest.raises(EvaluationError, match=r"pairs lack a picture \(Data/Images/001/frontal/01\.jpg\)"):
+        pairs.judge(np.eye(len(pairs.names), dtype=np.float32), far=0.1)
+
+
+def test_two_line_lists(tmp_path):
+    first, _ = two_line_list(tmp_path / "pairs_CALFW.txt", CALFW)
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / first[0]).write_bytes(encoded(picture(0)))
+    pairs = open_pair_set("calfw", tmp_path, (20, 16), evaluation())
+    assert len(pairs.missing) == 119 and "not the official ones" in pairs.remark
+    np.testing.assert_array_equal(pairs.images[pairs.first[0]], picture(0))
+
+
+def test_what_cannot_be_opened(tmp_path, folder):
+    cfp(tmp_path / "cfp")
+    (tmp_path / "x.txt").write_text("text")
+    for name, path, message in [
+        ("cfp", tmp_path / "cfp", r'is CFP; call it cfp_fp \(frontal-profile\) or cfp_ff \(frontal\), not "cfp"'),
+        ("lfw", tmp_path / "absent", "a .bin file of pairs or the folder of a verification set expected"),
+        ("lfw", tmp_path / "x.txt", "a .bin file of pairs or the folder of a verification set expected"),
+        ("lfw", tmp_path / "absent.bin", "cannot be read"),
+        ("lfw", folder / "Ann", r"pairs\.txt is neither in it nor beside it"),
+    ]:
+        if path == folder / "Ann":
+            (folder / "pairs.txt").unlink()
+        with pytest.raises(DataError, match=message):
+            open_pair_set(name, path, (8, 8), evaluation())
+
+
+@pytest.mark.realdata
+def test_real_bin(faces_data):
+    pairs = open_pair_set("lfw_fold1", faces_data / "bin" / "lfw_fold1.bin", (112, 112), evaluation(crop=UNEVEN))
+    assert pairs.images.shape == (807, 112, 112, 3)
+    assert np.bincount(pairs.fold).tolist() == [60] * 10
+    pixels = pairs.images[:, ::8, ::8].reshape(807, -1).astype(np.float32)
+    pixels -= pixels.mean(axis=1)[:, None]
+    result = pairs.judge(pixels / np.linalg.norm(pixels, axis=1)[:, None], far=0.1)
+    assert 0.55 < result.accuracy < 0.75  # what raw pixels of aligned faces reach

@@ -1,0 +1,76 @@
+"""The networks of ArcFace (arXiv 1801.07698, Sec. 3.1) and of the rows its tables quote, as two pure functions each.
+
+A network is a Flax module only in here. Everything else sees a `faces.backbone.Backbone`. To add a network, add a row to
+`NETWORKS`; its last matrix is called `LAST_LAYER`. Embeddings are not normalised: plain softmax, Eq. (1), needs their
+length.
+
+Not here: class centres and losses; the network ends at the embedding.
+"""
+
+from functools import partial
+
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+from arcface_jax.models import iresnet
+from arcface_jax.models.iresnet import IResNet
+from arcface_jax.models.layers import LAST_LAYER as LAST_LAYER
+from arcface_jax.models.mobilefacenet import MBF_ROWS, MobileFaceNet
+from arcface_jax.models.sphereface import SPHEREFACE_20, SPHEREFACE_64, SphereFaceNet
+from faces import backbone
+from faces.backbone import Backbone, Network
+from faces.errors import ConfigError
+
+# Ours, for a CPU: three stages, the first from a quarter or a sixteenth of the pixels.
+TINY = partial(IResNet, units=(1, 1, 1), widths=(32, 64, 128), strides=(1, 2, 2), patch=2, stem_stride=2)
+SMALL = partial(IResNet, units=(1, 2, 2), widths=(64, 128, 256), strides=(1, 2, 2), patch=2, stem_stride=2)
+
+NETWORKS: dict[str, Network] = {
+    "iresnet18": Network(partial(IResNet, units=iresnet.IRESNET_18), (112, 112)),
+    "iresnet34": Network(partial(IResNet, units=iresnet.IRESNET_34), (112, 112)),
+    "iresnet50": Network(partial(IResNet, units=iresnet.IRESNET_50), (112, 112)),
+    "iresnet100": Network(partial(IResNet, units=iresnet.IRESNET_100), (112, 112)),
+    "iresnet200": Network(partial(IResNet, units=iresnet.IRESNET_200), (112, 112)),
+    "iresnet_small": Network(SMALL, (64, 64)),
+    "iresnet_tiny": Network(TINY, (48, 48)),
+    "mobilefacenet": Network(MobileFaceNet, (112, 112)),
+    # The two that ArcFace's authors published: in MXNet with 128 dimensions, in PyTorch with 512.
+    "mobilefacenet_y1": Network(partial(MobileFaceNet, fixed_scale=True), (112, 112)),
+    "mobilefacenet_mbf": Network(
+        partial(MobileFaceNet, rows=MBF_ROWS, stem=128, stem_group=2, epsilon=1e-5), (112, 112)
+    ),
+    # Rows x columns, as SphereFace writes it.
+    "sphereface20": Network(partial(SphereFaceNet, units=SPHEREFACE_20), (112, 96)),
+    "sphereface64": Network(partial(SphereFaceNet, units=SPHEREFACE_64), (112, 96)),
+}
+
+
+def make_backbone(
+    name: str,
+    embedding_dim: int,
+    dtype: DTypeLike = jnp.float32,
+    input_size: tuple[int, int] | None = None,
+    dropout: float | None = None,
+) -> Backbone:
+    """The network `name` of `NETWORKS`.
+
+    Args:
+        name: key of `NETWORKS`.
+        embedding_dim: d, the length of the embedding.
+        dtype: of the arithmetic, float32 or bfloat16. Parameters, batch statistics and embeddings are float32 in either.
+        input_size: rows and columns of the images; None for the published size. The last matrix, in MobileFaceNet the
+            last depthwise kernel, has as many parameters as the size asks for.
+        dropout: rate before the last matrix of an IResNet, None for 0.4; the other networks have none.
+
+    Raises:
+        ConfigError: for an unknown name, a size that the network's strides do not divide, and dropout where the network
+            has none. `apply` raises it for images of another size.
+    """
+    networks = dict(NETWORKS)
+    if dropout is not None and name in NETWORKS:
+        module, published_size = NETWORKS[name]
+        if name.startswith("iresnet"):
+            networks[name] = Network(partial(module, dropout=dropout), published_size)
+        elif dropout > 0.0:
+            raise ConfigError(f"{name} has no dropout and was given a rate of {dropout}: set model.dropout to 0")
+    return backbone.make_backbone(networks, name, embedding_dim, dtype, input_size)

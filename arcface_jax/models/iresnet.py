@@ -1,0 +1,95 @@
+"""IResNet: ResNets with the improved residual unit, ArcFace's networks (arXiv 1801.07698, Sec. 3.1).
+
+Nothing is thrown away early: the first convolution keeps all pixels of a 112x112 face, and the last map of 7x7 places goes
+to the embedding place by place, without pooling. A unit is batch norm, convolution, batch norm, PReLU, convolution (with
+the stride), batch norm, and no activation after the sum. The head is batch norm, dropout, a matrix, batch norm: the
+option "E" of the paper's first version.
+
+Not here: the angular margin and the class centres (`margins.py`, `head.py`), which need the embedding's direction only.
+"""
+
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+from arcface_jax.models.layers import LAST_LAYER, Conv, Pointwise, PReLU, batch_norm
+from faces.backbone import linear_init
+
+# Units of each stage.
+# PAPER Sec. 3.1: ResNet50 and ResNet100. The others, and how many units make 100 layers, are the authors' code's.
+IRESNET_18: Sequence[int] = (2, 2, 2, 2)
+IRESNET_34: Sequence[int] = (3, 4, 6, 3)
+IRESNET_50: Sequence[int] = (3, 4, 14, 3)
+IRESNET_100: Sequence[int] = (3, 13, 30, 3)
+IRESNET_200: Sequence[int] = (6, 26, 60, 6)
+
+
+class IResNet(nn.Module):
+    """Images (B, H, W, 3), normalised -> embeddings (B, embedding_dim), float32, of any length.
+
+    The length is left to the caller: plain softmax, Eq. (1), uses it, and so does the sum with the mirrored image.
+
+    `units`, `widths`, `strides`: number of units, channels and first unit's stride, stage by stage. `patch`: side of the
+    blocks of pixels that become one with more channels; `stem_stride`: of the first convolution. Both are 1 in the paper
+    and 2 in our networks for a CPU. `dropout`: rate, before the last matrix.
+    """
+
+    embedding_dim: int
+    dtype: DTypeLike
+    units: Sequence[int]
+    widths: Sequence[int] = (64, 128, 256, 512)
+    strides: Sequence[int] = (2, 2, 2, 2)
+    patch: int = 1
+    stem_stride: int = 1
+    dropout: float = 0.4  # PAPER Sec. 3.1
+
+    @nn.compact
+    def __call__(self, images: jax.Array, train: bool) -> jax.Array:
+        x = blocks_to_channels(images.astype(self.dtype), self.patch)  # (B, H/patch, W/patch, 3 patch^2)
+        x = Conv(self.widths[0], 3, self.stem_stride, self.dtype, name="stem_conv")(x)
+        x = PReLU(name="stem_prelu")(batch_norm(train, self.dtype, "stem_norm")(x))
+        for stage, (number, width, stride) in enumerate(zip(self.units, self.widths, self.strides, strict=True), start=1):
+            for unit in range(number):
+                name = f"stage{stage}_unit{unit + 1}"
+                x = Unit(width, stride if unit == 0 else 1, self.dtype, name=name)(x, train)
+        x = batch_norm(train, self.dtype, "head_norm")(x)
+        # Row by row, column by column, channels innermost: published weights, whose channels are outermost, need their
+        # matrix reordered.
+        x = x.reshape(x.shape[0], -1)  # (B, h w c)
+        x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        x = nn.Dense(self.embedding_dim, dtype=self.dtype, kernel_init=linear_init, name=LAST_LAYER)(x)
+        # Its scale is fixed at 1: all coordinates of an embedding vary alike, and the lengths stay near sqrt(d).
+        return batch_norm(train, jnp.float32, "embedding_norm", use_scale=False)(x)
+
+
+class Unit(nn.Module):
+    """The improved residual unit: BN, conv, BN, PReLU, conv of `stride`, BN, plus the input.
+
+    Where the shape changes the input comes through a 1x1 convolution of the same stride and batch norm.
+    """
+
+    features: int
+    stride: int
+    dtype: DTypeLike
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        inner = batch_norm(train, self.dtype, "norm1")(x)
+        inner = Conv(self.features, 3, 1, self.dtype, name="conv1")(inner)
+        inner = PReLU(name="prelu")(batch_norm(train, self.dtype, "norm2")(inner))
+        inner = Conv(self.features, 3, self.stride, self.dtype, init=linear_init, name="conv2")(inner)
+        inner = batch_norm(train, self.dtype, "norm3")(inner)
+        if self.stride != 1 or x.shape[-1] != self.features:
+            x = Pointwise(self.features, self.dtype, self.stride, name="shortcut_conv")(x)
+            x = batch_norm(train, self.dtype, "shortcut_norm")(x)
+        return x + inner
+
+
+def blocks_to_channels(x: jax.Array, side: int) -> jax.Array:
+    """(B, H, W, C) -> (B, H/side, W/side, side^2 C): each block of pixels becomes one with all of their channels."""
+    batch, height, width, channels = x.shape
+    blocks = x.reshape(batch, height // side, side, width // side, side, channels)
+    return jnp.swapaxes(blocks, 2, 3).reshape(batch, height // side, width // side, side * side * channels)

@@ -1,0 +1,1 @@
+"""Losses that ArcFace is compared with (Table 2) where they are more than a setting of Eq. (4), one paper a file."""

@@ -1,0 +1,39 @@
+"""The networks of both papers under one roof, since a network can be trained by either paper's loss.
+
+Not here: the networks (`facenet_jax.models`, `arcface_jax.models`).
+"""
+
+import difflib
+
+import jax.numpy as jnp
+
+import arcface_jax.models
+import facenet_jax.models
+from faces.backbone import Backbone, normalised
+from faces.config import ModelConfig
+from faces.errors import ConfigError
+
+
+def backbone_of(model: ModelConfig, trained_as: str) -> Backbone:
+    """The network that a config names.
+
+    Args:
+        model: of either paper's config.
+        trained_as: "facenet" or "arcface", whose loss is to train it: FaceNet's networks end in embeddings of length 1, and
+            ArcFace's, whose length the softmax loss needs, are normalised for FaceNet's loss.
+
+    Raises:
+        ConfigError: neither paper's package has a network of this name.
+    """
+    dtype = jnp.dtype(model.dtype)
+    if model.name in facenet_jax.models.NETWORKS:
+        return facenet_jax.models.make_backbone(model.name, model.embedding_dim, dtype, model.input_size)
+    if model.name in arcface_jax.models.NETWORKS:
+        dropout = getattr(model, "dropout", 0.0)
+        backbone = arcface_jax.models.make_backbone(
+            model.name, model.embedding_dim, dtype, model.input_size, dropout
+        )
+        return normalised(backbone) if trained_as == "facenet" else backbone
+    known = [*facenet_jax.models.NETWORKS, *arcface_jax.models.NETWORKS]
+    nearest = difflib.get_close_matches(model.name, known, n=1, cutoff=0.0)[0]
+    raise ConfigError(f'there is no network "{model.name}"; the nearest is "{nearest}" (all: {", ".join(known)})')

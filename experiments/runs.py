@@ -1,0 +1,87 @@
+"""Opening the folder of a finished or interrupted run: its config and its weights.
+
+Not here: resuming a run, which needs the optimiser's state as well (`faces.checkpoint`).
+"""
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+
+import arcface_jax.config
+import facenet_jax.config
+from faces.checkpoint import load_weights
+from faces.config import RunConfig, load_config
+from faces.errors import CheckpointError
+from faces.train_state import TrainState
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's newest checkpoint.
+
+    Args:
+        trained_as: "facenet" or "arcface".
+        config: as it was resolved.
+        step: batches seen.
+        params, batch_stats, centres: as in `TrainState`, NumPy arrays.
+    """
+
+    trained_as: str
+    config: RunConfig
+    step: int
+    params: Any
+    batch_stats: Any
+    centres: Any
+
+
+def open_run(folder: Path) -> Run:
+    """Read the config and the newest weights in a run's folder.
+
+    Raises:
+        CheckpointError: there is no run, or no checkpoint in it.
+        ConfigError: its config.toml was changed by hand and does not hold together.
+    """
+    path = folder / "config.toml"
+    if not path.is_file():
+        raise CheckpointError(f"{folder}: no run lies there; the folder that a training run wrote (--out) is expected.")
+    schemas = {"facenet": facenet_jax.config.Config, "arcface": arcface_jax.config.Config}
+    trained_as = "arcface" if "head" in tomllib.loads(path.read_text(encoding="utf-8")) else "facenet"
+    config, _ = load_config(str(path), schemas[trained_as])
+    step, weights = load_weights(folder / "checkpoints")
+    return Run(trained_as, config, step, weights["params"], weights["batch_stats"], weights["centres"])
+
+
+def start_from(folder: Path, state: TrainState, config: RunConfig) -> TrainState:
+    """The state before the first step, with the network's weights taken from another run.
+
+    Args:
+        folder: of the other run, of either paper.
+        state: before the first step.
+        config: of the new run; its network must be the other's.
+    Raises:
+        CheckpointError: another network, embedding or input size; or as `open_run`.
+    """
+    run = open_run(folder)
+    for field in ("name", "embedding_dim", "input_size"):
+        theirs, ours = getattr(run.config.model, field), getattr(config.model, field)
+        if theirs != ours:
+            option = f"--model.{field.replace('_', '-')}"
+            value = " ".join(map(str, theirs)) if isinstance(theirs, tuple) else theirs
+            raise CheckpointError(
+                f"{folder}: its network has {field} = {theirs!r}, and this run asks for {ours!r}; add {option} {value}."
+            )
+
+    def like(new: Any, old: jax.Array) -> jax.Array:
+        return jax.device_put(new.astype(old.dtype), old.sharding)
+
+    return TrainState(
+        state.step,
+        jax.tree.map(like, run.params, state.params),
+        jax.tree.map(like, run.batch_stats, state.batch_stats),
+        state.centres,
+        state.opt_state,
+        state.key,
+    )

@@ -1,0 +1,156 @@
+"""Train every row of ArcFace's Table 2 equally, on a small network: `python -m experiments.table2 --out DIR`.
+
+Each row brings its loss, the way it composes a batch, and nothing else; network, data, schedule and length are those of
+one base config. A row is trained once for each seed, and judged on the same pairs. Interrupted, it goes on where it
+was. The paper trains ResNet-50 on CASIA; numbers of a small network on a small set rank losses for that setting alone.
+
+Not here: the rows at the paper's own settings (`experiments.arcface --config arcface/table2_...`).
+"""
+
+import argparse
+import dataclasses
+import json
+import statistics
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+from rich.console import Console
+from rich.table import Table
+
+from arcface_jax.config import Config
+from experiments import training
+from experiments.arcface import RECIPE
+from experiments.networks import backbone_of
+from faces import cli
+from faces.config import load_config, shipped_configs
+from faces.data.loader import make_loader
+from faces.embed import make_embedder
+from faces.errors import DataError
+from faces.evaluate.pair_set import PairSet, generated_pair_set, open_pair_set
+from faces.mesh import make_mesh, place_batch
+from faces.run_record import environment, write_json
+
+PREFIX = "arcface/table2_"
+
+
+def main(arguments: list[str]) -> None:
+    """Parse, train what is missing, print the table."""
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.table2", description=(__doc__ or "").split("\n")[0], allow_abbrev=False
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder of rows.jsonl and table2.md")
+    parser.add_argument("--base", default="arcface/tiny", help="config of everything but the loss")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, help="of each run (default: the base's)")
+    parser.add_argument("--images-per-identity", type=int, default=4, help="in the batches of rows with triplets")
+    parser.add_argument("--rows", nargs="*", help="only these rows, such as arcface_050 ns_s64")
+    parser.add_argument("--data", type=Path, help="training faces (default: generated)")
+    parser.add_argument("--eval", type=Path, help="test set; needed with --data")
+    options = parser.parse_args(arguments)
+    if (options.data is None) != (options.eval is None):
+        raise DataError("--data and --eval belong together: real faces are judged on real pairs.")
+    base, _ = load_config(options.base, Config)
+    if options.steps:
+        base = dataclasses.replace(base, train=dataclasses.replace(base.train, steps=options.steps))
+    names = [name.removeprefix(PREFIX) for name in shipped_configs() if name.startswith(PREFIX)]
+    chosen = options.rows or names
+    if unknown := sorted(set(chosen) - set(names)):
+        raise DataError(f"{unknown[0]}: no row of Table 2; rows are {', '.join(names)}.")
+
+    options.out.mkdir(parents=True, exist_ok=True)
+    record = options.out / "rows.jsonl"
+    settings = {"base": dataclasses.asdict(base), "data": str(options.data), "eval": str(options.eval)}
+    write_json(options.out / "settings.json", {**settings, "environment": environment()})
+    console = Console(soft_wrap=True)
+    test = _test_set(options, base)
+    done = _read(record)
+    for seed in range(options.seeds):
+        for name in chosen:
+            if any(row["row"] == name and row["seed"] == seed for row in done):
+                continue
+            config = _row(base, name, seed, options.images_per_identity)
+            row = {"row": name, "seed": seed, **_train(config, test, options.data)}
+            with record.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+            done.append(row)
+            console.print(f"{name}, seed {seed}: accuracy {row['accuracy']:.4f}, loss {row['loss']:.4f}")
+    console.print(_table(done, chosen))
+    (options.out / "table2.md").write_text(_markdown(done, chosen), encoding="utf-8")
+
+
+def _row(base: Config, name: str, seed: int, images_per_identity: int) -> Config:
+    """The base with the loss of a row. The head's decay of margins over the first steps is the base's, for all rows."""
+    row, _ = load_config(PREFIX + name, Config)
+    together = images_per_identity if row.loss.triplet > 0 else 0
+    return dataclasses.replace(
+        base,
+        loss=dataclasses.replace(row.loss, margin_ramp_steps=base.loss.margin_ramp_steps),
+        batch=dataclasses.replace(base.batch, images_per_identity=together),
+        train=dataclasses.replace(base.train, seed=seed),
+    )
+
+
+def _test_set(options: argparse.Namespace, base: Config) -> PairSet:
+    size = base.model.input_size
+    if options.eval is not None:
+        return open_pair_set("lfw", options.eval, size, base.evaluation)
+    first = training.GENERATED_TRAIN["identities"]
+    return generated_pair_set(**training.GENERATED_TEST, size=max(size), seed=0, first_identity=first)
+
+
+def _train(config: Config, test: PairSet, data: Path | None) -> dict[str, Any]:
+    """One run; accuracy on the test set and the last loss."""
+    mesh = make_mesh()
+    # The data's own seed stays: all rows and seeds see the same people.
+    of_data = dataclasses.replace(config, train=dataclasses.replace(config.train, seed=0))
+    source = training.training_faces(RECIPE, of_data, data)
+    classes = int(source.identities.max()) + 1
+    backbone = backbone_of(config.model, RECIPE.name)
+    state = RECIPE.init_state(config, mesh, backbone, classes)
+    step = RECIPE.make_train_step(config, mesh, backbone, classes)
+    order, train = RECIPE.order(config, source), config.train
+    loader = make_loader(source, order, train.steps, config.model.input_size, config.augment, train.seed)
+    metrics: dict[str, jax.Array] = {}
+    for _ in range(train.steps):
+        state, metrics = step(state, place_batch(mesh, next(loader)))
+    embed = make_embedder(backbone.apply, config.data, config.evaluation.flip, mesh)
+    result = test.judge(embed(state.params, state.batch_stats, test.images), config.evaluation.far)
+    return {"accuracy": result.accuracy, "accuracy_se": result.accuracy_se, "loss": float(metrics["loss"])}
+
+
+def _read(record: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in record.read_text(encoding="utf-8").splitlines()] if record.is_file() else []
+
+
+def _summary(done: list[dict[str, Any]], name: str) -> tuple[float, float, list[float]]:
+    """Mean and standard deviation over seeds, and each seed's accuracy, in percent."""
+    values = [100 * row["accuracy"] for row in done if row["row"] == name]
+    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else float("nan"), values
+
+
+def _table(done: list[dict[str, Any]], names: list[str]) -> Table:
+    table = Table(title="Table 2, all rows trained equally", title_justify="left")
+    for heading in ("row", "mean %", "SD over seeds", "each seed"):
+        table.add_column(heading, justify="left" if heading == "row" else "right")
+    for name in sorted(names, key=partial(_rank, done)):
+        mean, spread, values = _summary(done, name)
+        table.add_row(name, f"{mean:.2f}", f"{spread:.2f}", ", ".join(f"{value:.2f}" for value in values))
+    return table
+
+
+def _markdown(done: list[dict[str, Any]], names: list[str]) -> str:
+    lines = ["| row | mean % | SD over seeds | each seed |", "|---|---|---|---|"]
+    for name in sorted(names, key=partial(_rank, done)):
+        mean, spread, values = _summary(done, name)
+        lines.append(f"| {name} | {mean:.2f} | {spread:.2f} | {', '.join(f'{value:.2f}' for value in values)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _rank(done: list[dict[str, Any]], name: str) -> float:
+    return -_summary(done, name)[0]
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,70 @@
+"""The schema of a FaceNet run (arXiv 1503.03832, Sec. 3): the loss, its triplets, and how a batch is composed.
+
+Not here: what both papers share (`faces.config`), and the paper's values (`paper_configs/facenet/`).
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from faces import config as shared
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """The triplet loss and the choice of its triplets."""
+
+    alpha: float
+    """Margin between squared distances."""
+    mining: Literal["semi_hard", "hardest", "random_violator"]
+    """Which negative each anchor-positive pair meets (`facenet_jax.mining`)."""
+    reduction: Literal["sum", "mean_of_pairs", "mean_of_active"]
+    """How the losses of a batch's pairs become one number; "active" are the pairs whose loss is above zero."""
+    classifier: float
+    """Weight of a softmax classifier over the training identities beside the triplets (`auxiliary.py`); 0: none."""
+
+
+@dataclass(frozen=True)
+class BatchConfig(shared.BatchConfig):
+    """How a batch is composed. All numbers are of the GLOBAL batch, over all devices."""
+
+    images_per_identity: int
+    """K: at most so many images of one identity (all it has, where it has fewer)."""
+    random_negatives: int
+    """Images out of B drawn at random from the whole training set instead."""
+    micro_batch: int
+    """Images in one forward-backward pass of the gradient cache; 0: no cache, the whole batch at once."""
+
+
+@dataclass(frozen=True)
+class Config(shared.RunConfig):
+    """Everything that defines a FaceNet run but its data's place."""
+
+    batch: BatchConfig
+    loss: LossConfig
+
+    def rules(self) -> list[shared.Rule]:
+        """See `faces.config.RunConfig.rules`."""
+        batch = self.batch
+        return [
+            *super().rules(),
+            (
+                batch.images_per_identity >= 2,
+                "batch.images_per_identity: at least 2 are needed to make a positive pair",
+            ),
+            (0 <= batch.random_negatives < batch.images, "batch.random_negatives: fewer than batch.images are needed"),
+            (
+                batch.micro_batch == 0 or (batch.micro_batch > 0 and batch.images % batch.micro_batch == 0),
+                "batch.micro_batch: must divide batch.images, or be 0 for no gradient cache",
+            ),
+            (self.loss.alpha > 0, "loss.alpha: must be positive"),
+            (self.loss.classifier >= 0, "loss.classifier: must not be negative"),
+            (
+                self.model.batch_norm == "none" or batch.micro_batch == 0,
+                "batch.micro_batch: the gradient cache is exact only without batch norm, whose statistics would be "
+                "each micro-batch's own; set it to 0, or take a network without batch norm",
+            ),
+            (
+                self.loss.classifier == 0 or batch.micro_batch == 0,
+                "loss.classifier: not together with the gradient cache; set batch.micro_batch to 0",
+            ),
+        ]

@@ -1,0 +1,48 @@
+"""What to look at while triplets train: the second way in which they fail, besides numbers that are not finite.
+
+Sec. 3.2 of FaceNet (arXiv 1503.03832) warns of it: the hardest negatives, met early in training, can drive the network to
+map every face to one and the same point.
+
+Not here: the loop (`faces.train_loop`).
+"""
+
+from facenet_jax.config import Config
+from faces.errors import TrainingStopped
+from faces.train_loop import check_finite
+
+COLLAPSE_SPREAD = 1e-3
+"""Mean squared distance from the mean embedding under which all embeddings are one point, for practical purposes."""
+COLLAPSE_STEPS = 20
+"""Consecutive steps that must look collapsed before the run is stopped."""
+
+
+class TripletWatch:
+    """Stops a run whose embeddings have all become one point.
+
+    Every distance is 0 then and the loss of every pair is the margin alpha; gradients vanish there, and training does
+    not come back.
+    """
+
+    def __init__(self, config: Config):
+        self._config, self._collapsed_steps = config, 0
+
+    def check(self, step: int, metrics: dict[str, float]) -> None:
+        """See `faces.train_loop.Watch`."""
+        check_finite(self._config, step, metrics)
+        optimiser, alpha = self._config.optimiser, self._config.loss.alpha
+        stuck = abs(metrics["loss_per_pair"] - alpha) < 0.05 * alpha and metrics["spread"] < COLLAPSE_SPREAD
+        self._collapsed_steps = self._collapsed_steps + 1 if stuck else 0
+        if self._collapsed_steps >= COLLAPSE_STEPS:
+            raise TrainingStopped(
+                f"step {step}: the model has collapsed: the loss per pair is {metrics['loss_per_pair']:.4f}, the "
+                f"margin alpha is {alpha}, and the embeddings' spread is {metrics['spread']:.1e}. Use "
+                f'loss.mining "semi_hard" (now "{self._config.loss.mining}"), lower optimiser.learning_rate (now '
+                f"{optimiser.learning_rate}), or lengthen optimiser.warmup_steps (now {optimiser.warmup_steps})."
+            )
+
+    def show(self, metrics: dict[str, float]) -> str:
+        """See `faces.train_loop.Watch`."""
+        return (
+            f"loss {metrics['loss']:.4f}  active {metrics['active']:.0%}  d_ap {metrics['d_ap']:.2f}  "
+            f"d_an {metrics['d_an']:.2f}"
+        )

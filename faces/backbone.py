@@ -1,0 +1,179 @@
+"""A network without its framework: two pure functions, made from a Flax module.
+
+A network is a Flax module only where it is defined. Everything else sees a `Backbone`: `init` makes parameters, `apply`
+turns images into embeddings.
+
+Not here: the networks (`models/` of each paper), class centres and losses.
+"""
+
+import difflib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple, Protocol
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, PartitionSpec
+from jax.typing import DTypeLike
+
+from faces import ops
+from faces.errors import ConfigError
+from faces.mesh import DATA
+
+Params = dict[str, Any]
+BatchStats = dict[str, Any]
+
+
+class Apply(Protocol):
+    """`apply(params, batch_stats, images, train, key=None) -> (embeddings, batch_stats)`, see `Backbone`."""
+
+    def __call__(
+        self, params: Params, batch_stats: BatchStats, images: jax.Array, train: bool, key: jax.Array | None = None, /
+    ) -> tuple[jax.Array, BatchStats]: ...
+
+
+class Backbone(NamedTuple):
+    """A network without its framework.
+
+    `init(key) -> (params, batch_stats)`: float32 trees; `batch_stats` is `{}` in a network without batch norm.
+    `apply(params, batch_stats, images, train, key) -> (embeddings, batch_stats)`: images (B, H, W, 3), normalised,
+    float32 or bfloat16; embeddings (B, d), float32; whether of length 1 the network says. With `train` batch norm uses
+    the batch's statistics and the running ones are updated, and dropout draws from `key`, which networks without
+    dropout do not need; `train` is a Python bool, static under `jax.jit`.
+    `input_size`: rows and columns of the images.
+    """
+
+    init: Callable[[jax.Array], tuple[Params, BatchStats]]
+    apply: Apply
+    input_size: tuple[int, int]
+
+
+class Network(NamedTuple):
+    """How to make a network: `module(embedding_dim=d, dtype=t)`, and the size of the images it was published for.
+
+    The module is called as `module(images, train)`. Its kernels are made by `relu_init` and `linear_init`.
+    """
+
+    module: Callable[..., nn.Module]
+    input_size: tuple[int, int]
+
+
+def make_backbone(
+    networks: Mapping[str, Network],
+    name: str,
+    embedding_dim: int,
+    dtype: DTypeLike = jnp.float32,
+    input_size: tuple[int, int] | None = None,
+) -> Backbone:
+    """The network `name` of a table of networks.
+
+    Args:
+        networks: the table.
+        name: its row.
+        embedding_dim: d, the length of the embedding.
+        dtype: of the arithmetic, float32 or bfloat16. Parameters, batch statistics and embeddings are float32 in
+            either.
+        input_size: rows and columns of the images; None for the published size.
+
+    Raises:
+        ConfigError: for an unknown name. `apply` raises it for images of another size.
+    """
+    if name not in networks:
+        nearest = difflib.get_close_matches(name, networks, n=1, cutoff=0.0)[0]
+        raise ConfigError(f'there is no network "{name}"; the nearest is "{nearest}" (all: {", ".join(networks)})')
+    network = networks[name]
+    height, width = input_size or network.input_size
+    module = network.module(embedding_dim=embedding_dim, dtype=dtype)
+
+    @jax.jit
+    def init(key: jax.Array) -> tuple[Params, BatchStats]:
+        variables: Any = module.init(key, jnp.zeros((1, height, width, 3)), train=False)
+        return _draw_kernels(key, variables["params"]), variables.get("batch_stats", {})
+
+    def apply(
+        params: Params, batch_stats: BatchStats, images: jax.Array, train: bool, key: jax.Array | None = None
+    ) -> tuple[jax.Array, BatchStats]:
+        if images.shape[1:] != (height, width, 3):
+            given = "x".join(map(str, images.shape[1:]))
+            raise ConfigError(
+                f"{name} is set up for images of {height}x{width}x3 and was given {given}: resize the images, or give "
+                "the network their size"
+            )
+        variables = {"params": params, "batch_stats": batch_stats}
+        mutable = ["batch_stats"] if train and batch_stats else []
+        rngs = {} if key is None else {"dropout": key}
+        outputs: Any = module.apply(variables, images, train=train, mutable=mutable, rngs=rngs)
+        embeddings, updated = outputs
+        return embeddings, updated.get("batch_stats", batch_stats)
+
+    return Backbone(init, apply, (height, width))
+
+
+def relu_init(key: jax.Array, shape: Sequence[int], dtype: DTypeLike = jnp.float32) -> jax.Array:
+    """Initial kernel before a ReLU, N(0, 2 / fan-in), as its standard deviation; `make_backbone` draws the normals.
+
+    CHOICE: FaceNet's Sec. 3.3 starts from random values as GoogLeNet does, whose paper does not say which. These, by He
+    et al., keep the variance of a ReLU network level over 22 layers without batch norm.
+    """
+    return jnp.full(shape, math.sqrt(2.0 / math.prod(shape[:-1])), dtype)
+
+
+def linear_init(key: jax.Array, shape: Sequence[int], dtype: DTypeLike = jnp.float32) -> jax.Array:
+    """As `relu_init` for a layer without ReLU, or with maxout, which keeps the variance too: N(0, 1 / fan-in)."""
+    return jnp.full(shape, math.sqrt(1.0 / math.prod(shape[:-1])), dtype)
+
+
+def normalised(backbone: Backbone) -> Backbone:
+    """The same network with embeddings of length 1."""
+
+    def apply(
+        params: Params, batch_stats: BatchStats, images: jax.Array, train: bool, key: jax.Array | None = None
+    ) -> tuple[jax.Array, BatchStats]:
+        embeddings, batch_stats = backbone.apply(params, batch_stats, images, train, key)
+        return ops.l2_normalise(embeddings), batch_stats
+
+    return backbone._replace(apply=apply)
+
+
+def per_device(apply: Apply, mesh: Mesh) -> Apply:
+    """The training form of `apply` in which each device normalises by the statistics of its own images.
+
+    The running statistics are the mean of the devices'. Dropout differs between devices.
+    """
+
+    def on_one_device(params: Params, batch_stats: BatchStats, images: jax.Array, key: jax.Array | None) -> Any:
+        key = None if key is None else jax.random.fold_in(key, jax.lax.axis_index(DATA))
+        embeddings, batch_stats = apply(params, batch_stats, images, True, key)
+        return embeddings, jax.tree.map(partial(jax.lax.pmean, axis_name=DATA), batch_stats)
+
+    whole, part = PartitionSpec(), PartitionSpec(DATA)
+    on_all = jax.shard_map(on_one_device, mesh=mesh, in_specs=(whole, whole, part, whole), out_specs=(part, whole))
+
+    def apply_to_all(
+        params: Params, batch_stats: BatchStats, images: jax.Array, train: bool, key: jax.Array | None = None
+    ) -> tuple[jax.Array, BatchStats]:
+        return on_all(params, batch_stats, images, key) if train else apply(params, batch_stats, images, False)
+
+    return apply_to_all
+
+
+def _draw_kernels(key: jax.Array, params: Params) -> Params:
+    """Multiply the kernels, which the modules set to their standard deviations, by unit normals.
+
+    One draw is cut up for all of them: XLA takes half a second to compile a draw, which for each kernel of an Inception
+    network by itself comes to half a minute.
+    """
+    leaves, tree = jax.tree_util.tree_flatten_with_path(params)
+    is_kernel = [path[-1].key == "kernel" for path, _ in leaves]
+    ends = np.cumsum([leaf.size * drawn for (_, leaf), drawn in zip(leaves, is_kernel, strict=True)])
+    normal = jax.random.normal(key, (int(ends[-1]),))  # (all kernels' elements,)
+    return jax.tree_util.tree_unflatten(
+        tree,
+        [
+            leaf * normal[end - leaf.size : end].reshape(leaf.shape) if drawn else leaf
+            for (_, leaf), drawn, end in zip(leaves, is_kernel, ends.tolist(), strict=True)
+        ],
+    )
