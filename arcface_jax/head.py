@@ -17,7 +17,7 @@ Not here: the margins (`margins.py`), the array of centres and its memory (`cent
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
 from typing import Any, Literal
 
 import jax
@@ -175,11 +175,9 @@ def _own_and_others(
 ) -> tuple[Array, Array]:
     """Score of the own class (0 if it is not among these), and log-sum-exp of the others' logits, (batch,) each."""
     centres = ops.l2_normalise(centres) if normalise else centres.astype(jnp.float32)
-    product = partial(jnp.einsum, precision=lax.Precision.HIGHEST)
-    if centres.ndim == 2:
-        scores = product("bd,cd->bc", x, centres)  # (batch, classes)
-    else:
-        scores = jnp.max(product("bd,ckd->bck", x, centres), axis=2)  # (batch, classes)
+    # One product for each k and a running maximum: half the memory and time of a (batch, classes, K) array.
+    each_k = [centres] if centres.ndim == 2 else [centres[:, k] for k in range(centres.shape[1])]
+    scores = reduce(jnp.maximum, [jnp.dot(x, w.T, precision=lax.Precision.HIGHEST) for w in each_k])  # (batch, classes)
     is_own = (labels[:, None] == jnp.arange(centres.shape[0])[None, :]) & is_class[None, :]
     own = jnp.sum(jnp.where(is_own, scores, 0.0), axis=1)
     logits = jnp.where(is_class[None, :] & ~is_own, scale[:, None] * scores, -jnp.inf)
@@ -212,8 +210,7 @@ def _in_blocks(
     return jnp.sum(own, axis=0), _log_sum_exp_along(others, axis=0)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _each_block(
+def _block_by_block(
     block: int, normalise: bool, x: Array, scale: Array, centres: Array, labels: Array, is_class: Array
 ) -> tuple[Array, Array]:
     def of_block(start: Array) -> tuple[Array, Array]:
@@ -222,6 +219,9 @@ def _each_block(
         return _own_and_others(normalise, x, scale, centres_here, labels_here, is_class_here)
 
     return lax.map(of_block, jnp.arange(0, centres.shape[0], block))
+
+
+_each_block = jax.custom_vjp(_block_by_block, nondiff_argnums=(0, 1))
 
 
 def _each_block_forward(block: int, normalise: bool, *arrays: Array) -> tuple[tuple[Array, Array], tuple[Array, ...]]:

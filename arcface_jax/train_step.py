@@ -8,6 +8,7 @@ Not here: the loop around it (`faces.train_loop`), the batch's composition (`sam
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -30,6 +31,9 @@ from faces.mesh import copied, split
 from faces.train_state import TrainState
 
 Metrics = dict[str, jax.Array]
+ROWS = 64
+"""The centres have a multiple of so many rows, and of the devices: a run can go on with 1, 2, 4 ... 64 devices."""
+
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 
 
@@ -80,7 +84,7 @@ def init_state(config: Config, mesh: Mesh, backbone: Backbone | None = None, cla
         params, batch_stats = backbone.init(for_weights)
         centres: Any = {}
         if loss.classifier != "none":
-            rows = padded_classes(classes, mesh.devices.size)
+            rows = padded_classes(classes, math.lcm(ROWS, mesh.devices.size))
             is_linear, d = loss.classifier == "softmax", config.model.embedding_dim
             centres = init_centres(for_centres, rows, d, config.head.sub_centres, is_linear)
         opt_state = {"network": of_network.init(params), "centres": of_centres.init(centres)}
@@ -138,7 +142,8 @@ def make_train_step(config: Config, mesh: Mesh, backbone: Backbone | None = None
             gradients = jax.tree.map(lambda g: g * shorter, gradients)
         for_network, network_state = of_network.update(gradients[0], state.opt_state["network"], state.params)
         for_centres, of_rows = of_centres.update(gradients[1], of_rows, centres)
-        params, centres = optax.apply_updates(weights, (for_network, for_centres))
+        params = optax.apply_updates(state.params, for_network)
+        centres = optax.apply_updates(centres, for_centres)
         learning_rate = schedules.learning_rate_of(network_state)
         if sampled is not None:
             old, new = (state.centres, state.opt_state["centres"]), (centres, of_rows)

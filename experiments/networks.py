@@ -23,13 +23,14 @@ def backbone_of(model: ModelConfig, trained_as: str) -> Backbone:
             ArcFace's, whose length the softmax loss needs, are normalised for FaceNet's loss.
 
     Raises:
-        ConfigError: neither paper's package has a network of this name.
+        ConfigError: neither paper's package has a network of this name, or dropout is asked of one that has none.
     """
-    dtype = jnp.dtype(model.dtype)
+    dtype, dropout = jnp.dtype(model.dtype), getattr(model, "dropout", 0.0)
     if model.name in facenet_jax.models.NETWORKS:
+        if dropout > 0:
+            raise ConfigError(f"model.dropout = {dropout}: {model.name} has no dropout; set it to 0.")
         return facenet_jax.models.make_backbone(model.name, model.embedding_dim, dtype, model.input_size)
     if model.name in arcface_jax.models.NETWORKS:
-        dropout = getattr(model, "dropout", 0.0)
         backbone = arcface_jax.models.make_backbone(
             model.name, model.embedding_dim, dtype, model.input_size, dropout
         )

@@ -3,18 +3,21 @@
 Not here: resuming a run, which needs the optimiser's state as well (`faces.checkpoint`).
 """
 
+import json
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 import arcface_jax.config
 import facenet_jax.config
 from faces.checkpoint import load_weights
 from faces.config import RunConfig, load_config
-from faces.errors import CheckpointError
+from faces.data.source import FaceSource
+from faces.errors import CheckpointError, ConfigError
 from faces.train_state import TrainState
 
 
@@ -52,6 +55,29 @@ def open_run(folder: Path) -> Run:
     config, _ = load_config(str(path), schemas[trained_as])
     step, weights = load_weights(folder / "checkpoints")
     return Run(trained_as, config, step, weights["params"], weights["batch_stats"], weights["centres"])
+
+
+def centres_of(folder: Path, run: Run, source: FaceSource) -> np.ndarray:
+    """The class centres of a training set's people, one row each, without the rows that pad them.
+
+    Args:
+        folder: of the run.
+        run: what `open_run` read there.
+        source: the set that the run was trained on.
+    Raises:
+        ConfigError: the run was trained on more people, or on fewer.
+        CheckpointError: the record of the run's devices is missing.
+    """
+    path = folder / "environment.json"
+    try:
+        devices = len(json.loads(path.read_text(encoding="utf-8"))["devices"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise CheckpointError(f"{path}: does not tell on how many devices the run was trained.") from None
+    classes, rows = int(source.identities.max()) + 1, len(run.centres)
+    if not classes <= rows < classes + devices:  # padded to a multiple of the devices, of those that it used
+        raise ConfigError(f"{folder}: has class centres for {rows:,} people, and {source.name} has {classes:,}; give "
+                          "the training faces that the run had.")  # fmt: skip
+    return run.centres[:classes]
 
 
 def start_from(folder: Path, state: TrainState, config: RunConfig) -> TrainState:

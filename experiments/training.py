@@ -92,7 +92,7 @@ def run(recipe: Recipe[AnyConfig], description: str, arguments: list[str]) -> No
     if options.only is not None:
         source = kept.apply(options.only, source)
     classes = int(source.identities.max()) + 1
-    tests = _test_sets(options, config)
+    tests = pair_sets(options, config)
     order = recipe.order(config, source)
     _check_division(config, mesh)
     batches = len(order(0))  # refuses a set that is too small before anything is written
@@ -163,7 +163,7 @@ def parse(
                         f"or {recipe.real_config} with --data)")  # fmt: skip
     parser.add_argument("--data", type=Path, help="training faces: a prepared dataset, an image folder or a .rec; "
                         "default: generated faces")  # fmt: skip
-    parser.add_argument("--eval", action="append", default=[], metavar="NAME=PATH", type=_named_path,
+    parser.add_argument("--eval", action="append", default=[], metavar="NAME=PATH", type=named_path,
                         help="test set: a folder in LFW's layout, an InsightFace .bin, or CFP as cfp_fp=DIR or "
                         "cfp_ff=DIR; may be repeated, the first is the main one")  # fmt: skip
     parser.add_argument("--init", type=Path, metavar="RUN", help="start with the network of another run's folder, of "
@@ -185,7 +185,8 @@ def parse(
     return options, check(config, "command line")
 
 
-def _named_path(text: str) -> tuple[str, Path]:
+def named_path(text: str) -> tuple[str, Path]:
+    """NAME=PATH of the command line, for argparse."""
     name, separator, path = text.partition("=")
     if not (name and separator and path):
         raise argparse.ArgumentTypeError(f"NAME=PATH is expected, such as lfw=DIR; {text!r} found")
@@ -245,7 +246,8 @@ def training_faces(recipe: Recipe[AnyConfig], config: AnyConfig, data: Path | No
     return recipe.select(config, limit_images(faces, config.data.images, config.train.seed))
 
 
-def _test_sets(options: argparse.Namespace, config: RunConfig) -> list[PairSet]:
+def pair_sets(options: argparse.Namespace, config: RunConfig) -> list[PairSet]:
+    """The sets that `options.eval` names, (name, path) each; generated faces where it and `options.data` are empty."""
     size = config.model.input_size
     if options.eval:
         return [open_pair_set(name, path, size, config.evaluation) for name, path in options.eval]

@@ -4,7 +4,7 @@ Not here: losses and margins, which belong to the paper that defines them.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import jax
@@ -145,11 +145,16 @@ def kernel_gradient_by_products(
     return jnp.stack(products).reshape(*window, channels, features)
 
 
+def _sides(x: Array, window: tuple[int, int], stride: int, padding: Padding) -> Sequence[tuple[int, int]]:
+    if isinstance(padding, str):
+        return lax.padtype_to_pads(x.shape[1:3], window, (stride, stride), padding)
+    return padding
+
+
 def _seen_from_each_place(x: Array, window: tuple[int, int], stride: int, padding: Padding) -> Iterator[Array]:
     """What each place of a kernel, row by row, meets at the output's pixels: (batch, out_height, out_width, channels)."""
-    sides = lax.padtype_to_pads(x.shape[1:3], window, (stride, stride), padding) if isinstance(padding, str) else padding
-    padded = jnp.pad(x, ((0, 0), *sides, (0, 0)))
-    last = [(padded.shape[1 + axis] - window[axis]) // stride * stride for axis in (0, 1)]
+    padded = jnp.pad(x, ((0, 0), *_sides(x, window, stride, padding), (0, 0)))
+    last = [(size - places) // stride * stride for size, places in zip(padded.shape[1:3], window, strict=True)]
     for i in range(window[0]):
         for j in range(window[1]):
             yield padded[:, i : i + last[0] + 1 : stride, j : j + last[1] + 1 : stride]
@@ -189,9 +194,9 @@ def _depthwise_backward(
     stride: int, padding: Padding, saved: tuple[Array, Array], gradient: Array
 ) -> tuple[Array, Array]:
     def by_shifts(x: Array, kernel: Array, gradient: Array) -> tuple[Array, Array]:
-        (of_x,) = jax.vjp(lambda x: depthwise_by_shifts(x, kernel, stride, padding), x)[1](gradient)
         window = (kernel.shape[0], kernel.shape[1])
-        return of_x, depthwise_kernel_gradient(window, stride, x, gradient, padding)
+        of_kernel = depthwise_kernel_gradient(window, stride, x, gradient, padding)
+        return depthwise_input_gradient(x, kernel, stride, gradient, padding), of_kernel
 
     def by_xla(x: Array, kernel: Array, gradient: Array) -> tuple[Array, Array]:
         return jax.vjp(lambda x, kernel: _depthwise_by_xla(x, kernel, stride, padding), x, kernel)[1](gradient)
@@ -218,6 +223,28 @@ def depthwise_by_shifts(
     views = _seen_from_each_place(x.astype(jnp.float32), window, stride, padding)
     total = sum(seen * place for seen, place in zip(views, places, strict=True))
     return jnp.asarray(total, x.dtype)
+
+
+def depthwise_input_gradient(
+    x: Float[Array, "batch height width channels"],
+    kernel: Float[Array, "rows columns channels"],
+    stride: int,
+    gradient: Float[Array, "batch out_height out_width channels"],
+    padding: Padding = "SAME",
+) -> Float[Array, "batch height width channels"]:
+    """Gradient of `depthwise_conv2d` with respect to its input, for a CPU: the same operation with the kernel turned.
+
+    The output's gradient is spread out by the stride, with zeros between and around. The derivative that JAX finds by
+    itself is nine padded maps, each written to memory.
+    """
+    window = (kernel.shape[0], kernel.shape[1])
+    sides = _sides(x, window, stride, padding)
+    edges = []
+    for size, out, places, (low, _) in zip(x.shape[1:3], gradient.shape[1:3], window, sides, strict=True):
+        before, spread = places - 1 - low, (out - 1) * stride + 1
+        edges.append((before, size + places - 1 - before - spread, stride - 1))
+    spread_out = lax.pad(gradient, jnp.zeros((), gradient.dtype), ((0, 0, 0), *edges, (0, 0, 0)))
+    return depthwise_by_shifts(spread_out, kernel[::-1, ::-1], 1, "VALID")
 
 
 def depthwise_kernel_gradient(

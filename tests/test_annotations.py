@@ -26,8 +26,11 @@ PAPERS = ("facenet", "arcface")
 MAINS = {"facenet": facenet, "arcface": arcface}
 OURS = {f"{paper}/{name}" for paper in PAPERS for name in ("small", "tiny")}
 PUBLIC_MODULES = {
-    "facenet": ("losses", "mining", "sampling", "train_step", "gradient_cache"),
-    "arcface": ("margins", "losses", "head", "partial_fc", "sub_center", "sampling", "train_step"),
+    "facenet": ("losses", "mining", "sampling", "train_step", "gradient_cache", "auxiliary", "watch"),
+    "arcface": (
+        *("margins", "losses", "head", "centres", "partial_fc", "sub_center"),
+        *("angles", "sampling", "train_step", "watch"),
+    ),
 }
 MODULES = [(paper, module) for paper in PAPERS for module in PUBLIC_MODULES[paper]]
 # What the section map must reach: FaceNet's equations 1 to 7 are all, ArcFace's 7 is v4's.

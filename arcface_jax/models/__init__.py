@@ -23,7 +23,7 @@ from faces.errors import ConfigError
 
 # Ours, for a CPU: three stages, the first from a quarter or a sixteenth of the pixels.
 TINY = partial(IResNet, units=(1, 1, 1), widths=(32, 64, 128), strides=(1, 2, 2), patch=2, stem_stride=2)
-SMALL = partial(IResNet, units=(1, 2, 2), widths=(64, 128, 256), strides=(1, 2, 2), patch=2, stem_stride=2)
+SMALL = partial(IResNet, units=(1, 2, 2), widths=(48, 96, 192), strides=(1, 2, 2), patch=2, stem_stride=2)
 
 NETWORKS: dict[str, Network] = {
     "iresnet18": Network(partial(IResNet, units=iresnet.IRESNET_18), (112, 112)),

@@ -57,7 +57,9 @@ class Pointwise(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         kernel = self.param("kernel", self.init, (1, 1, x.shape[-1], self.features))
         x = x[:, :: self.stride, :: self.stride]
-        return jnp.dot(x, kernel[0, 0].astype(self.dtype))
+        # As a matrix: of more than two dimensions XLA on CPUs writes a transposed copy for the kernel's gradient.
+        pixels = x.reshape(-1, x.shape[-1])  # (B h w, channels)
+        return (pixels @ kernel[0, 0].astype(self.dtype)).reshape(*x.shape[:-1], self.features)
 
 
 class Depthwise(nn.Module):
