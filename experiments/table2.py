@@ -1,7 +1,7 @@
 """Train every row of ArcFace's Table 2 equally, on a small network: `python -m experiments.table2 --out DIR`.
 
 Each row brings its loss, the way it composes a batch, and nothing else; network, data, schedule and length are those of
-one base config. A row is trained once for each seed, and judged on the same pairs. Interrupted, it goes on where it
+one base config, any field of which can be an option, such as `--train.steps 200`. A row is trained once for each seed, and judged on the same pairs. Interrupted, it goes on where it
 was. The paper trains ResNet-50 on CASIA; numbers of a small network on a small set rank losses for that setting alone.
 
 Not here: the rows at the paper's own settings (`experiments.arcface --config arcface/table2_...`).
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import tyro
 from rich.console import Console
 from rich.table import Table
 
@@ -24,7 +25,7 @@ from experiments import training
 from experiments.arcface import RECIPE
 from experiments.networks import backbone_of
 from faces import cli
-from faces.config import load_config, shipped_configs
+from faces.config import check, load_config, shipped_configs
 from faces.data.loader import make_loader
 from faces.embed import make_embedder
 from faces.errors import DataError
@@ -43,17 +44,15 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of rows.jsonl and table2.md")
     parser.add_argument("--base", default="arcface/tiny", help="config of everything but the loss")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, help="of each run (default: the base's)")
     parser.add_argument("--images-per-identity", type=int, default=4, help="in the batches of rows with triplets")
     parser.add_argument("--rows", nargs="*", help="only these rows, such as arcface_050 ns_s64")
     parser.add_argument("--data", type=Path, help="training faces (default: generated)")
     parser.add_argument("--eval", type=Path, help="test set; needed with --data")
-    options = parser.parse_args(arguments)
+    options, rest = parser.parse_known_args(arguments)
     if (options.data is None) != (options.eval is None):
         raise DataError("--data and --eval belong together: real faces are judged on real pairs.")
     base, _ = load_config(options.base, Config)
-    if options.steps:
-        base = dataclasses.replace(base, train=dataclasses.replace(base.train, steps=options.steps))
+    base = check(tyro.cli(Config, args=rest, default=base, prog=parser.prog), "command line") if rest else base
     names = [name.removeprefix(PREFIX) for name in shipped_configs() if name.startswith(PREFIX)]
     chosen = options.rows or names
     if unknown := sorted(set(chosen) - set(names)):
