@@ -1,7 +1,7 @@
 """Train every row of ArcFace's Table 2 equally, on a small network: `python -m experiments.table2 --out DIR`.
 
 Each row brings its loss, the way it composes a batch, and nothing else; network, data, schedule and length are those of
-one base config, any field of which can be an option, such as `--train.steps 200`. A row is trained once for each seed, and judged on the same pairs. Interrupted, it goes on where it
+one base config, any field of which can be an option, such as `--train.steps 200`. A row is trained once for each seed, and judged on the same pairs. All see the same people. Interrupted, it goes on where it
 was. The paper trains ResNet-50 on CASIA; numbers of a small network on a small set rank losses for that setting alone.
 
 Not here: the rows at the paper's own settings (`experiments.arcface --config arcface/table2_...`).
@@ -27,6 +27,7 @@ from experiments.networks import backbone_of
 from faces import cli
 from faces.config import check, load_config, shipped_configs
 from faces.data.loader import make_loader
+from faces.data.source import FaceSource
 from faces.embed import make_embedder
 from faces.errors import DataError
 from faces.evaluate.pair_set import PairSet, generated_pair_set, open_pair_set
@@ -63,14 +64,14 @@ def main(arguments: list[str]) -> None:
     settings = {"base": dataclasses.asdict(base), "data": str(options.data), "eval": str(options.eval)}
     write_json(options.out / "settings.json", {**settings, "environment": environment()})
     console = Console(soft_wrap=True)
-    test = _test_set(options, base)
+    test, source = _test_set(options, base), training.training_faces(RECIPE, base, options.data)
     done = _read(record)
     for seed in range(options.seeds):
         for name in chosen:
             if any(row["row"] == name and row["seed"] == seed for row in done):
                 continue
             config = _row(base, name, seed, options.images_per_identity)
-            row = {"row": name, "seed": seed, **_train(config, test, options.data)}
+            row = {"row": name, "seed": seed, **_train(config, source, test)}
             with record.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
             done.append(row)
@@ -99,12 +100,9 @@ def _test_set(options: argparse.Namespace, base: Config) -> PairSet:
     return generated_pair_set(**training.GENERATED_TEST, size=max(size), seed=0, first_identity=first)
 
 
-def _train(config: Config, test: PairSet, data: Path | None) -> dict[str, Any]:
+def _train(config: Config, source: FaceSource, test: PairSet) -> dict[str, Any]:
     """One run; accuracy on the test set and the last loss."""
     mesh = make_mesh()
-    # The data's own seed stays: all rows and seeds see the same people.
-    of_data = dataclasses.replace(config, train=dataclasses.replace(config.train, seed=0))
-    source = training.training_faces(RECIPE, of_data, data)
     classes = int(source.identities.max()) + 1
     backbone = backbone_of(config.model, RECIPE.name)
     state = RECIPE.init_state(config, mesh, backbone, classes)
