@@ -123,7 +123,7 @@ def memory_estimate(
     sampling_rate: float = 1.0,
     block: int = 0,
 ) -> dict[str, int]:
-    """Bytes that the head takes on each device during a step, by item (v3 appendix 5.1).
+    """Bytes that the head takes on each device during a step, by item (v3 Appendix 5.1).
 
     With n rows on a device: 4 d K n for the centres, as much for their momentum; 4 d K n' for their gradient and
     4 B K n' for the scores, n' of the rows taking part; 4 B d for the embeddings of the whole batch.

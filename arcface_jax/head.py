@@ -8,7 +8,7 @@ classes' logits. Margin and loss work on those: no one-hot, and no arccos of the
     l_i = log(1 + exp(others_i - logit_iy))
 nothing cancels: a well-classified image's small loss and gradient keep their full relative precision.
 
-PAPER v3 appendix 5.1, parallel acceleration: centres are divided over the devices by class, embeddings are gathered,
+PAPER v3 Appendix 5.1, parallel acceleration: centres are divided over the devices by class, embeddings are gathered,
 each device scores its own classes, and only two numbers per image travel back. The gradient of a centre stays on its
 device; that of the embeddings is summed over the devices.
 

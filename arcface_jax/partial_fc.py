@@ -3,7 +3,7 @@
 With millions of classes the scores, and the optimiser's work on the centres, outgrow the network. Most centres are
 negatives of the whole batch, and a tenth of the negatives serves as well as all. So each device keeps the centres of
 the batch's own classes among its rows, adds negatives drawn at random, and leaves the rest untouched. At rate 1 it is
-ArcFace's own parallel head (arXiv 1801.07698 v3, appendix 5.1). In a step:
+ArcFace's own parallel head (arXiv 1801.07698 v3, Appendix 5.1). In a step:
 
     sampled = sample(key, labels, rows, classes, rate, mesh)
     centres, momentum = take((state.centres, state.momentum), sampled.indices, mesh)

@@ -1,6 +1,6 @@
 """What to look at while a classifier with margins trains.
 
-ArcFace (arXiv 1801.07698, Sec. 3.1) follows training by the angle between an embedding and its class's centre: about
+ArcFace (arXiv 1801.07698, Sec. 2.2) follows training by the angle between an embedding and its class's centre: about
 90 degrees at first, about 30 at the end.
 
 Not here: the loop (`faces.train_loop`).

@@ -72,12 +72,6 @@ def main(arguments: list[str]) -> None:
     """Parse, embed, measure, print and draw."""
     options = parse(arguments)
     run, console = open_run(options.run), Console(soft_wrap=True)
-    out = options.out or options.run
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"{out}: cannot be made a folder ({error.strerror}); name another with --out.") from None
-
     source = training.training_faces(RECIPES[run.trained_as], run.config, options.data)
     if options.only is not None:
         source = kept.apply(options.only, source)
@@ -85,6 +79,11 @@ def main(arguments: list[str]) -> None:
     centres = centres_of(options.run, run, source) if has_classes else None
     indices = _whole_people(source.identities, options.images, run.config.train.seed)
     tests = [(test, people_of(test, options.allow_missing)) for test in training.pair_sets(options, run.config)]
+    out = options.out or options.run
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{out}: cannot be made a folder ({error.strerror}); name another with --out.") from None
 
     embed = embedder_of(run)
     chosen = Subset(source, indices)
@@ -252,11 +251,12 @@ def _result(folder: Path, step: int, trained: Measured, tested: Measured | None)
 def _table(result: dict[str, Any]) -> Table:
     table = Table(
         title=f"Table 3, in degrees: {result['run']} at step {result['step']:,}, beside the paper's columns",
-        caption="The paper's columns: ResNet-50 trained on CASIA, 10K people and 0.5M images; test faces of LFW. Figures "
-        "of another network, set or number of people do not compare: the fewer people, the farther the nearest.",
+        caption="The paper's columns: ResNet-50 trained on CASIA, 10K people and 0.5M images; test faces of LFW. "
+        "Those of another network, set or number of people do not compare: the fewer people, the farther the nearest.",
         title_justify="left",
         caption_justify="left",
         box=box.HORIZONTALS,
+        padding=(0, 1, 0, 0),
     )
     for heading in ("", "here", *PAPER_COLUMNS):
         table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
@@ -275,7 +275,8 @@ def _draw(path: Path, step: int, sets: list[Measured]) -> None:
             edges = list(np.arange(np.ceil(max(values.max() for _, values in kinds)) + 1))
             for (label, values), colour in zip(kinds, (BLUE, ORANGE), strict=True):
                 mean = values.mean()
-                axes.hist(values, edges, color=colour, alpha=0.55, edgecolor="none", label=f"{label}, mean {mean:.1f}°")
+                label = f"{label}, mean {mean:.1f}°"
+                axes.hist(values, edges, histtype="stepfilled", color=colour, alpha=0.55, edgecolor="none", label=label)
                 axes.axvline(mean, color=colour, linewidth=1.2, linestyle="--")
             axes.set(title=measured.title, xlabel="angle in degrees", ylabel="number", xlim=(0, edges[-1]))
             axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), fontsize=9)

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -61,11 +60,12 @@ def draw_target_logits(path: Path) -> None:
         figure.suptitle("What a margin does to the target logit", fontsize=12.5, fontweight="bold")
         logit, slope = figure.subplots(1, 2)
         for label, target, colour, style in _curves():
-            logit.plot(DEGREES, of_angle(target), style, color=colour, label=label)
-            slope.plot(DEGREES, slope_of_angle(target), style, color=colour)
+            values, slopes = value_and_slope(target)
+            logit.plot(DEGREES, values, style, color=colour, label=label)
+            slope.plot(DEGREES, slopes, style, color=colour)
         straight = Margin(gradient="straight_through")
-        slope_through = slope_of_angle(lambda c: margins.target_cosine(c, straight))
-        slope.plot(DEGREES, slope_through, ":", color=VERMILION, linewidth=3, label="straight_through, every setting")
+        _, slopes = value_and_slope(lambda cos_theta: margins.target_cosine(cos_theta, straight))
+        slope.plot(DEGREES, slopes, ":", color=VERMILION, linewidth=3, label="straight-through, all settings")
 
         for margin, colour in SETTINGS.values():
             turn = turning_angle(margin)
@@ -103,15 +103,15 @@ def _draw_decision_margin(axes: Axes, name: str, margin: Margin) -> None:
     far = DEGREES[DEGREES <= 90]
     near = np.degrees(boundary(np.radians(far), margin))  # nan where no angle suffices
     axes.set_facecolor("#DDDDDD")
-    axes.fill_betweenx(far, 0, near, color=BLUE, alpha=1, linewidth=0)
-    axes.fill_between(far, 0, near, color=ORANGE, alpha=1, linewidth=0)
+    axes.fill_betweenx(far, 0, near, color=BLUE, linewidth=0)
+    axes.fill_between(far, 0, near, color=ORANGE, linewidth=0)
     for x, y in ((near, far), (far, near)):
         axes.plot(x, y, "--", color=INK, linewidth=1.2)
     axes.text(16, 82, "class 1", color="white", ha="center", fontweight="bold")
     axes.text(76, 6, "class 2", color="white", ha="center", fontweight="bold")
     setting = f"({margin.m1:g}, {margin.m2:g}, {margin.m3:g})"
     gaps = [angle - math.degrees(float(boundary(math.radians(angle), margin))) for angle in (60, 90)]
-    axes.set_title(f"{name} {setting}\nwidth {gaps[0]:.1f}° at 60°, {gaps[1]:.1f}° at 90°", fontsize=10)
+    axes.set_title(f"{name} {setting}\ngap {gaps[0]:.1f}° at θ₂ = 60°, {gaps[1]:.1f}° at 90°", fontsize=10)
     axes.set(xlim=(0, 90), ylim=(0, 90), aspect="equal", xlabel="θ₁", ylabel="θ₂")
     axes.set(xticks=range(0, 91, 30), yticks=range(0, 91, 30))
 
@@ -137,23 +137,21 @@ def _curves() -> list[tuple[str, Target, str, str]]:
     def of(margin: Margin) -> Target:
         return lambda cos_theta: margins.target_cosine(cos_theta, margin)
 
-    published = f"SphereFace, m = {SPHEREFACE_M}, λ = {SPHEREFACE_LAMBDA:g}"
-    annealed = lambda c: sphereface.annealed_target(c, SPHEREFACE_M, SPHEREFACE_LAMBDA)  # noqa: E731
+    def published(cos_theta: jax.Array) -> jax.Array:
+        return sphereface.annealed_target(cos_theta, SPHEREFACE_M, SPHEREFACE_LAMBDA)
+
     settings = [
         (f"{name} ({margin.m1:g}, {margin.m2:g}, {margin.m3:g})", of(margin), colour, "-")
         for name, (margin, colour) in SETTINGS.items()
     ]
-    return [*settings, (published, annealed, GREEN, "--")]
+    return [*settings, (f"SphereFace, m = {SPHEREFACE_M}, λ = {SPHEREFACE_LAMBDA:g}", published, GREEN, "--")]
 
 
-def of_angle(target: Target) -> np.ndarray:
-    """A target logit at every angle of `DEGREES`."""
-    return np.asarray(target(jnp.cos(jnp.radians(DEGREES))))
-
-
-def slope_of_angle(target: Target) -> np.ndarray:
-    """Its derivative by cos theta at every angle of `DEGREES`."""
-    return np.asarray(jax.vmap(jax.grad(target))(jnp.cos(jnp.radians(DEGREES))))
+def value_and_slope(target: Target) -> tuple[np.ndarray, np.ndarray]:
+    """A target logit, and its derivative by cos theta, at every angle of `DEGREES`."""
+    cosines = np.cos(np.radians(DEGREES)).astype(np.float32)
+    value, slope = jax.jit(jax.vmap(jax.value_and_grad(target)))(cosines)
+    return np.asarray(value), np.asarray(slope)
 
 
 if __name__ == "__main__":

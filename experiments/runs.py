@@ -14,6 +14,7 @@ import numpy as np
 
 import arcface_jax.config
 import facenet_jax.config
+from arcface_jax.train_step import ROWS
 from faces.checkpoint import load_weights
 from faces.config import RunConfig, load_config
 from faces.data.source import FaceSource
@@ -74,9 +75,9 @@ def centres_of(folder: Path, run: Run, source: FaceSource) -> np.ndarray:
     except (OSError, ValueError, KeyError, TypeError):
         raise CheckpointError(f"{path}: does not tell on how many devices the run was trained.") from None
     classes, rows = int(source.identities.max()) + 1, len(run.centres)
-    if not classes <= rows < classes + devices:  # padded to a multiple of the devices, of those that it used
-        raise ConfigError(f"{folder}: has class centres for {rows:,} people, and {source.name} has {classes:,}; give "
-                          "the training faces that the run had.")  # fmt: skip
+    if not classes <= rows < classes + ROWS * devices:  # padding is less, whichever of the devices were used
+        raise ConfigError(f"{folder}: has {rows:,} rows of class centres, and {source.name} has {classes:,} "
+                          "people; give the training faces that the run had.")  # fmt: skip
     return run.centres[:classes]
 
 

@@ -141,7 +141,7 @@ def run(recipe: Recipe[AnyConfig], description: str, arguments: list[str]) -> No
 
     if not is_writer:
         return
-    result = _result(after, trained.images_per_second, options, config, source)
+    result = _result(tests, after, trained.images_per_second, options, config, source)
     run_record.write_json(folder / "result.json", result)
     collapsed = recipe.collapsed_loss(config)
     report.write(console, folder, config, tests, baselines, before, after, trained.minutes, collapsed)
@@ -269,6 +269,7 @@ def _brief(result: VerificationResult) -> dict[str, float]:
 
 
 def _result(
+    tests: list[PairSet],
     after: dict[str, VerificationResult],
     images_per_second: float,
     options: argparse.Namespace,
@@ -286,4 +287,5 @@ def _result(
         "config": options.config,
         "data": {"train": source.name, "test": list(numbers)},
         "tests": numbers,
+        "remarks": {test.name: test.remark for test in tests if test.remark},
     }

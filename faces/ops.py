@@ -77,8 +77,8 @@ def conv2d(
         x: (batch, height, width, channels).
         kernel: (rows, columns, channels, features), in the dtype of `x`.
         stride: step in rows and columns.
-        padding: zeros around `x`. With "SAME" and an even size, stride 2 puts the only zeros at the end; frameworks that
-            pad by 1 on both sides give ((1, 1), (1, 1)).
+        padding: zeros around `x`. Of an even size "SAME" pads a stride of 2 at the end only; networks of frameworks
+            that pad by 1 on both sides want ((1, 1), (1, 1)).
 
     Returns:
         (batch, out_height, out_width, features); with "SAME" the sizes are height / stride and width / stride, rounded
@@ -88,20 +88,15 @@ def conv2d(
 
 
 def _xla_conv(x: Array, kernel: Array, stride: int, padding: Padding, groups: int = 1) -> Array:
-    layout = ("NHWC", "HWIO", "NHWC")
-    strides = (stride, stride)
-    return lax.conv_general_dilated(
-        x, kernel, strides, padding, dimension_numbers=layout, feature_group_count=groups
-    )
+    layout, strides = ("NHWC", "HWIO", "NHWC"), (stride, stride)
+    return lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=layout, feature_group_count=groups)
 
 
 def _conv2d_forward(x: Array, kernel: Array, stride: int, padding: Padding) -> tuple[Array, tuple[Array, Array]]:
     return _xla_conv(x, kernel, stride, padding), (x, kernel)
 
 
-def _conv2d_backward(
-    stride: int, padding: Padding, saved: tuple[Array, Array], gradient: Array
-) -> tuple[Array, Array]:
+def _conv2d_backward(stride: int, padding: Padding, saved: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
     x, kernel = saved
     (of_x,) = jax.vjp(lambda x: _xla_conv(x, kernel, stride, padding), x)[1](gradient)
 
@@ -152,7 +147,7 @@ def _sides(x: Array, window: tuple[int, int], stride: int, padding: Padding) -> 
 
 
 def _seen_from_each_place(x: Array, window: tuple[int, int], stride: int, padding: Padding) -> Iterator[Array]:
-    """What each place of a kernel, row by row, meets at the output's pixels: (batch, out_height, out_width, channels)."""
+    """What each place of a kernel, row by row, meets: (batch, out height, out width, channels) each."""
     padded = jnp.pad(x, ((0, 0), *_sides(x, window, stride, padding), (0, 0)))
     last = [(size - places) // stride * stride for size, places in zip(padded.shape[1:3], window, strict=True)]
     for i in range(window[0]):
@@ -179,7 +174,7 @@ def depthwise_conv2d(
         padding: zeros around `x`, as for `conv2d`.
 
     Returns:
-        (batch, out_height, out_width, channels) in the dtype of `x`. On CPUs the sums are float32 in half precision too.
+        (batch, out_height, out_width, channels) in the dtype of `x`, summed in float32 on CPUs.
     """
     by_shifts = partial(depthwise_by_shifts, stride=stride, padding=padding)
     by_xla = partial(_depthwise_by_xla, stride=stride, padding=padding)
@@ -268,6 +263,7 @@ def depthwise_kernel_gradient(
         sums = [jnp.sum(seen * gradient, axis=(0, 1, 2)) for seen in views]  # (channels,) each
         return total + jnp.stack(sums).reshape(total.shape), None
 
-    grouped = [array.reshape(-1, group, *array.shape[1:]) for array in (x, gradient)]  # (groups, group, h, w, c)
-    total, _ = lax.scan(add_group, jnp.zeros((*window, x.shape[-1])), tuple(grouped))
+    of_x = x.reshape(-1, group, *x.shape[1:])  # (groups, group, height, width, channels)
+    of_gradient = gradient.reshape(-1, group, *gradient.shape[1:])  # (groups, group, out_height, out_width, channels)
+    total, _ = lax.scan(add_group, jnp.zeros((*window, x.shape[-1])), (of_x, of_gradient))
     return total.astype(x.dtype)

@@ -6,29 +6,30 @@ from pathlib import Path
 
 import pytest
 
-from experiments import facenet, prepare
-from facenet_jax import models
+import arcface_jax.models
+import facenet_jax.models
+from experiments import arcface, facenet, prepare
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
 COMMANDS = [line for block in BLOCKS for line in block.splitlines()]
+PARSERS = {"facenet": facenet.parse, "arcface": arcface.parse, "prepare": prepare.parse}
+NETWORKS = {f"{package.__name__}": package.NETWORKS for package in (facenet_jax.models, arcface_jax.models)}
 
 
-def test_the_two_first_commands():
-    assert COMMANDS[0] == "pip install . && python -m experiments.facenet"
-    assert COMMANDS[1] == 'pip install ".[test]" && pytest'
+def test_the_first_commands():
+    runs = ["pip install . && python -m experiments.facenet", "python -m experiments.arcface"]
+    assert COMMANDS[:3] == [*runs, 'pip install ".[test]" && pytest']
 
 
 @pytest.mark.parametrize("command", [line for line in COMMANDS if "python -m" in line])
 def test_commands_parse(command: str):
     _, _, module, *arguments = shlex.split(command.split("&&")[-1])
-    if module == "experiments.facenet":
-        facenet.parse(arguments)
-    elif module == "experiments.prepare":
-        prepare.parse(arguments)
+    if module.startswith("experiments."):
+        PARSERS[module.removeprefix("experiments.")](arguments)
     else:
-        assert module == "facenet_jax.models" and arguments[0] in models.NETWORKS
+        assert arguments[0] in NETWORKS[module]
 
 
 @pytest.mark.parametrize("link", re.findall(r"\]\(([^)]+)\)", README))

@@ -1,7 +1,7 @@
 """The networks of ArcFace (arXiv 1801.07698, Sec. 3.1) and of the rows its tables quote, as two pure functions each.
 
-A network is a Flax module only in here. Everything else sees a `faces.backbone.Backbone`. To add a network, add a row to
-`NETWORKS`; its last matrix is called `LAST_LAYER`. Embeddings are not normalised: plain softmax, Eq. (1), needs their
+A network is a Flax module only in here. Everything else sees a `faces.backbone.Backbone`. To add a network, add a row
+to `NETWORKS` and call its last matrix `LAST_LAYER`. Embeddings are not normalised: plain softmax, Eq. (1), needs their
 length.
 
 Not here: class centres and losses; the network ends at the embedding.
@@ -21,8 +21,8 @@ from faces import backbone
 from faces.backbone import Backbone, Network
 from faces.errors import ConfigError
 
-# Ours, for a CPU: three stages, the first from a quarter or a sixteenth of the pixels.
-TINY = partial(IResNet, units=(1, 1, 1), widths=(32, 64, 128), strides=(1, 2, 2), patch=2, stem_stride=2)
+# Ours, for a CPU: three narrow stages, the first on a sixteenth of the pixels.
+TINY = partial(IResNet, units=(1, 1, 1), widths=(24, 48, 96), strides=(1, 2, 2), patch=2, stem_stride=2)
 SMALL = partial(IResNet, units=(1, 2, 2), widths=(48, 96, 192), strides=(1, 2, 2), patch=2, stem_stride=2)
 
 NETWORKS: dict[str, Network] = {
@@ -36,9 +36,7 @@ NETWORKS: dict[str, Network] = {
     "mobilefacenet": Network(MobileFaceNet, (112, 112)),
     # The two that ArcFace's authors published: in MXNet with 128 dimensions, in PyTorch with 512.
     "mobilefacenet_y1": Network(partial(MobileFaceNet, fixed_scale=True), (112, 112)),
-    "mobilefacenet_mbf": Network(
-        partial(MobileFaceNet, rows=MBF_ROWS, stem=128, stem_group=2, epsilon=1e-5), (112, 112)
-    ),
+    "mobilefacenet_mbf": Network(partial(MobileFaceNet, rows=MBF_ROWS, stem=128, group=2, epsilon=1e-5), (112, 112)),
     # Rows x columns, as SphereFace writes it.
     "sphereface20": Network(partial(SphereFaceNet, units=SPHEREFACE_20), (112, 96)),
     "sphereface64": Network(partial(SphereFaceNet, units=SPHEREFACE_64), (112, 96)),
@@ -57,14 +55,15 @@ def make_backbone(
     Args:
         name: key of `NETWORKS`.
         embedding_dim: d, the length of the embedding.
-        dtype: of the arithmetic, float32 or bfloat16. Parameters, batch statistics and embeddings are float32 in either.
+        dtype: of the arithmetic, float32 or bfloat16. Parameters, batch statistics and embeddings are float32 in
+            either.
         input_size: rows and columns of the images; None for the published size. The last matrix, in MobileFaceNet the
             last depthwise kernel, has as many parameters as the size asks for.
         dropout: rate before the last matrix of an IResNet, None for 0.4; the other networks have none.
 
     Raises:
-        ConfigError: for an unknown name, a size that the network's strides do not divide, and dropout where the network
-            has none. `apply` raises it for images of another size.
+        ConfigError: for an unknown name, and for dropout where the network has none. `apply` raises it for images of
+            another size.
     """
     networks = dict(NETWORKS)
     if dropout is not None and name in NETWORKS:

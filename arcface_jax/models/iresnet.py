@@ -1,9 +1,8 @@
 """IResNet: ResNets with the improved residual unit, ArcFace's networks (arXiv 1801.07698, Sec. 3.1).
 
-Nothing is thrown away early: the first convolution keeps all pixels of a 112x112 face, and the last map of 7x7 places goes
-to the embedding place by place, without pooling. A unit is batch norm, convolution, batch norm, PReLU, convolution (with
-the stride), batch norm, and no activation after the sum. The head is batch norm, dropout, a matrix, batch norm: the
-option "E" of the paper's first version.
+Nothing is thrown away early: the first convolution keeps all pixels of a 112x112 face, and the last map of 7x7 places
+goes to the embedding place by place, without pooling. A unit is batch norm, convolution, batch norm, PReLU, convolution
+(with the stride), batch norm, and no activation after the sum. The head is batch norm, dropout, a matrix, batch norm.
 
 Not here: the angular margin and the class centres (`margins.py`, `head.py`), which need the embedding's direction only.
 """
@@ -17,9 +16,10 @@ from jax.typing import DTypeLike
 
 from arcface_jax.models.layers import LAST_LAYER, Conv, Pointwise, PReLU, batch_norm
 from faces.backbone import linear_init
+from faces.errors import ConfigError
 
-# Units of each stage.
-# PAPER Sec. 3.1: ResNet50 and ResNet100. The others, and how many units make 100 layers, are the authors' code's.
+# Units of each stage. PAPER Sec. 3.1: ResNet50 and ResNet100. CHOICE: the paper does not divide the layers among the
+# stages; these numbers, the other depths and the order within a unit are those of the authors' code.
 IRESNET_18: Sequence[int] = (2, 2, 2, 2)
 IRESNET_34: Sequence[int] = (3, 4, 6, 3)
 IRESNET_50: Sequence[int] = (3, 4, 14, 3)
@@ -32,9 +32,9 @@ class IResNet(nn.Module):
 
     The length is left to the caller: plain softmax, Eq. (1), uses it, and so does the sum with the mirrored image.
 
-    `units`, `widths`, `strides`: number of units, channels and first unit's stride, stage by stage. `patch`: side of the
-    blocks of pixels that become one with more channels; `stem_stride`: of the first convolution. Both are 1 in the paper
-    and 2 in our networks for a CPU. `dropout`: rate, before the last matrix.
+    `units`, `widths`, `strides`: number of units, channels and first unit's stride, stage by stage. `patch`: side of
+    the blocks of pixels that become one with more channels; `stem_stride`: of the first convolution. Both are 1 in the
+    published networks and 2 in ours for a CPU. `dropout`: rate, before the last matrix.
     """
 
     embedding_dim: int
@@ -44,24 +44,30 @@ class IResNet(nn.Module):
     strides: Sequence[int] = (2, 2, 2, 2)
     patch: int = 1
     stem_stride: int = 1
-    dropout: float = 0.4  # PAPER Sec. 3.1
+    dropout: float = 0.4  # CHOICE: Sec. 3.1 gives no rate; this is that of the authors' code
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool) -> jax.Array:
+        if any(size % self.patch for size in images.shape[1:3]):
+            raise ConfigError(
+                f"rows and columns of the images must be multiples of {self.patch}, not {images.shape[1:3]}"
+            )
         x = blocks_to_channels(images.astype(self.dtype), self.patch)  # (B, H/patch, W/patch, 3 patch^2)
         x = Conv(self.widths[0], 3, self.stem_stride, self.dtype, name="stem_conv")(x)
         x = PReLU(name="stem_prelu")(batch_norm(train, self.dtype, "stem_norm")(x))
-        for stage, (number, width, stride) in enumerate(zip(self.units, self.widths, self.strides, strict=True), start=1):
-            for unit in range(number):
-                name = f"stage{stage}_unit{unit + 1}"
-                x = Unit(width, stride if unit == 0 else 1, self.dtype, name=name)(x, train)
+        stages = zip(self.units, self.widths, self.strides, strict=True)
+        for stage, (units, width, stride) in enumerate(stages, start=1):
+            for unit in range(1, units + 1):
+                name = f"stage{stage}_unit{unit}"
+                x = Unit(width, stride if unit == 1 else 1, self.dtype, name=name)(x, train)
+        # PAPER Sec. 3.1: BN-Dropout-FC-BN.
         x = batch_norm(train, self.dtype, "head_norm")(x)
         # Row by row, column by column, channels innermost: published weights, whose channels are outermost, need their
         # matrix reordered.
         x = x.reshape(x.shape[0], -1)  # (B, h w c)
         x = nn.Dropout(self.dropout, deterministic=not train)(x)
         x = nn.Dense(self.embedding_dim, dtype=self.dtype, kernel_init=linear_init, name=LAST_LAYER)(x)
-        # Its scale is fixed at 1: all coordinates of an embedding vary alike, and the lengths stay near sqrt(d).
+        # Its scale is fixed at 1, which the authors' code counts as d parameters more: no coordinate outweighs others.
         return batch_norm(train, jnp.float32, "embedding_norm", use_scale=False)(x)
 
 

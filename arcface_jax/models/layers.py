@@ -6,11 +6,11 @@ Not here: the networks themselves (`iresnet.py`, `mobilefacenet.py`, `sphereface
 """
 
 import functools
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax.nn.initializers import Initializer
 from jax.typing import DTypeLike
 
 from faces import ops
@@ -32,7 +32,7 @@ class Conv(nn.Module):
     stride: int
     dtype: DTypeLike
     use_bias: bool = False
-    init: Initializer = relu_init
+    init: Callable[..., jax.Array] = relu_init
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -51,7 +51,7 @@ class Pointwise(nn.Module):
     features: int
     dtype: DTypeLike
     stride: int = 1
-    init: Initializer = linear_init
+    init: Callable[..., jax.Array] = linear_init
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -77,7 +77,7 @@ class Depthwise(nn.Module):
         size, padding = self.channels_per_group, ((1, 1), (1, 1))
         members = [x] if size == 1 else [jnp.repeat(x[..., m::size], size, axis=-1) for m in range(size)]
         parts = [ops.depthwise_conv2d(x, kernel[:, :, m], self.stride, padding) for m, x in enumerate(members)]
-        return functools.reduce(jnp.add, parts)
+        return functools.reduce(jnp.add, map(jnp.asarray, parts))
 
 
 class PReLU(nn.Module):
@@ -92,9 +92,7 @@ class PReLU(nn.Module):
         return jnp.where(wide > 0.0, wide, slope * wide).astype(x.dtype)
 
 
-def batch_norm(
-    train: bool, dtype: DTypeLike, name: str, epsilon: float = 2e-5, use_scale: bool = True
-) -> nn.BatchNorm:
+def batch_norm(train: bool, dtype: DTypeLike, name: str, epsilon: float = 2e-5, use_scale: bool = True) -> nn.BatchNorm:
     """Batch norm as the published IResNets set it: eps 2e-5, running statistics that keep 0.9 of themselves.
 
     CHOICE: Sec. 3.1 names the framework, MXNet, and not these values, which are its code's.

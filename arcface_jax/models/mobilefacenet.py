@@ -28,17 +28,17 @@ MBF_ROWS: Sequence[Row] = ((1, 128, 5, 2), (2, 256, 1, 2), (1, 256, 6, 1), (2, 2
 class MobileFaceNet(nn.Module):
     """Images (B, H, W, 3), normalised -> embeddings (B, embedding_dim), float32, of any length.
 
-    `rows`: the bottlenecks. `stem`: channels before them. `stem_group`: channels that one output of the first depthwise
-    convolution sees. `epsilon`: of batch norm. `fixed_scale`: the last matrix has a bias and its batch norm no scale, as
-    in ArcFace's other networks; otherwise the reverse.
+    `rows`: the bottlenecks. `stem`: channels before them. `group`: channels that one output of the first depthwise
+    convolution sees. `epsilon`: of batch norm. `fixed_scale`: the last matrix has a bias and its batch norm no scale,
+    as in an IResNet; otherwise the reverse.
     """
 
     embedding_dim: int
     dtype: DTypeLike
     rows: Sequence[Row] = TABLE_1_ROWS
     stem: int = 64
-    stem_group: int = 1
-    epsilon: float = 1e-3  # CHOICE: the paper is silent; the authors of ArcFace trained it with MXNet's default
+    group: int = 1
+    epsilon: float = 1e-3  # CHOICE: the papers are silent; ArcFace's authors left it at MXNet's default
     fixed_scale: bool = False
 
     @nn.compact
@@ -46,7 +46,7 @@ class MobileFaceNet(nn.Module):
         norm = partial(batch_norm, train, self.dtype, epsilon=self.epsilon)
         x = Conv(self.stem, 3, 2, self.dtype, name="conv1")(images.astype(self.dtype))
         x = PReLU(name="conv1_prelu")(norm("conv1_norm")(x))  # (B, H/2, W/2, stem)
-        x = Depthwise(1, self.dtype, self.stem_group, name="conv2")(x)
+        x = Depthwise(1, self.dtype, self.group, name="conv2")(x)
         x = PReLU(name="conv2_prelu")(norm("conv2_norm")(x))
         blocks = [(t, c, s if first else 1) for t, c, n, s in self.rows for first in [True] + [False] * (n - 1)]
         for number, (expansion, features, stride) in enumerate(blocks, start=1):
@@ -56,9 +56,8 @@ class MobileFaceNet(nn.Module):
         x = PReLU(name="conv3_prelu")(norm("conv3_norm")(x))  # (B, H/16, W/16, 512)
         x = GlobalDepthwise(self.dtype, name="global")(x)  # (B, 512)
         x = norm("global_norm")(x)
-        x = nn.Dense(
-            self.embedding_dim, self.fixed_scale, dtype=self.dtype, kernel_init=linear_init, name=LAST_LAYER
-        )(x)
+        last = nn.Dense(self.embedding_dim, self.fixed_scale, self.dtype, kernel_init=linear_init, name=LAST_LAYER)
+        x = last(x)
         last_epsilon = 2e-5 if self.fixed_scale else self.epsilon
         return batch_norm(train, jnp.float32, "embedding_norm", last_epsilon, use_scale=not self.fixed_scale)(x)
 

@@ -1,7 +1,8 @@
 """SphereFace's residual networks (Liu et al., CVPR 2017), behind two rows of ArcFace's Table 2 (arXiv 1801.07698).
 
-"SphereFace (original)" and "CosFace (original)" are theirs: 112x96 faces, four stages that each begin with a convolution
-of stride 2, units of two convolutions and a sum, PReLU after every convolution and before the sum, no batch norm.
+"SphereFace (original)" and "CosFace (original)" are theirs: 112x96 faces, four stages that each begin with a
+convolution of stride 2, units of two convolutions, PReLU after every convolution and before the unit's sum, no batch
+norm. Only the first convolution of a stage has a bias.
 
 Not here: their losses (`margins.py`, `related/sphereface.py`).
 """
@@ -18,7 +19,7 @@ from faces.backbone import linear_init
 
 SPHEREFACE_20: Sequence[int] = (1, 2, 4, 1)
 SPHEREFACE_64: Sequence[int] = (3, 8, 16, 3)
-"""Units of each stage. CHOICE: inferred from the depth, 4 + 2 (3 + 8 + 16 + 3) = 64; SphereFace's code, too, makes these."""
+"""Units of each stage. CHOICE: inferred from the depth, 4 + 2 (3 + 8 + 16 + 3) = 64; SphereFace's code has the same."""
 
 
 class SphereFaceNet(nn.Module):
@@ -39,6 +40,7 @@ class SphereFaceNet(nn.Module):
                 inner = x
                 for half in "ab":
                     name = f"stage{stage}_unit{unit}{half}"
+                    # CHOICE: small, as in SphereFace's code: without batch norm 30 sums would grow.
                     inner = Conv(width, 3, 1, self.dtype, init=nn.initializers.constant(0.01), name=name)(inner)
                     inner = PReLU(name=f"{name}_prelu")(inner)
                 x = x + inner

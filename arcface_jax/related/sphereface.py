@@ -31,12 +31,12 @@ def psi(cos_theta: Float[Array, "*batch"], m: int = 4) -> Float[Array, "*batch"]
         float32, same shape.
 
     Raises:
-        ConfigError: m is no integer above 0.
+        ConfigError: m is below 1.
 
     Numerics: cos(m theta) is a polynomial in cos(theta) (m = 4: 8 c^4 - 8 c^2 + 1), so no arccos is taken and every
     derivative is finite, at +-1 as well. Pieces meet with equal value and derivative.
     """
-    if m != int(m) or m < 1:
+    if m < 1:
         raise ConfigError(f"SphereFace m = {m}: an integer above 0 expected.")
     cos_theta = cos_theta.astype(jnp.float32)
     previous, cos_m_theta = jnp.ones_like(cos_theta), cos_theta

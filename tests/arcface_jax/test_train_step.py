@@ -138,10 +138,13 @@ def test_terms_equal_the_oracle(name: str):
     assert given["learning_rate"] == pytest.approx(0.1)
 
 
-@pytest.mark.parametrize("name", ["softmax", "all_terms", "sub_centres", "in_blocks", "decay", "clipped"])
-@pytest.mark.parametrize("devices", [2, 8])
+@pytest.mark.parametrize(
+    ("name", "devices"),
+    [("softmax", 8), ("all_terms", 2), ("all_terms", 4), ("all_terms", 8), ("sub_centres", 8), ("in_blocks", 8),
+     ("decay", 8)],
+)  # fmt: skip
 def test_devices_agree(name: str, devices: int):
-    """Eleven classes on two or eight devices: loss, and with plain SGD by the parameters the gradient, too."""
+    """Eleven classes on one device or many: loss, and with plain SGD by the parameters the gradient, too."""
     state, rows = on_one_device(name)
     other, their_rows = after_steps(setting.config(**SETTINGS[name]), devices)
     for row, theirs in zip(rows, their_rows, strict=True):
@@ -183,27 +186,25 @@ def test_an_update_is_the_gradient_of_the_plain_formula():
 
 
 def test_the_margin_grows_to_the_whole():
-    _, rows = after_steps(setting.config(loss__margin_ramp_steps=2, optimiser__learning_rate=1e-9), 1, steps=4)
-    _, whole = after_steps(setting.config(optimiser__learning_rate=1e-9), 1, steps=4)
-    _, none = after_steps(setting.config(loss__m2=0.0, optimiser__learning_rate=1e-9), 1, steps=4)
-    ramp, whole, none = ([row["loss"] for row in of] for of in (rows, whole, none))
+    margins = {"loss__margin_ramp_steps": 2}, {}, {"loss__m2": 0.0}
+    runs = [after_steps(setting.config(**of, optimiser__learning_rate=1e-9), 1, steps=4)[1] for of in margins]
+    ramp, whole, none = ([row["loss"] for row in run] for run in runs)
     np.testing.assert_allclose([ramp[0], *ramp[2:]], [none[0], *whole[2:]], rtol=1e-5)
     assert none[1] < ramp[1] < whole[1]
 
 
-@pytest.mark.parametrize("momentum", [0.0, 0.9])
-@pytest.mark.parametrize("devices", [1, 4])
+@pytest.mark.parametrize(("devices", "momentum"), [(1, 0.0), (4, 0.9)])
 def test_partial_fc_moves_the_sampled_centres_alone(devices: int, momentum: float):
     settings = {"head__sampling_rate": 0.3, "batch__images": 4, "optimiser__momentum": momentum,
                 "optimiser__head_weight_decay": 0.01}  # fmt: skip
-    config, mesh = setting.config(**settings), make_mesh(devices)
-    state = init_state(config, mesh, setting.linear(), setting.CLASSES)
+    config, mesh, classes = setting.config(**settings), make_mesh(devices), 200
+    state = init_state(config, mesh, setting.linear(), classes)
     before = jax.device_get(state.centres)
     batch = setting.batch(images=4)
-    state, metrics = make_train_step(config, mesh, setting.linear(), setting.CLASSES)(state, place_batch(mesh, batch))
+    state, metrics = make_train_step(config, mesh, setting.linear(), classes)(state, place_batch(mesh, batch))
     moved = (jax.device_get(state.centres) != before).any(axis=1)
     assert moved[batch["identities"]].all()
-    assert len(np.unique(batch["identities"])) <= moved.sum() < setting.CLASSES and not moved[setting.CLASSES :].any()
+    assert 0.2 * classes < moved.sum() < 0.45 * classes
     assert np.isfinite(jax.device_get(metrics)["loss"])
 
 
@@ -239,19 +240,14 @@ def test_dropout_is_the_same_on_any_number_of_devices_and_new_in_each_step():
 
 
 def test_numbers_that_are_not_finite_keep_the_old_weights():
-    config, mesh = setting.config(optimiser__learning_rate=1e30, optimiser__momentum=0.9), make_mesh(2)
+    config, mesh = setting.config(data__scale=1e-38), make_mesh(2)  # pixels overflow
     state = init_state(config, mesh, setting.linear(), setting.CLASSES)
-    step = make_train_step(config, mesh, setting.linear(), setting.CLASSES)
-    for number in range(4):
-        before = jax.device_get((state.params, state.centres))
-        state, metrics = step(state, place_batch(mesh, setting.batch(number)))
-        if not np.isfinite(float(metrics["gradient_norm"])):
-            break
-    else:
-        pytest.fail("no step broke")
-    after = jax.device_get((state.params, state.centres))
-    jax.tree.map(np.testing.assert_array_equal, before, after)
-    assert np.isfinite(after[1]).all()
+    before = jax.device_get((state.params, state.centres))
+    state, metrics = make_train_step(config, mesh, setting.linear(), setting.CLASSES)(
+        state, place_batch(mesh, setting.batch())
+    )
+    assert not np.isfinite(float(metrics["gradient_norm"])) and int(state.step) == 1
+    jax.tree.map(np.testing.assert_array_equal, before, jax.device_get((state.params, state.centres)))
 
 
 def test_the_learning_rate_logged_is_the_optimisers():

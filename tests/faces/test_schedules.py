@@ -145,3 +145,33 @@ def test_adagrad_does_not_move_what_never_had_a_gradient():
     params = {"x": jnp.ones(2)}
     updates, _ = rule.update({"x": jnp.array([0.0, 1.0])}, rule.init(params), params)
     np.testing.assert_allclose(updates["x"], [0.0, -0.1], rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["adagrad", "sgd", "adam"])
+@pytest.mark.parametrize("schedule", [{"schedule": "cosine"}, {"schedule": "steps", "decay_steps": (3, 4), "decay": 10.0}])
+def test_the_rate_in_the_state_is_the_one_that_was_used(name, schedule):
+    """At every step, clipping and decay or not, and it is what the schedule says."""
+    config = optimiser(name=name, warmup_steps=2, clip_norm=0.5, weight_decay=0.1, **schedule)
+    rule = schedules.make_optimiser(config, STEPS)
+    params = jax.tree.map(lambda value: jnp.asarray(value, jnp.float32), PARAMS)
+    state, update = rule.init(params), jax.jit(rule.update)
+    given = []
+    for step in range(6):
+        gradient = jax.tree.map(lambda value: jnp.asarray(value, jnp.float32), gradients(step))
+        _, state = update(gradient, state, params)
+        given.append(float(schedules.learning_rate_of(state)))
+    np.testing.assert_allclose(given, [rate_by_hand(config, step) for step in range(6)], rtol=1e-6)
+
+
+def test_a_decay_of_each_weight_takes_the_place_of_the_configs():
+    """With no gradient at all, SGD shrinks each weight by rate x its own penalty."""
+    config = optimiser(weight_decay=0.5)
+
+    def decay(params):
+        return {name: {"kernel": 0.5, "last": 0.2}.get(name, 0.0) for name in params}
+
+    rule = schedules.make_optimiser(config, STEPS, decay)
+    params = {name: jnp.full((2, 3), 2.0) for name in ("kernel", "last", "slope")}
+    updates, _ = jax.jit(rule.update)(jax.tree.map(jnp.zeros_like, params), rule.init(params), params)
+    for name, expected in {"kernel": -0.1 * 0.5 * 2, "last": -0.1 * 0.2 * 2, "slope": 0.0}.items():
+        np.testing.assert_allclose(updates[name], np.full((2, 3), expected), rtol=1e-6, err_msg=name)

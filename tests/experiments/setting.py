@@ -1,0 +1,76 @@
+"""Small runs of the mains for the tests: their options, what they print, and how they refuse."""
+
+import contextlib
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+from faces import cli
+from faces.backbone import Network, linear_init
+
+ONE_MATRIX = "iresnet_of_one_matrix"  # a name that is given `model.dropout`
+OF_ALL = ["--optimiser.schedule", "constant", "--train.log-every", "1", "--train.checkpoint-every", "3"]
+SMALL = {
+    "facenet": [
+        *("--config", "facenet/tiny", "--model.input-size", "16", "16", "--model.embedding-dim", "8"),
+        *("--batch.images", "16", "--batch.images-per-identity", "4", "--batch.random-negatives", "4"),
+        *("--train.evaluate-every", "0", *OF_ALL),
+    ],
+    "arcface": [
+        *("--config", "arcface/tiny", "--model.input-size", "16", "16", "--model.embedding-dim", "8"),
+        *("--batch.images", "16", "--train.evaluate-every", "0", *OF_ALL),
+    ],
+}
+
+
+class OneMatrix(nn.Module):
+    """A network that compiles at once, with what the mains must carry along: batch norm and dropout."""
+
+    embedding_dim: int
+    dtype: DTypeLike
+    dropout: float = 0.0
+
+    @nn.compact
+    def __call__(self, images: jax.Array, train: bool) -> jax.Array:
+        x = images.reshape(images.shape[0], -1)  # (B, H W 3)
+        x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        x = nn.Dense(self.embedding_dim, kernel_init=linear_init, name="fc")(x)
+        return nn.BatchNorm(use_running_average=not train, momentum=0.9, dtype=jnp.float32, name="norm")(x)
+
+
+NETWORK = Network(OneMatrix, (16, 16))
+
+
+def run(main: Callable[[list[str]], None], given: list[str]) -> list[str]:
+    """The lines that a main prints."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        main(given)
+    return printed.getvalue().strip().splitlines()
+
+
+def result_of(printed: list[str]) -> dict[str, Any]:
+    """The numbers of the last line."""
+    assert printed[-1].startswith("result: "), printed
+    return json.loads(printed[-1].removeprefix("result: "))
+
+
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    """The lines of a log."""
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def refused(main: Callable[[list[str]], None], capsys: Any, given: list[str], *words: str) -> None:
+    """Exit code 2, one sentence with these words, no traceback."""
+    assert cli.exit_code(main, given) == 2
+    message = capsys.readouterr().err.strip()
+    assert message.startswith("error: ") and "Traceback" not in message and len(message.splitlines()) == 1, message
+    for word in words:
+        assert word in message, message

@@ -1,0 +1,176 @@
+"""The ArcFace main from end to end on a small folder of faces: outputs, resuming, its heads, and what it refuses.
+
+Softmax first and triplet after, across the two mains, is here too.
+"""
+
+import json
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import cv2
+import jax
+import numpy as np
+import pytest
+
+from arcface_jax.train_step import init_state
+from experiments import arcface, facenet
+from experiments.networks import backbone_of
+from faces.checkpoint import Checkpoints, load_weights
+from faces.mesh import copied, make_mesh
+from faces.train_state import TrainState
+from tests.experiments.conftest import PEOPLE
+from tests.experiments.setting import SMALL, refused, result_of, rows_of, run
+from tests.faces.data.makers import encoded, packed, picture, write_rec
+from tests.faces.data.pair_makers import attacks
+
+
+def arguments(root: Path, out: Path, steps: int, *more: str) -> list[str]:
+    return [*SMALL["arcface"], "--data", str(root / "train"), "--out", str(out), "--train.steps", str(steps), *more]
+
+
+def test_outputs_and_result_line(faces_folder: Path, tmp_path: Path):
+    out, lfw = tmp_path / "run", f"lfw={faces_folder / 'lfw'}"
+    warm_up = ["--optimiser.learning-rate", "0.1", "--optimiser.warmup-steps", "10"]
+    given = arguments(faces_folder, out, 4, "--eval", lfw, "--train.evaluate-every", "2", "--devices", "2", *warm_up)
+    printed = run(arcface.main, given)
+    result = result_of(printed)
+    assert result == json.loads((out / "result.json").read_text())
+    assert result["pairs"] == 48 and result["coverage"] == 1.0 and result["config"] == "arcface/tiny"
+    assert 0.5 <= result["accuracy"] <= 1 and result["images_per_second"] > 0
+    assert result["data"] == {"train": str(faces_folder / "train"), "test": ["lfw"]}
+    names = {path.name for path in out.iterdir()}
+    assert {"config.toml", "environment.json", "log.jsonl", "evaluations.jsonl", "checkpoints"} <= names
+    for plot in ("training", "roc", "distances", "hardest_pairs"):
+        assert cv2.imread(str(out / f"{plot}.png")) is not None
+    assert [row["step"] for row in rows_of(out / "evaluations.jsonl")] == [2]
+    rows = rows_of(out / "log.jsonl")
+    assert [row["step"] for row in rows] == [1, 2, 3, 4]
+    np.testing.assert_allclose([row["learning_rate"] for row in rows], [0.01, 0.02, 0.03, 0.04], rtol=1e-6)
+    assert all(0 < row["theta"] < 180 and math.isfinite(row["loss"]) for row in rows)
+    assert any("changed: train.steps 300 -> 4" in line for line in printed)
+    assert any("72 images of 12 people; batches of 16 (8 a device)" in line for line in printed)
+    memory = next(number for number, line in enumerate(printed) if line.startswith("memory of the head on each of 2"))
+    assert memory < next(number for number, line in enumerate(printed) if line.startswith("step 2: "))
+
+
+def final_state(given: list[str], devices: int) -> tuple[TrainState, Any]:
+    options, config = arcface.parse(given)
+    mesh, backbone = make_mesh(devices), backbone_of(config.model, "arcface")
+    shapes = jax.eval_shape(lambda: init_state(config, mesh, backbone, PEOPLE))
+    like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=copied(mesh)), shapes)
+    with Checkpoints(options.out / "checkpoints") as checkpoints:
+        return checkpoints.restore(like, config)
+
+
+def test_six_steps_are_three_and_three_on_other_devices(faces_folder: Path, tmp_path: Path, one_matrix: list[str]):
+    """Twelve classes, which five and eight devices do not share evenly, with dropout and momentum."""
+    whole, halves = tmp_path / "whole", tmp_path / "halves"
+    more = [*one_matrix, "--model.dropout", "0.3"]
+    run(arcface.main, arguments(faces_folder, whole, 6, *more, "--devices", "1"))
+    run(arcface.main, arguments(faces_folder, halves, 3, *more, "--devices", "1"))
+    printed = run(arcface.main, arguments(faces_folder, halves, 6, *more, "--devices", "8", "--resume"))
+    assert "resumed at step 3" in printed
+    (state, place) = final_state(arguments(faces_folder, whole, 6, *more), 1)
+    (resumed, their_place) = final_state(arguments(faces_folder, halves, 6, *more), 8)
+    assert int(state.step) == int(resumed.step) == 6 and place == their_place
+    assert state.centres.shape == resumed.centres.shape
+    for part in ("params", "batch_stats", "centres", "opt_state"):
+        mine, theirs = getattr(state, part), getattr(resumed, part)
+        jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-5), mine, theirs)
+    assert (jax.random.key_data(state.key) == jax.random.key_data(resumed.key)).all()
+    for row, other in zip(*(rows_of(folder / "log.jsonl") for folder in (whole, halves)), strict=True):
+        for key in ("step", "loss", "theta", "gradient_norm", "learning_rate"):
+            np.testing.assert_allclose(row[key], other[key], rtol=1e-4, err_msg=key)
+
+
+@pytest.fixture(scope="module")
+def partial_fc(faces_folder: Path, tmp_path_factory: pytest.TempPathFactory, one_matrix: list[str]) -> Path:
+    """The folder of a run of Partial FC."""
+    out = tmp_path_factory.mktemp("partial_fc") / "run"
+    given = arguments(faces_folder, out, 2, *one_matrix, "--head.sampling-rate", "0.5", "--devices", "2")
+    printed = run(arcface.main, given)
+    assert any(line.startswith("memory of the head on each of 2") and "sampled centres" in line for line in printed)
+    assert result_of(printed)["accuracy"] is None  # without --eval
+    return out
+
+
+def test_partial_fc_trains(partial_fc: Path):
+    rows = rows_of(partial_fc / "log.jsonl")
+    assert len(rows) == 2 and all(math.isfinite(row["loss"]) and row["gradient_norm"] > 0 for row in rows)
+
+
+def test_softmax_first_triplet_after_with_a_classifier_beside(
+    faces_folder: Path, tmp_path: Path, one_matrix: list[str], partial_fc: Path, capsys
+):
+    """A rate of almost nothing leaves the weights of the run that a run starts from."""
+    out = tmp_path / "triplets"
+    given = [*SMALL["facenet"], "--data", str(faces_folder / "train"), "--out", str(out), "--init", str(partial_fc)]
+    given += ["--train.steps", "1", "--devices", "1"]
+    refused(facenet.main, capsys, given, "name = 'iresnet_of_one_matrix'", "--model.name iresnet_of_one_matrix")
+    assert not out.exists()
+    small = ["--optimiser.learning-rate", "1e-12", "--loss.classifier", "0.5"]
+    run(facenet.main, [*given, *one_matrix, *small])
+    before, after = (load_weights(folder / "checkpoints")[1]["params"] for folder in (partial_fc, out))
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-6, atol=1e-10), before, after)
+    (row,) = rows_of(out / "log.jsonl")
+    assert row["classifier_loss"] == pytest.approx(math.log(PEOPLE), abs=0.05)  # it starts without an opinion
+    np.testing.assert_allclose(row["loss"], row["loss_per_pair"] / row["active"] + 0.5 * row["classifier_loss"], rtol=1e-4)
+
+
+def test_bad_input_is_one_sentence_and_leaves_nothing(faces_folder: Path, tmp_path: Path, capsys):
+    out = tmp_path / "run"
+    given = arguments(faces_folder, out, 2)
+    foreign = tmp_path / "foreign.json"
+    foreign.write_text('{"images": [1, 2]}')
+    for more, words in {
+        ("--only", str(foreign)): (str(foreign), "not a list that experiments.clean has written"),
+        ("--only", str(tmp_path / "none.json")): ("none.json: cannot be read",),
+        ("--head.sampling-rate", "0"): ("head.sampling_rate: above 0",),
+        ("--data.min-images", "7"): ("data.min_images = 7", "6 is the most"),
+        ("--model.dropout", "1"): ("model.dropout",),
+        ("--model.name", "iresnet_tin"): ('the nearest is "iresnet_tiny"',),
+        ("--config", "facenet/tiny"): ("facenet/tiny",),
+        ("--eval", f"x={tmp_path / 'no.bin'}"): ("no.bin",),
+        ("--init", str(tmp_path)): (str(tmp_path), "no run lies there"),
+    }.items():
+        refused(arcface.main, capsys, [*given, *more], *words)
+    assert not out.exists()
+
+
+def test_a_bin_file_that_would_run_a_command_is_refused_and_runs_nothing(faces_folder: Path, tmp_path: Path, capsys):
+    out, marker = tmp_path / "run", tmp_path / "executed"
+    for name, files in attacks(marker).items():
+        (tmp_path / "x.bin").write_bytes(files[0])
+        given = arguments(faces_folder, out, 2, "--eval", f"x={tmp_path / 'x.bin'}")
+        refused(arcface.main, capsys, given, "x.bin", name)
+    assert not marker.exists() and not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("labels", "stated", "words"),
+    [
+        ([1.0, 2.0, 3.0], "3,20,16", "promises 3 identities, 0 to 2, and the labels run from 1 to 3"),
+        ([0.0, 1.0, 7.0], "3,20,16", "label 7"),
+        ([0.0, 1.0, 2.0], "3,20,20", "20x16 pixels"),
+    ],
+)
+def test_records_that_break_their_promise(tmp_path: Path, capsys, labels: list[float], stated: str, words: str):
+    records = {10 + n: packed(label, encoded(picture(n))) for n, label in enumerate(labels)}
+    path = write_rec(tmp_path / "train.rec", records)
+    (tmp_path / "property").write_text(stated)
+    out = tmp_path / "run"
+    given = [*SMALL["arcface"], "--data", str(path), "--out", str(out)]
+    refused(arcface.main, capsys, given, "train.rec", words)
+    assert not out.exists()
+
+
+def test_a_run_is_not_overwritten(faces_folder: Path, tmp_path: Path, one_matrix: list[str], partial_fc: Path, capsys):
+    out = tmp_path / "run"
+    shutil.copytree(partial_fc, out)
+    files = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    given = arguments(faces_folder, out, 3, *one_matrix, "--head.sampling-rate", "0.5", "--devices", "2")
+    refused(arcface.main, capsys, given, "holds a run already")
+    refused(arcface.main, capsys, [*given, "--resume", "--loss.m2", "0.3"], "loss.m2 = 0.5")
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == files

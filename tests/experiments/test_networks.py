@@ -1,0 +1,66 @@
+"""Either paper's network under either paper's loss."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+import arcface_jax.models
+import facenet_jax.models
+from arcface_jax.config import Config
+from experiments.networks import backbone_of
+from faces.config import ModelConfig, load_config
+from faces.errors import ConfigError
+from tests.experiments import setting
+from tests.faces import configs
+
+IMAGES = np.random.default_rng(0).normal(size=(5, 16, 16, 3)).astype(np.float32)
+
+
+def model(**changes: Any) -> ModelConfig:
+    config, _ = load_config("arcface/tiny", Config)
+    return dataclasses.replace(config.model, input_size=(16, 16), embedding_dim=8, **changes)
+
+
+def embed(of: ModelConfig, trained_as: str, dropout_key: int | None = None) -> np.ndarray:
+    """Embeddings of a network with its initial weights, in training where there is a key."""
+    backbone = backbone_of(of, trained_as)
+    params, batch_stats = backbone.init(jax.random.key(0))
+    key = None if dropout_key is None else jax.random.key(dropout_key)
+    return np.asarray(backbone.apply(params, batch_stats, IMAGES, key is not None, key)[0])
+
+
+def test_embeddings_have_length_1_for_facenets_loss_and_their_own_for_arcfaces(one_matrix: list[str]):
+    name = one_matrix[-1]
+    free, unit = embed(model(name=name), "arcface"), embed(model(name=name), "facenet")
+    lengths = np.linalg.norm(free, axis=1, keepdims=True)
+    assert (abs(lengths - 1) > 0.01).all()
+    np.testing.assert_allclose(unit, free / lengths, rtol=1e-5, atol=1e-6)
+
+
+def test_a_network_of_facenet_is_the_same_for_both(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(facenet_jax.models.NETWORKS, "of_facenet", setting.NETWORK)
+    np.testing.assert_array_equal(embed(model(name="of_facenet"), "arcface"), embed(model(name="of_facenet"), "facenet"))
+
+
+def test_dropout_is_the_configs(one_matrix: list[str]):
+    """FaceNet's configs have no such field, and no dropout."""
+    dropped = model(name=one_matrix[-1], dropout=0.5)
+    assert (embed(dropped, "arcface", 1) != embed(dropped, "arcface", 2)).any()
+    of_facenet = dataclasses.replace(configs.tiny().model, name=one_matrix[-1], input_size=(16, 16), embedding_dim=8)
+    np.testing.assert_array_equal(embed(of_facenet, "facenet", 1), embed(of_facenet, "facenet", 2))
+
+
+def test_a_name_that_neither_has_names_the_nearest_of_both():
+    everything = len(facenet_jax.models.NETWORKS) + len(arcface_jax.models.NETWORKS)
+    for given, nearest in (("nn22", "nn2"), ("iresnet10", "iresnet100"), ("mobilfacenet", "mobilefacenet")):
+        with pytest.raises(ConfigError, match=f'no network "{given}"; the nearest is "{nearest}"') as refused:
+            backbone_of(model(name=given), "arcface")
+        assert str(refused.value).count(", ") == everything - 1
+
+
+def test_dropout_where_a_network_has_none_is_refused():
+    with pytest.raises(ConfigError, match=r"mobilefacenet has no dropout .* set model\.dropout to 0"):
+        backbone_of(model(name="mobilefacenet", dropout=0.4), "arcface")

@@ -1,0 +1,109 @@
+"""Opening the folder of a run and starting from it; the runs are of one matrix and were never trained."""
+
+import dataclasses
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+import arcface_jax.train_step
+import facenet_jax.train_step
+from experiments.runs import open_run, start_from
+from faces import run_record
+from faces.checkpoint import Checkpoints
+from faces.config import RunConfig
+from faces.errors import CheckpointError
+from faces.mesh import make_mesh
+from faces.train_state import TrainState
+from tests.arcface_jax import setting as of_arcface
+from tests.facenet_jax import setting as of_facenet
+
+MESH = make_mesh(2)
+CLASSES = of_arcface.CLASSES
+
+
+def arcface_state(config: Any) -> TrainState:
+    return arcface_jax.train_step.init_state(config, MESH, of_arcface.with_batch_norm(), CLASSES)
+
+
+def save(folder: Path, state: TrainState, config: RunConfig, *steps: int) -> None:
+    run_record.write_start(folder, config)
+    with Checkpoints(folder / "checkpoints") as checkpoints:
+        for step in steps:
+            params = jax.tree.map(lambda x, step=step: x + step, state.params)
+            at_step = dataclasses.replace(state, step=np.int32(step), params=params)
+            checkpoints.save(at_step, {"at": step}, config)
+
+
+@pytest.fixture(scope="module")
+def arcface_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainState]:
+    """A run's folder with two checkpoints, and the state of which their parameters differ by 3 and by 6."""
+    folder, config = tmp_path_factory.mktemp("arcface") / "run", of_arcface.config(train__seed=5)
+    state = arcface_state(config)
+    save(folder, state, config, 3, 6)
+    return folder, jax.device_get(state)
+
+
+def assert_equal(tree: Any, other: Any) -> None:
+    jax.tree.map(np.testing.assert_array_equal, tree, other)
+
+
+def test_open_run_gives_the_newest_weights_and_the_config(arcface_run: tuple[Path, TrainState]):
+    folder, state = arcface_run
+    run = open_run(folder)
+    assert (run.trained_as, run.step, run.config) == ("arcface", 6, of_arcface.config(train__seed=5))
+    assert_equal(run.params, jax.tree.map(lambda x: x + 6, state.params))
+    assert_equal((run.batch_stats, run.centres), (state.batch_stats, state.centres))
+
+
+@pytest.mark.parametrize("classifier", [0.0, 0.5])
+def test_open_run_of_facenet(tmp_path: Path, classifier: float):
+    config = of_facenet.config(loss__classifier=classifier)
+    state = facenet_jax.train_step.init_state(config, MESH, of_facenet.without_batch_norm(), 9)
+    save(tmp_path / "run", state, config, 1)
+    run = open_run(tmp_path / "run")
+    assert (run.trained_as, run.step, run.config) == ("facenet", 1, config)
+    assert run.batch_stats == {}
+    if classifier:
+        assert run.centres.shape == (9, 8)
+    else:
+        assert run.centres == {}
+
+
+def test_a_run_starts_with_the_other_runs_network_alone(arcface_run: tuple[Path, TrainState]):
+    folder, theirs = arcface_run
+    config = of_arcface.config(train__seed=6)
+    state = arcface_state(config)
+    started = start_from(folder, state, config)
+    assert_equal(started.params, jax.tree.map(lambda x: x + 6, theirs.params))
+    assert_equal(started.batch_stats, theirs.batch_stats)
+    assert_equal((started.centres, started.opt_state, started.step), (state.centres, state.opt_state, state.step))
+    assert (jax.random.key_data(started.key) == jax.random.key_data(state.key)).all()
+    assert jax.tree.map(lambda x: x.sharding, started) == jax.tree.map(lambda x: x.sharding, state)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("name", "mobilefacenet", r"name = 'iresnet_tiny', and this run asks for 'mobilefacenet'; add --model\.name"),
+        ("embedding_dim", 7, r"embedding_dim = 6, and this run asks for 7; add --model\.embedding-dim 6\.$"),
+        ("input_size", (8, 9), r"input_size = \(8, 8\), .* add --model\.input-size 8 8\.$"),
+    ],
+)
+def test_another_network_is_refused(arcface_run: tuple[Path, TrainState], field: str, value: Any, words: str):
+    folder, state = arcface_run
+    with pytest.raises(CheckpointError, match=words):
+        start_from(folder, state, of_arcface.config(**{f"model__{field}": value}))
+
+
+def test_folders_that_are_no_run(arcface_run: tuple[Path, TrainState], tmp_path: Path):
+    with pytest.raises(CheckpointError, match=r"nowhere: no run lies there"):
+        open_run(tmp_path / "nowhere")
+    folder = tmp_path / "run"
+    shutil.copytree(arcface_run[0], folder)
+    shutil.rmtree(folder / "checkpoints")
+    with pytest.raises(CheckpointError, match=r"checkpoints: no checkpoint there"):
+        open_run(folder)

@@ -1,0 +1,63 @@
+"""Rows of Table 2 trained alike: the table, going on where it was, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from experiments import table2
+from faces.config import find_config
+from tests.experiments.setting import ONE_MATRIX, refused, rows_of, run
+
+
+@pytest.fixture(scope="module")
+def given(faces_folder: Path, tmp_path_factory: pytest.TempPathFactory, one_matrix: list[str]) -> list[str]:
+    """Options of two rows of two steps, on a base of the user's own."""
+    root = tmp_path_factory.mktemp("table2")
+    base = root / "base.toml"
+    base.write_text(
+        f'base = "{find_config("arcface/tiny").with_suffix("")}"\n'
+        f'[model]\nname = "{ONE_MATRIX}"\ninput_size = [16, 16]\nembedding_dim = 8\n'
+        "[batch]\nimages = 16\n"
+    )
+    faces = ["--data", str(faces_folder / "train"), "--eval", str(faces_folder / "lfw")]
+    return ["--out", str(root / "out"), "--base", str(base), "--seeds", "1", "--steps", "2", *faces]
+
+
+def test_two_rows_make_a_table_and_going_on_trains_what_is_missing(given: list[str], monkeypatch: pytest.MonkeyPatch):
+    out = Path(given[1])
+    run(table2.main, [*given, "--rows", "arcface_050"])
+    first = (out / "rows.jsonl").read_bytes()
+    printed = run(table2.main, [*given, "--rows", "arcface_050", "triplet_035"])
+    rows = rows_of(out / "rows.jsonl")
+    assert [(row["row"], row["seed"]) for row in rows] == [("arcface_050", 0), ("triplet_035", 0)]
+    assert (out / "rows.jsonl").read_bytes().startswith(first)
+    assert sum(", seed 0: accuracy" in line for line in printed) == 1
+    assert all(0 <= row["accuracy"] <= 1 and row["loss"] > 0 for row in rows)
+    table = (out / "table2.md").read_text().splitlines()
+    assert len(table) == 4
+    best = max(rows, key=lambda row: row["accuracy"])
+    assert table[2].startswith(f"| {best['row']} | {100 * best['accuracy']:.2f} |")
+
+    before = {path: path.read_bytes() for path in (out / "rows.jsonl", out / "table2.md")}
+    monkeypatch.setattr(table2, "_train", lambda *_: pytest.fail("a row was trained again"))
+    run(table2.main, [*given, "--rows", "arcface_050", "triplet_035"])
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_row_brings_its_loss_and_its_batch_alone():
+    base, _ = table2.load_config("arcface/tiny", table2.Config)
+    row = table2._row(base, "arcface_triplet", 7, 4)
+    paper, _ = table2.load_config("arcface/table2_arcface_triplet", table2.Config)
+    assert (row.model, row.optimiser, row.data, row.head) == (base.model, base.optimiser, base.data, base.head)
+    assert (row.loss.triplet, row.loss.s, row.loss.margin_ramp_steps) == (
+        paper.loss.triplet, paper.loss.s, base.loss.margin_ramp_steps,
+    )  # fmt: skip
+    assert (row.batch.images, row.batch.images_per_identity, row.train.seed) == (base.batch.images, 4, 7)
+    assert table2._row(base, "arcface_050", 7, 4).batch.images_per_identity == 0
+
+
+def test_what_is_refused(given: list[str], tmp_path: Path, capsys):
+    out = ["--out", str(tmp_path / "out")]
+    refused(table2.main, capsys, [*out, "--rows", "arcface_060"], "arcface_060: no row of Table 2", "arcface_055")
+    refused(table2.main, capsys, [*out, "--data", str(tmp_path)], "--data and --eval belong together")
+    assert not (tmp_path / "out").exists()
