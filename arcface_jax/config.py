@@ -22,8 +22,8 @@ class LossConfig:
     """The classification loss, and what Table 2 adds to it."""
 
     classifier: Literal["softmax", "margin", "sphereface", "none"]
-    """"softmax": Eq. (1). "margin": Eq. (2) to (4) by m1, m2, m3. "sphereface": the original, whose m1 is a whole number
-    and whose target is annealed. "none": only the terms below."""
+    """"softmax": Eq. (1). "margin": Eq. (2) to (4) by m1, m2, m3. "sphereface": the original, whose m1 is a whole
+    number and whose target is annealed. "none": only the terms below."""
     m1: float
     """Factor of the target angle."""
     m2: float

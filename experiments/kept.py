@@ -39,8 +39,8 @@ def apply(path: Path, source: FaceSource) -> FaceSource:
     except (ValueError, KeyError, TypeError, OverflowError):
         raise DataError(f"{path}: not a list that experiments.clean has written.") from None
     if images != len(source):
-        raise DataError(f"{path}: made for a training set of {images} images, and {source.name} has {len(source)}; give "
-                        "the same --data and --data.* options as the run that was cleaned.")  # fmt: skip
+        raise DataError(f"{path}: made for a training set of {images} images, and {source.name} has {len(source)}; "
+                        "give the same --data and --data.* options as the run that was cleaned.")  # fmt: skip
     if indices.ndim != 1 or len(indices) == 0 or indices.min() < 0 or indices.max() >= images:
         raise DataError(f"{path}: not a list that experiments.clean has written.")
     return Subset(source, indices)

@@ -19,8 +19,8 @@ def backbone_of(model: ModelConfig, trained_as: str) -> Backbone:
 
     Args:
         model: of either paper's config.
-        trained_as: "facenet" or "arcface", whose loss is to train it: FaceNet's networks end in embeddings of length 1, and
-            ArcFace's, whose length the softmax loss needs, are normalised for FaceNet's loss.
+        trained_as: "facenet" or "arcface", whose loss is to train it: FaceNet's networks end in embeddings of length 1,
+            and ArcFace's, whose length the softmax loss needs, are normalised for FaceNet's loss.
 
     Raises:
         ConfigError: neither paper's package has a network of this name, or dropout is asked of one that has none.

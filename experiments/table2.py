@@ -1,8 +1,9 @@
 """Train every row of ArcFace's Table 2 equally, on a small network: `python -m experiments.table2 --out DIR`.
 
 Each row brings its loss, the way it composes a batch, and nothing else; network, data, schedule and length are those of
-one base config, any field of which can be an option, such as `--train.steps 200`. A row is trained once for each seed, and judged on the same pairs. All see the same people. Interrupted, it goes on where it
-was. The paper trains ResNet-50 on CASIA; numbers of a small network on a small set rank losses for that setting alone.
+one base config, any field of which can be an option, such as `--train.steps 200`. A row is trained once for each seed,
+on the same people, and judged on the same pairs. Interrupted, it goes on where it was. The paper trains ResNet-50 on
+CASIA; numbers of a small network on a small set rank losses for that setting alone.
 
 Not here: the rows at the paper's own settings (`experiments.arcface --config arcface/table2_...`).
 """

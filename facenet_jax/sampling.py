@@ -6,8 +6,8 @@ and randomly drawn faces beside them as further negatives (PAPER, without a numb
 An epoch visits every identity that can form a pair once, in random order, with K of its images drawn at random. These
 images make one long stream that is cut into batches. What follows from that:
 
-- CHOICE: an identity with fewer than K images gives all it has (`faces.data.order.people_together`). The next identities
-  fill the place.
+- CHOICE: an identity with fewer than K images gives all it has (`faces.data.order.people_together`). The next
+  identities fill the place.
 - An identity at a cut has its images in two neighbouring batches.
 - Identities with a single image form no pair; they occur only as random negatives.
 - CHOICE: random negatives are drawn from all images that the batch does not hold yet. One may show a person of the

@@ -69,8 +69,8 @@ def make_train_step(config: Config, mesh: Mesh, backbone: Backbone | None = None
     Metrics, scalars: loss; pairs (anchor-positive pairs with a negative); active (fraction of them whose loss is above
     zero); active_triplets (their number); loss_per_pair; d_ap and d_an (means of squared distances over the pairs);
     spread (mean squared distance from the mean embedding: 0 when all coincide, up to 1); gradient_norm (before
-    clipping); learning_rate (the one that the optimiser has used); with `loss.classifier`, classifier_loss (mean over the
-    batch).
+    clipping); learning_rate (the one that the optimiser has used); with `loss.classifier`, classifier_loss (mean over
+    the batch).
 
     Args:
         config: of the run.
@@ -93,7 +93,8 @@ def make_train_step(config: Config, mesh: Mesh, backbone: Backbone | None = None
                 loss, metrics = triplet_objective(embeddings, identities, config, key, mesh)
                 if config.loss.classifier > 0:
                     of_classes = jnp.mean(auxiliary.classifier_loss(embeddings, centres, identities))
-                    loss, metrics = loss + config.loss.classifier * of_classes, metrics | {"classifier_loss": of_classes}
+                    loss = loss + config.loss.classifier * of_classes
+                    metrics = metrics | {"classifier_loss": of_classes}
                 return loss, (batch_stats, metrics)
 
             return jax.value_and_grad(of_weights, has_aux=True)((state.params, state.centres))

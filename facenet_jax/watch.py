@@ -1,7 +1,7 @@
 """What to look at while triplets train: the second way in which they fail, besides numbers that are not finite.
 
-Sec. 3.2 of FaceNet (arXiv 1503.03832) warns of it: the hardest negatives, met early in training, can drive the network to
-map every face to one and the same point.
+Sec. 3.2 of FaceNet (arXiv 1503.03832) warns of it: the hardest negatives, met early in training, can drive the network
+to map every face to one and the same point.
 
 Not here: the loop (`faces.train_loop`).
 """

@@ -19,7 +19,8 @@ install_import_hook(
         "faces.ops",
         "faces.evaluate",
         *(f"facenet_jax.{module}" for module in ("losses", "mining", "auxiliary")),
-        *(f"arcface_jax.{module}" for module in ("margins", "losses", "head", "centres", "partial_fc", "sub_center", "angles", "related")),
+        *(f"arcface_jax.{module}" for module in ("margins", "losses", "related", "head", "centres", "angles")),
+        *(f"arcface_jax.{module}" for module in ("partial_fc", "sub_center")),
     ],
     "beartype.beartype",
 )

@@ -1,7 +1,7 @@
 """The networks of FaceNet (arXiv 1503.03832, Sec. 3.3) and of its open relatives, as two pure functions each.
 
-A network is a Flax module only in here. Everything else sees a `faces.backbone.Backbone`. To add a network, add a row to
-`NETWORKS`. Embeddings are of length 1.
+A network is a Flax module only in here. Everything else sees a `faces.backbone.Backbone`. To add a network, add a row
+to `NETWORKS`. Embeddings are of length 1.
 
 Not here: class centres and losses; the network ends at the normalised embedding.
 """
