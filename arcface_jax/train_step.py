@@ -194,8 +194,8 @@ def _terms(
             own = own_centre(centres, labels, mesh)
             terms["inter"] = (loss.inter, jnp.mean(losses.inter_loss(own, centres, labels, valid)))  # Eq. (6)
     if loss.triplet > 0:
-        together = jax.lax.with_sharding_constraint((embeddings, identities), copied(mesh))
-        per_pair, is_pair = losses.angular_triplet_loss(*together, loss.triplet_margin)  # (B, B)
+        embeddings, identities = jax.lax.with_sharding_constraint((embeddings, identities), copied(mesh))
+        per_pair, is_pair = losses.angular_triplet_loss(embeddings, identities, loss.triplet_margin)  # (B, B)
         mean = jnp.sum(jnp.where(is_pair, per_pair, 0.0)) / jnp.maximum(jnp.sum(is_pair), 1)
         terms["triplet"] = (loss.triplet, mean)
     total = sum(weight * mean for weight, mean in terms.values())
