@@ -146,6 +146,8 @@ def per_device(apply: Apply, mesh: Mesh) -> Apply:
 
     def on_one_device(params: Params, batch_stats: BatchStats, images: jax.Array, key: jax.Array | None) -> Any:
         key = None if key is None else jax.random.fold_in(key, jax.lax.axis_index(DATA))
+        # Each device's own copy, so that gradients inside are its own images' alone; they are summed on the way out.
+        params, batch_stats = jax.tree.map(lambda x: jax.lax.pcast(x, DATA, to="varying"), (params, batch_stats))
         embeddings, batch_stats = apply(params, batch_stats, images, True, key)
         return embeddings, jax.tree.map(partial(jax.lax.pmean, axis_name=DATA), batch_stats)
 

@@ -1,6 +1,6 @@
 """A step of ArcFace training: its losses against float64 loops, and the same on every number of devices."""
 
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from arcface_jax.config import Config
+from arcface_jax.models.iresnet import IResNet
 from arcface_jax.train_step import init_state, make_train_step
-from faces.backbone import Backbone
+from faces.backbone import Backbone, Network, make_backbone
 from faces.mesh import make_mesh, place_batch
 from faces.train_state import TrainState
 from tests.arcface_jax import setting
@@ -223,6 +224,25 @@ def test_batch_norm_global_and_per_device():
     assert everywhere[1] == pytest.approx(everywhere[0], rel=1e-5)
     alone = after_steps(setting.config(model__batch_norm="per_device"), 4, 1, backbone)[1][0]["loss"]
     assert abs(alone - everywhere[0]) > 1e-4
+
+
+def test_per_device_batch_norm_of_convolutions_is_the_mean_over_the_devices_parts():
+    """Two devices with statistics of their own, against each half of the batch by itself; one step of plain SGD."""
+    network = Network(partial(IResNet, units=(1,), widths=(4,), strides=(2,), dropout=0.0), setting.SIZE)
+    backbone = make_backbone({"short": network}, "short", 6)
+    batch = setting.batch()
+    halves = [{key: values[part] for key, values in batch.items()} for part in (slice(0, 8), slice(8, 16))]
+
+    def after(devices: int, batch: dict[str, np.ndarray]) -> tuple[Any, Any]:
+        config, mesh = setting.config(model__batch_norm="per_device"), make_mesh(devices)
+        state = init_state(config, mesh, backbone, setting.CLASSES)
+        step = make_train_step(config, mesh, backbone, setting.CLASSES)
+        state, _ = step(state, place_batch(mesh, batch))
+        return jax.device_get((state.params, state.batch_stats))
+
+    together, apart = after(2, batch), [after(1, half) for half in halves]
+    mean = jax.tree.map(lambda x, y: (x + y) / 2, *apart)
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-5), together, mean)
 
 
 def test_dropout_is_the_same_on_any_number_of_devices_and_new_in_each_step():
