@@ -116,7 +116,8 @@ def test_softmax_first_triplet_after_with_a_classifier_beside(
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-6, atol=1e-10), before, after)
     (row,) = rows_of(out / "log.jsonl")
     assert row["classifier_loss"] == pytest.approx(math.log(PEOPLE), abs=0.05)  # it starts without an opinion
-    np.testing.assert_allclose(row["loss"], row["loss_per_pair"] / row["active"] + 0.5 * row["classifier_loss"], rtol=1e-4)
+    of_triplets = row["loss_per_pair"] / row["active"]
+    np.testing.assert_allclose(row["loss"], of_triplets + 0.5 * row["classifier_loss"], rtol=1e-4)
 
 
 def test_bad_input_is_one_sentence_and_leaves_nothing(faces_folder: Path, tmp_path: Path, capsys):

@@ -42,7 +42,8 @@ def test_embeddings_have_length_1_for_facenets_loss_and_their_own_for_arcfaces(o
 
 def test_a_network_of_facenet_is_the_same_for_both(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(facenet_jax.models.NETWORKS, "of_facenet", setting.NETWORK)
-    np.testing.assert_array_equal(embed(model(name="of_facenet"), "arcface"), embed(model(name="of_facenet"), "facenet"))
+    both = [embed(model(name="of_facenet"), trained_as) for trained_as in ("arcface", "facenet")]
+    np.testing.assert_array_equal(*both)
 
 
 def test_dropout_is_the_configs(one_matrix: list[str]):

@@ -148,7 +148,9 @@ def test_adagrad_does_not_move_what_never_had_a_gradient():
 
 
 @pytest.mark.parametrize("name", ["adagrad", "sgd", "adam"])
-@pytest.mark.parametrize("schedule", [{"schedule": "cosine"}, {"schedule": "steps", "decay_steps": (3, 4), "decay": 10.0}])
+@pytest.mark.parametrize(
+    "schedule", [{"schedule": "cosine"}, {"schedule": "steps", "decay_steps": (3, 4), "decay": 10.0}]
+)
 def test_the_rate_in_the_state_is_the_one_that_was_used(name, schedule):
     """At every step, clipping and decay or not, and it is what the schedule says."""
     config = optimiser(name=name, warmup_steps=2, clip_norm=0.5, weight_decay=0.1, **schedule)
