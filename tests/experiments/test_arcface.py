@@ -65,7 +65,7 @@ def final_state(given: list[str], devices: int) -> tuple[TrainState, Any]:
 
 
 def test_six_steps_are_three_and_three_on_other_devices(faces_folder: Path, tmp_path: Path, one_matrix: list[str]):
-    """Twelve classes, which five and eight devices do not share evenly, with dropout and momentum."""
+    """Twelve classes, which eight devices cannot share evenly, with dropout and momentum."""
     whole, halves = tmp_path / "whole", tmp_path / "halves"
     more = [*one_matrix, "--model.dropout", "0.3"]
     run(arcface.main, arguments(faces_folder, whole, 6, *more, "--devices", "1"))

@@ -1,6 +1,7 @@
 """The classifier beside the triplets, against loops in float64, and in a training step."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -17,7 +18,7 @@ def test_loss_equals_the_oracle():
     for embedding, label in zip(x, y, strict=True):
         logits = [sum(a * b for a, b in zip(embedding, row, strict=True)) for row in w]
         expected.append(np.log(sum(np.exp(logit) for logit in logits)) - logits[label])
-    given = classifier_loss(x.astype(np.float32), w.astype(np.float32), y)
+    given = classifier_loss(jnp.asarray(x, jnp.float32), jnp.asarray(w, jnp.float32), jnp.asarray(y))
     np.testing.assert_allclose(given, expected, rtol=1e-5)
 
 

@@ -200,7 +200,7 @@ def test_shipped_configs_are_found_by_name():
         ("facenet/nm2", "config 'facenet/nm2': not in paper_configs/; did you mean 'facenet/n"),
         ("facenet/tny", "config 'facenet/tny': not in paper_configs/; did you mean 'facenet/tiny'?"),
         ("tiny", "config 'tiny': not in paper_configs/; did you mean 'facenet/tiny'?"),
-        ("!", "config '!': not in paper_configs/; known are facenet/"),
+        ("!", "config '!': not in paper_configs/; known are arcface/"),
     ],
 )
 def test_a_mistyped_name(name, message):
