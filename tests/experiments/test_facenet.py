@@ -2,12 +2,13 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import cv2
 import jax
@@ -16,62 +17,60 @@ import pytest
 
 from experiments import facenet
 from facenet_jax.train_step import init_state
-from faces import cli
 from faces.checkpoint import Checkpoints
-from faces.mesh import make_mesh
+from faces.mesh import copied, make_mesh
+from faces.train_state import TrainState
+from tests.experiments import setting
+from tests.experiments.setting import result_of, rows_of, run
 
-PEOPLE, PICTURES = 12, 6
-SMALL = [
-    *("--config", "facenet/tiny", "--model.input-size", "16", "16", "--model.embedding-dim", "8"),
-    *("--batch.images", "16", "--batch.images-per-identity", "4"),
-    *("--batch.random-negatives", "4", "--optimiser.schedule", "constant"),
-    *("--train.log-every", "1", "--train.evaluate-every", "0", "--train.checkpoint-every", "3"),
-]
-
-
-@pytest.fixture(scope="module")
-def faces_folder(tmp_path_factory) -> Path:
-    """`train/` and `lfw/`, twelve people of flat colour and noise in each, with a list of two folds beside."""
-    root = tmp_path_factory.mktemp("faces")
-    rng = np.random.default_rng(0)
-    for name in ("train", "lfw"):
-        for person in range(PEOPLE):
-            colour = rng.integers(40, 216, size=3)
-            folder = root / name / f"Person_{person}"
-            folder.mkdir(parents=True)
-            for picture in range(1, PICTURES + 1):
-                pixels = np.clip(colour + rng.integers(-40, 40, size=(24, 24, 3)), 0, 255).astype(np.uint8)
-                cv2.imwrite(str(folder / f"Person_{person}_{picture:04d}.png"), pixels)
-    lines = ["2\t12"]
-    for fold in range(2):
-        people = [6 * fold + n % 6 for n in range(12)]
-        lines += [f"Person_{p}\t{1 + n // 6}\t{3 + n // 6}" for n, p in enumerate(people)]
-        lines += [
-            f"Person_{p}\t{1 + n // 6}\tPerson_{6 * fold + (p + 1) % 6}\t{1 + n // 6}" for n, p in enumerate(people)
-        ]
-    (root / "lfw" / "pairs.txt").write_text("\n".join(lines) + "\n")
-    return root
+SMALL = setting.SMALL["facenet"]
+REPOSITORY = Path(__file__).parents[2]
 
 
 def arguments(root: Path, out: Path, steps: int, *more: str) -> list[str]:
-    data = ["--data", str(root / "train"), "--eval", f"lfw={root / 'lfw'}", "--out", str(out)]
-    return [*SMALL, *data, "--train.steps", str(steps), *more]
+    return [*SMALL, "--data", str(root / "train"), "--out", str(out), "--train.steps", str(steps), *more]
 
 
-def final_params(out: Path, given: list[str], devices: int = 1):
+def judged(root: Path) -> list[str]:
+    return ["--eval", f"lfw={root / 'lfw'}"]
+
+
+class Whole(NamedTuple):
+    """A run of six steps on one device that nothing interrupted: what the others are compared with."""
+
+    folder: Path
+    given: list[str]
+    printed: list[str]
+
+
+@pytest.fixture(scope="module")
+def whole(faces_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    out = tmp_path_factory.mktemp("whole") / "run"
+    given = arguments(faces_folder, out, 6, *judged(faces_folder), "--train.evaluate-every", "3", "--devices", "1")
+    return Whole(out, given, run(facenet.main, given))
+
+
+def final_state(given: list[str], devices: int = 1) -> tuple[TrainState, Any]:
+    """The last checkpoint's state and place in the data."""
     options, config = facenet.parse(given)
-    with Checkpoints(out / "checkpoints") as checkpoints:
-        state, loader_state = checkpoints.restore(init_state(config, make_mesh(devices)), config)
-    assert options.out == out
-    return jax.device_get(state), loader_state
+    mesh = make_mesh(devices)
+    shapes = jax.eval_shape(lambda: init_state(config, mesh))
+    like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=copied(mesh)), shapes)
+    with Checkpoints(options.out / "checkpoints") as checkpoints:
+        state, place = checkpoints.restore(like, config)
+    return jax.device_get(state), place
 
 
-def test_outputs_and_result_line(faces_folder: Path, tmp_path: Path, capsys):
-    out = tmp_path / "run"
-    facenet.main(arguments(faces_folder, out, 8, "--train.evaluate-every", "4", "--devices", "2"))
-    printed = capsys.readouterr().out.strip().splitlines()
-    assert printed[-1].startswith("result: ")
-    result = json.loads(printed[-1].removeprefix("result: "))
+def assert_same_log(folder: Path, other: Path, steps: int) -> None:
+    rows, their_rows = (rows_of(run / "log.jsonl")[:steps] for run in (folder, other))
+    assert len(rows) == steps
+    for row, theirs in zip(rows, their_rows, strict=True):
+        assert row["step"] == theirs["step"] and row["pairs"] == theirs["pairs"]
+        np.testing.assert_allclose(row["loss"], theirs["loss"], rtol=1e-4)
+
+
+def test_outputs_and_result_line(whole: Whole):
+    out, result = whole.folder, result_of(whole.printed)
     assert result == json.loads((out / "result.json").read_text())
     expected = {"accuracy", "accuracy_se", "val_at_far_1e-3", "eer", "auc", "pairs", "coverage", "images_per_second"}
     assert expected | {"config", "data"} <= result.keys()
@@ -81,66 +80,80 @@ def test_outputs_and_result_line(faces_folder: Path, tmp_path: Path, capsys):
     assert {"config.toml", "environment.json", "log.jsonl", "evaluations.jsonl", "checkpoints"} <= names
     for picture in ("training", "roc", "distances", "hardest_pairs"):
         assert cv2.imread(str(out / f"{picture}.png")) is not None
-    steps = [json.loads(line)["step"] for line in (out / "log.jsonl").read_text().splitlines()]
-    assert steps == list(range(1, 9))
-    assert any("changed: train.steps 250 -> 8" in line for line in printed)
+    assert [row["step"] for row in rows_of(out / "log.jsonl")] == [1, 2, 3, 4, 5, 6]
+    assert [row["step"] for row in rows_of(out / "evaluations.jsonl")] == [3]
+    assert any("changed: train.steps 250 -> 6" in line for line in whole.printed)
 
 
-def test_six_steps_are_three_and_three_on_other_devices(faces_folder: Path, tmp_path: Path):
-    whole, halves = tmp_path / "whole", tmp_path / "halves"
-    facenet.main(arguments(faces_folder, whole, 6, "--devices", "1"))
-    facenet.main(arguments(faces_folder, halves, 3, "--devices", "1"))
-    facenet.main(arguments(faces_folder, halves, 6, "--devices", "4", "--resume"))
-    given = arguments(faces_folder, whole, 6), arguments(faces_folder, halves, 6)
-    (state, place), (resumed, their_place) = final_params(whole, given[0]), final_params(halves, given[1], devices=4)
+def test_six_steps_are_three_and_three_on_other_devices(whole: Whole, faces_folder: Path, tmp_path: Path):
+    halves = tmp_path / "halves"
+    run(facenet.main, arguments(faces_folder, halves, 3, "--devices", "1"))
+    given = arguments(faces_folder, halves, 6)
+    run(facenet.main, [*given, "--devices", "4", "--resume"])
+    (state, place), (resumed, their_place) = final_state(whole.given), final_state(given, devices=4)
     assert int(state.step) == int(resumed.step) == 6 and place == their_place
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-5), state.params, resumed.params)
-    rows = [[json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()] for run in (whole, halves)]
-    for row, theirs in zip(*rows, strict=True):
-        assert row["step"] == theirs["step"] and row["pairs"] == theirs["pairs"]
-        np.testing.assert_allclose(row["loss"], theirs["loss"], rtol=1e-4)
+    assert_same_log(whole.folder, halves, 6)
 
 
-def test_killed_and_resumed_is_never_interrupted(faces_folder: Path, tmp_path: Path):
+KILLED_IN_STEP_5 = """
+import os, signal, sys, time
+from pathlib import Path
+from experiments import facenet
+from faces import train_loop
+
+place_batch, given = train_loop.place_batch, []
+
+def place_or_die(mesh, batch):
+    given.append(batch)
+    while len(given) == 5:
+        if Path(sys.argv[1], "3").is_dir():
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(0.01)
+    return place_batch(mesh, batch)
+
+train_loop.place_batch = place_or_die
+facenet.main(sys.argv[2:])
+"""
+
+
+def test_killed_and_resumed_is_never_interrupted(whole: Whole, faces_folder: Path, tmp_path: Path):
     """SIGKILL in the middle, then --resume: every weight has the bits of the run that was left alone."""
-    steps, whole, killed = 36, tmp_path / "whole", tmp_path / "killed"
-    command = [sys.executable, "-m", "experiments.facenet"]
-    process = subprocess.Popen(
-        [*command, *arguments(faces_folder, killed, steps, "--devices", "1")],
-        stdout=subprocess.DEVNULL,
+    killed = tmp_path / "killed"
+    given = arguments(faces_folder, killed, 6, "--devices", "1")
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED_IN_STEP_5, str(killed / "checkpoints"), *given],
         env={**os.environ, "PYTHONWARNINGS": "ignore"},
-        cwd=Path(__file__).parents[2],
+        cwd=REPOSITORY,
+        stdout=subprocess.DEVNULL,
+        timeout=240,
     )
-    try:
-        deadline = time.monotonic() + 120
-        while not (killed / "checkpoints" / "3").is_dir() and time.monotonic() < deadline and process.poll() is None:
-            time.sleep(0.01)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    assert not (killed / "result.json").exists(), "the run ended before it was killed"
-    facenet.main(arguments(faces_folder, killed, steps, "--devices", "1", "--resume"))
-    facenet.main(arguments(faces_folder, whole, steps, "--devices", "1"))
-    one, _ = final_params(whole, arguments(faces_folder, whole, steps))
-    other, _ = final_params(killed, arguments(faces_folder, killed, steps))
-    jax.tree.map(np.testing.assert_array_equal, one.params, other.params)
+    assert done.returncode == -signal.SIGKILL and not (killed / "result.json").exists()
+    run(facenet.main, [*given, "--resume"])
+    one, other = final_state(whole.given)[0], final_state(given)[0]
+    jax.tree.map(np.testing.assert_array_equal, (one.params, one.opt_state), (other.params, other.opt_state))
 
 
-def test_two_processes_are_one_run(faces_folder: Path, tmp_path: Path):
-    """Two processes of four devices each, joined on loopback, against one process of eight."""
-    one, two = tmp_path / "one", tmp_path / "two"
-    facenet.main(arguments(faces_folder, one, 4))
+def test_two_processes_are_one_run(whole: Whole, faces_folder: Path, tmp_path: Path):
+    """Three steps of two processes of four devices each, joined on loopback, against one process of one device."""
+    two = tmp_path / "two"
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "PYTHONWARNINGS": "ignore"}
+    flags = os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=4"
     joined = ["--coordinator", address, "--processes", "2", "--process"]
-    command = [sys.executable, "-m", "experiments.facenet", *arguments(faces_folder, two, 4)]
+    given = arguments(faces_folder, two, 3, *judged(faces_folder))
     processes = [
-        subprocess.Popen([*command, *joined, number], env={**os.environ, **flags}, cwd=Path(__file__).parents[2],
-                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        subprocess.Popen(
+            [sys.executable, "-m", "experiments.facenet", *given, *joined, number],
+            env={**os.environ, "XLA_FLAGS": flags, "PYTHONWARNINGS": "ignore"},
+            cwd=REPOSITORY,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
         for number in "01"
-    ]  # fmt: skip
+    ]
     try:
         printed = [process.communicate(timeout=240)[0] for process in processes]
     finally:
@@ -148,21 +161,15 @@ def test_two_processes_are_one_run(faces_folder: Path, tmp_path: Path):
             process.kill()
     assert [process.returncode for process in processes] == [0, 0], "\n".join(printed)
     assert "result: " in printed[0] and "result: " not in printed[1]
-    logs = [[json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()] for run in (one, two)]
-    for row, theirs in zip(*logs, strict=True):
-        np.testing.assert_allclose(row["loss"], theirs["loss"], rtol=1e-4)
-        assert row["pairs"] == theirs["pairs"]
-    results = [json.loads((run / "result.json").read_text()) for run in (one, two)]
-    assert results[0]["accuracy"] == pytest.approx(results[1]["accuracy"], abs=0.05)
+    assert "batches of 16 (2 a device)" in printed[0]
+    assert_same_log(whole.folder, two, 3)
+    (after_three,) = rows_of(whole.folder / "evaluations.jsonl")
+    accuracy = json.loads((two / "result.json").read_text())["accuracy"]
+    assert accuracy == pytest.approx(after_three["accuracy"], abs=0.05)
 
 
-def refused(capsys, given: list[str], *words: str) -> None:
-    """Exit code 2, one sentence with these words, no traceback."""
-    assert cli.exit_code(facenet.main, given) == 2
-    message = capsys.readouterr().err.strip()
-    assert message.startswith("error: ") and "Traceback" not in message and len(message.splitlines()) == 1
-    for word in words:
-        assert word in message, message
+def refused(capsys: Any, given: list[str], *words: str) -> None:
+    setting.refused(facenet.main, capsys, given, *words)
 
 
 def test_bad_input_is_one_sentence_and_leaves_nothing(faces_folder: Path, tmp_path: Path, capsys):
@@ -185,7 +192,7 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(faces_folder: Path, tmp_pa
 
 def test_an_image_that_breaks_while_training_names_itself_and_the_remedy(faces_folder: Path, tmp_path: Path, capsys):
     data, out = tmp_path / "train", tmp_path / "run"
-    subprocess.run(["cp", "-r", str(faces_folder / "train"), str(data)], check=True)
+    shutil.copytree(faces_folder / "train", data)
     broken = data / "Person_3" / "Person_3_0002.png"
     broken.write_bytes(broken.read_bytes()[:60])
     given = [*SMALL, "--data", str(data), "--out", str(out), "--train.steps", "40", "--train.checkpoint-every", "0"]
@@ -195,7 +202,7 @@ def test_an_image_that_breaks_while_training_names_itself_and_the_remedy(faces_f
 
 def test_a_broken_list_and_a_missing_image_are_refused(faces_folder: Path, tmp_path: Path, capsys):
     lfw, out = tmp_path / "lfw", tmp_path / "run"
-    subprocess.run(["cp", "-r", str(faces_folder / "lfw"), str(lfw)], check=True)
+    shutil.copytree(faces_folder / "lfw", lfw)
     given = [*SMALL, "--data", str(faces_folder / "train"), "--eval", f"lfw={lfw}", "--out", str(out)]
     lines = (lfw / "pairs.txt").read_text().splitlines()
     (lfw / "pairs.txt").write_text("\n".join([*lines[:4], "Person_1\t12", *lines[5:]]) + "\n")
@@ -206,11 +213,13 @@ def test_a_broken_list_and_a_missing_image_are_refused(faces_folder: Path, tmp_p
     assert not out.exists()
 
 
-def test_a_run_is_not_overwritten(faces_folder: Path, tmp_path: Path, capsys):
+def test_a_run_is_not_overwritten(whole: Whole, faces_folder: Path, tmp_path: Path, capsys):
     out = tmp_path / "run"
-    facenet.main(arguments(faces_folder, out, 2, "--devices", "1"))
-    refused(capsys, arguments(faces_folder, out, 2), "holds a run already")
-    refused(capsys, arguments(faces_folder, out, 3, "--resume", "--loss.alpha", "0.3"), "loss.alpha = 0.2")
+    shutil.copytree(whole.folder, out)
+    files = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    refused(capsys, arguments(faces_folder, out, 6), "holds a run already")
+    refused(capsys, arguments(faces_folder, out, 7, "--resume", "--loss.alpha", "0.3"), "loss.alpha = 0.2")
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == files
 
 
 def test_unknown_option_names_the_nearest(capsys):
