@@ -19,7 +19,7 @@ from experiments.embedding import embed_faces, embedder_of
 from experiments.runs import centres_of, open_run
 from faces import cli
 from faces.data.source import Relabelled
-from faces.errors import ConfigError
+from faces.errors import ConfigError, DataError
 
 
 def main(arguments: list[str]) -> None:
@@ -30,6 +30,8 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--degrees", type=float, default=75.0, help="drop images farther from the dominant sub-centre")
     parser.add_argument("--out", type=Path, required=True, help="the list to write")
     options = parser.parse_args(arguments)
+    if not options.out.absolute().parent.is_dir():
+        raise DataError(f"{options.out}: there is no folder {options.out.parent}; make it first.")
     run = open_run(options.run)
     config = run.config
     if not isinstance(config, Config) or config.head.sub_centres < 2:
@@ -40,6 +42,11 @@ def main(arguments: list[str]) -> None:
     embeddings = embed_faces(embedder_of(run), source, config.model.input_size, console)
     found = sub_center.keep(embeddings, source.identities, centres, options.degrees)
 
+    if not found.kept.any():
+        raise DataError(
+            f"no image lies within {options.degrees:g} degrees of its class's dominant sub-centre, the nearest at "
+            f"{found.angle.min():.1f}; give more with --degrees. Nothing was written."
+        )
     dropped = ~found.kept
     result: dict[str, float | int] = {"images": len(source), "dropped": int(dropped.sum()), "degrees": options.degrees}
     if isinstance(source, Relabelled):

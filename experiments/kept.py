@@ -12,6 +12,8 @@ from faces import run_record
 from faces.data.source import FaceSource, Subset
 from faces.errors import DataError
 
+_FOREIGN = "not a list that experiments.clean has written."
+
 
 def write(path: Path, source: FaceSource, kept: np.ndarray) -> None:
     """Write the list.
@@ -33,14 +35,15 @@ def apply(path: Path, source: FaceSource) -> FaceSource:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        images, indices = content["images"], np.array(content["kept"], np.int64)
+        images, listed = content["images"], content["kept"]
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}).") from None
-    except (ValueError, KeyError, TypeError, OverflowError):
-        raise DataError(f"{path}: not a list that experiments.clean has written.") from None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise DataError(f"{path}: {_FOREIGN}") from None
     if images != len(source):
         raise DataError(f"{path}: made for a training set of {images} images, and {source.name} has {len(source)}; "
                         "give the same --data and --data.* options as the run that was cleaned.")  # fmt: skip
-    if indices.ndim != 1 or len(indices) == 0 or indices.min() < 0 or indices.max() >= images:
-        raise DataError(f"{path}: not a list that experiments.clean has written.")
-    return Subset(source, indices)
+    is_list = isinstance(listed, list) and all(type(index) is int for index in listed)
+    if not is_list or not listed or listed != sorted(set(listed)) or listed[0] < 0 or listed[-1] >= images:
+        raise DataError(f"{path}: {_FOREIGN}")
+    return Subset(source, np.array(listed, np.int64))

@@ -4,7 +4,6 @@ Not here: resuming a run, which needs the optimiser's state as well (`faces.chec
 """
 
 import json
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,9 @@ import numpy as np
 
 import arcface_jax.config
 import facenet_jax.config
-from arcface_jax.train_step import ROWS
+from faces import run_record
 from faces.checkpoint import load_weights
-from faces.config import RunConfig, load_config
+from faces.config import RunConfig, load_config, read_toml
 from faces.data.source import FaceSource
 from faces.errors import CheckpointError, ConfigError
 from faces.train_state import TrainState
@@ -52,7 +51,7 @@ def open_run(folder: Path) -> Run:
     if not path.is_file():
         raise CheckpointError(f"{folder}: no run lies there; the folder that a training run wrote (--out) is expected.")
     schemas = {"facenet": facenet_jax.config.Config, "arcface": arcface_jax.config.Config}
-    trained_as = "arcface" if "head" in tomllib.loads(path.read_text(encoding="utf-8")) else "facenet"
+    trained_as = "arcface" if "head" in read_toml(path) else "facenet"
     config, _ = load_config(str(path), schemas[trained_as])
     step, weights = load_weights(folder / "checkpoints")
     return Run(trained_as, config, step, weights["params"], weights["batch_stats"], weights["centres"])
@@ -66,19 +65,20 @@ def centres_of(folder: Path, run: Run, source: FaceSource) -> np.ndarray:
         run: what `open_run` read there.
         source: the set that the run was trained on.
     Raises:
-        ConfigError: the run was trained on more people, or on fewer.
-        CheckpointError: the record of the run's devices is missing.
+        ConfigError: the run was trained on another number of images or people.
+        CheckpointError: the record of the run's training set is missing.
     """
-    path = folder / "environment.json"
+    path, given = folder / "environment.json", run_record.training_set(source)
     try:
-        devices = len(json.loads(path.read_text(encoding="utf-8"))["devices"])
+        recorded = json.loads(path.read_text(encoding="utf-8"))["training_set"]
+        trained_on = {key: int(recorded[key]) for key in ("images", "people")}
     except (OSError, ValueError, KeyError, TypeError):
-        raise CheckpointError(f"{path}: does not tell on how many devices the run was trained.") from None
-    classes, rows = int(source.identities.max()) + 1, len(run.centres)
-    if not classes <= rows < classes + ROWS * devices:  # padding is less, whichever of the devices were used
-        raise ConfigError(f"{folder}: has {rows:,} rows of class centres, and {source.name} has {classes:,} "
-                          "people; give the training faces that the run had.")  # fmt: skip
-    return run.centres[:classes]
+        raise CheckpointError(f"{path}: does not tell how many images and people the run was trained on.") from None
+    for key, count in trained_on.items():
+        if count != given[key]:
+            raise ConfigError(f"{folder}: was trained on {count:,} {key}, and {source.name} has {given[key]:,}; give "
+                              "the training faces that the run had.")  # fmt: skip
+    return run.centres[: trained_on["people"]]
 
 
 def start_from(folder: Path, state: TrainState, config: RunConfig) -> TrainState:

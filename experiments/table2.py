@@ -26,14 +26,14 @@ from experiments import training
 from experiments.arcface import RECIPE
 from experiments.networks import backbone_of
 from faces import cli
-from faces.config import check, load_config, shipped_configs
+from faces.config import check, flatten, load_config, shipped_configs
 from faces.data.loader import make_loader
 from faces.data.source import FaceSource
 from faces.embed import make_embedder
 from faces.errors import DataError
 from faces.evaluate.pair_set import PairSet, generated_pair_set, open_pair_set
 from faces.mesh import make_mesh, place_batch
-from faces.run_record import environment, write_json
+from faces.run_record import environment, read_log, write_json, write_text
 
 PREFIX = "arcface/table2_"
 
@@ -60,13 +60,12 @@ def main(arguments: list[str]) -> None:
     if unknown := sorted(set(chosen) - set(names)):
         raise DataError(f"{unknown[0]}: no row of Table 2; rows are {', '.join(names)}.")
 
-    options.out.mkdir(parents=True, exist_ok=True)
     record = options.out / "rows.jsonl"
-    settings = {"base": dataclasses.asdict(base), "data": str(options.data), "eval": str(options.eval)}
-    write_json(options.out / "settings.json", {**settings, "environment": environment()})
+    _start(options, base)
     console = Console(soft_wrap=True)
     test, source = _test_set(options, base), training.training_faces(RECIPE, base, options.data)
-    done = _read(record)
+    done = read_log(record)
+    write_text(record, "".join(json.dumps(row) + "\n" for row in done))  # without a last line cut off by a crash
     for seed in range(options.seeds):
         for name in chosen:
             if any(row["row"] == name and row["seed"] == seed for row in done):
@@ -78,7 +77,28 @@ def main(arguments: list[str]) -> None:
             done.append(row)
             console.print(f"{name}, seed {seed}: accuracy {row['accuracy']:.4f}, loss {row['loss']:.4f}")
     console.print(_table(done, chosen))
-    (options.out / "table2.md").write_text(_markdown(done, chosen), encoding="utf-8")
+    write_text(options.out / "table2.md", _markdown(done, chosen))
+
+
+def _start(options: argparse.Namespace, base: Config) -> None:
+    """Make the folder and record what its rows are trained with; refuse one of rows trained with something else."""
+    settings = {
+        "base": flatten(base),
+        "images_per_identity": options.images_per_identity,
+        "data": str(options.data),
+        "eval": str(options.eval),
+    }
+    path = options.out / "settings.json"
+    if path.is_file():
+        try:
+            earlier = json.loads(path.read_text(encoding="utf-8"))["settings"]
+        except (OSError, ValueError, KeyError, TypeError):
+            raise DataError(f"{path}: does not tell what its rows were trained with; choose another --out.") from None
+        if earlier != json.loads(json.dumps(settings)):
+            raise DataError(f"{options.out}: holds rows trained with other options, see {path}; choose another --out.")
+        return
+    options.out.mkdir(parents=True, exist_ok=True)
+    write_json(path, {"settings": settings, "environment": environment()})
 
 
 def _row(base: Config, name: str, seed: int, images_per_identity: int) -> Config:
@@ -118,14 +138,15 @@ def _train(config: Config, source: FaceSource, test: PairSet) -> dict[str, Any]:
     return {"accuracy": result.accuracy, "accuracy_se": result.accuracy_se, "loss": float(metrics["loss"])}
 
 
-def _read(record: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in record.read_text(encoding="utf-8").splitlines()] if record.is_file() else []
+def _summary(done: list[dict[str, Any]], name: str) -> tuple[str, str, str]:
+    """Mean and standard deviation over seeds, "-" with one seed, and each seed's accuracy, in percent."""
+    values = _accuracies(done, name)
+    spread = f"{statistics.stdev(values):.2f}" if len(values) > 1 else "-"
+    return f"{statistics.fmean(values):.2f}", spread, ", ".join(f"{value:.2f}" for value in values)
 
 
-def _summary(done: list[dict[str, Any]], name: str) -> tuple[float, float, list[float]]:
-    """Mean and standard deviation over seeds, and each seed's accuracy, in percent."""
-    values = [100 * row["accuracy"] for row in done if row["row"] == name]
-    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else float("nan"), values
+def _accuracies(done: list[dict[str, Any]], name: str) -> list[float]:
+    return [100 * row["accuracy"] for row in done if row["row"] == name]
 
 
 def _table(done: list[dict[str, Any]], names: list[str]) -> Table:
@@ -133,21 +154,19 @@ def _table(done: list[dict[str, Any]], names: list[str]) -> Table:
     for heading in ("row", "mean %", "SD over seeds", "each seed"):
         table.add_column(heading, justify="left" if heading == "row" else "right")
     for name in sorted(names, key=partial(_rank, done)):
-        mean, spread, values = _summary(done, name)
-        table.add_row(name, f"{mean:.2f}", f"{spread:.2f}", ", ".join(f"{value:.2f}" for value in values))
+        table.add_row(name, *_summary(done, name))
     return table
 
 
 def _markdown(done: list[dict[str, Any]], names: list[str]) -> str:
     lines = ["| row | mean % | SD over seeds | each seed |", "|---|---|---|---|"]
     for name in sorted(names, key=partial(_rank, done)):
-        mean, spread, values = _summary(done, name)
-        lines.append(f"| {name} | {mean:.2f} | {spread:.2f} | {', '.join(f'{value:.2f}' for value in values)} |")
+        lines.append(f"| {' | '.join((name, *_summary(done, name)))} |")
     return "\n".join(lines) + "\n"
 
 
 def _rank(done: list[dict[str, Any]], name: str) -> float:
-    return -_summary(done, name)[0]
+    return -statistics.fmean(_accuracies(done, name))
 
 
 if __name__ == "__main__":

@@ -124,7 +124,7 @@ def run(recipe: Recipe[AnyConfig], description: str, arguments: list[str]) -> No
             loader.set_state(loader_state)
             console.print(f"resumed at step {int(state.step)}")
         if is_writer:
-            run_record.write_start(folder, config)
+            run_record.write_start(folder, config, source)
         trained = train(
             recipe.make_train_step(config, mesh, backbone, classes),
             state,
@@ -180,6 +180,9 @@ def parse(
                         help="print a number although test images are missing, with its coverage")
     options, rest = parser.parse_known_args(arguments)
     options.config = options.config or (recipe.real_config if options.data else recipe.generated_config)
+    paper, _, name = options.config.partition("/")
+    if name and paper in ("arcface", "facenet") and paper != recipe.name:
+        raise ConfigError(f"{options.config}: a config of the other paper; run it with python -m experiments.{paper}.")
     loaded, _ = load_config(options.config, recipe.schema)
     config = tyro.cli(recipe.schema, args=rest, default=loaded, prog=parser.prog) if rest else loaded
     return options, check(config, "command line")

@@ -51,7 +51,8 @@ def init_state(config: Config, mesh: Mesh, backbone: Backbone | None = None, cla
         params, batch_stats = backbone.init(of_weights)
         centres: Any = {}
         if config.loss.classifier > 0:
-            centres = auxiliary.init_classifier(of_weights, classes, config.model.embedding_dim)
+            of_classifier = jax.random.fold_in(of_weights, 1)  # the network's first layer has drawn from of_weights
+            centres = auxiliary.init_classifier(of_classifier, classes, config.model.embedding_dim)
         opt_state = optimiser.init((params, centres))
         return TrainState(jnp.zeros((), jnp.int32), params, batch_stats, centres, opt_state, of_steps)
 

@@ -16,6 +16,8 @@ from faces.config import RunConfig, flatten
 from faces.errors import CheckpointError
 from faces.train_state import TrainState
 
+_DAMAGED = "the checkpoint cannot be read, it is damaged or cut; delete that folder, and the one before it is taken."
+
 
 class Checkpoints:
     """The checkpoints of one run, the newest `keep` of them, under `folder`.
@@ -77,7 +79,7 @@ class Checkpoints:
         try:
             items = self._manager.restore(step, args=restore)
         except (ValueError, FileNotFoundError, KeyError) as error:
-            raise CheckpointError(f"{self._folder}/{step}: the checkpoint cannot be read: {error}") from error
+            raise CheckpointError(f"{self._folder}/{step}: {_DAMAGED}") from error
         return items["state"], items["loader"]
 
 
@@ -106,7 +108,7 @@ def load_weights(folder: Path) -> tuple[int, dict[str, Any]]:
             restore = ocp.args.PyTreeRestore(kept, as_numpy, partial_restore=True)
             return step, manager.restore(step, args=ocp.args.Composite(state=restore))["state"]
         except (ValueError, FileNotFoundError, KeyError, TypeError) as error:
-            raise CheckpointError(f"{folder}/{step}: the checkpoint cannot be read: {error}") from error
+            raise CheckpointError(f"{folder}/{step}: {_DAMAGED}") from error
 
 
 _MAY_DIFFER = ("train.log_every", "train.evaluate_every", "train.checkpoint_every", "evaluation.")

@@ -12,6 +12,8 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from faces.errors import ConfigError
+
 DATA = "data"
 """Name of the mesh axis over which a batch's images are split."""
 
@@ -20,12 +22,12 @@ def make_mesh(devices: int | None = None) -> Mesh:
     """A mesh over the first `devices` devices of all processes; over all of them if None.
 
     Raises:
-        ValueError: there are fewer devices.
+        ConfigError: there are fewer devices, or none is asked for.
     """
     available = jax.devices()
     count = len(available) if devices is None else devices
-    if count > len(available):
-        raise ValueError(f"{count} devices asked for, {len(available)} available")
+    if not 1 <= count <= len(available):
+        raise ConfigError(f"{count} devices asked for; 1 to {len(available)} can be had here.")
     return jax.make_mesh((count,), (DATA,), axis_types=(AxisType.Auto,), devices=available[:count])
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import jax
 
 from faces.config import RunConfig, to_toml
+from faces.data.source import FaceSource
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "grain", "tensorflow-datasets")
 
@@ -67,11 +68,16 @@ def _git(*arguments: str) -> str:
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
-def write_start(folder: Path, config: RunConfig) -> None:
-    """Create the run's folder with `config.toml` and `environment.json`."""
+def write_start(folder: Path, config: RunConfig, source: FaceSource) -> None:
+    """Create the run's folder with `config.toml`, and `environment.json` with the size of its training set."""
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "config.toml", to_toml(config))
-    write_json(folder / "environment.json", environment())
+    write_json(folder / "environment.json", environment() | {"training_set": training_set(source)})
+
+
+def training_set(source: FaceSource) -> dict[str, int | str]:
+    """Name, number of images and number of people of a training set."""
+    return {"name": source.name, "images": len(source), "people": int(source.identities.max()) + 1}
 
 
 class Log:

@@ -116,6 +116,8 @@ class Relabelled:
         source: labelled faces.
         fraction: of the images that get another person's label, at random.
         seed: of the choice.
+    Raises:
+        DataError: there is nobody else whose label an image could get.
     """
 
     def __init__(self, source: FaceSource, fraction: float, seed: int):
@@ -123,6 +125,8 @@ class Relabelled:
         self.name = source.name
         rng = np.random.default_rng(seed)
         people = int(source.identities.max()) + 1
+        if people < 2:
+            raise DataError(f"data.wrong_labels = {fraction}: {source.name} has one person, nobody to be mistaken for.")
         self.is_wrong = np.zeros(len(source), bool)
         self.is_wrong[rng.permutation(len(source))[: round(fraction * len(source))]] = True
         other = (source.identities + rng.integers(1, people, len(source))) % people  # never the same person

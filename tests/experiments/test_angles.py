@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 import facenet_jax.train_step
 from arcface_jax.train_step import init_state
-from experiments import angles, embedding, runs, training
+from experiments import angles, embedding, training
 from faces import backbone, cli, run_record
 from faces.checkpoint import Checkpoints
 from faces.data.source import ArraySource
@@ -45,7 +46,7 @@ def faces_folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Path:
     """The folder of a run of five people."""
-    return save_run(tmp_path_factory.mktemp("run"), 5)
+    return save_run(tmp_path_factory.mktemp("run"))
 
 
 @pytest.fixture
@@ -58,13 +59,19 @@ def one_matrix(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(embedding, "backbone_of", lambda model, trained_as: setting.linear())
 
 
-def save_run(folder: Path, classes: int, **changes: Any) -> Path:
-    """The folder of an ArcFace run of so many people before its first step; changes as for `setting.config`."""
+def training_set(counts: Sequence[int] = tuple(IMAGES_OF.values())) -> ArraySource:
+    """Black images of people who have so many each, as those of `faces_folder` if nothing is said."""
+    identities = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+    return ArraySource("black", np.zeros((len(identities), *setting.SIZE, 3), np.uint8), identities)
+
+
+def save_run(folder: Path, **changes: Any) -> Path:
+    """The folder of an ArcFace run on those five people before its first step; changes as for `setting.config`."""
     config = setting.config(**changes)
-    state = init_state(config, make_mesh(2), setting.linear(), classes)
+    state = init_state(config, make_mesh(2), setting.linear(), len(IMAGES_OF))
     with Checkpoints(folder / "checkpoints") as checkpoints:
         checkpoints.save(state, {}, config)
-    run_record.write_start(folder, config)
+    run_record.write_start(folder, config, training_set())
     return folder
 
 
@@ -142,12 +149,12 @@ def test_some_people_are_measured_as_if_they_were_all(run: Path, faces_folder: P
 @pytest.mark.usefixtures("no_picture")
 def test_other_heads(faces_folder: Path, tmp_path: Path, capsys):
     data = faces_folder / "train"
-    linear = save_run(tmp_path / "linear", 5, loss__classifier="softmax", loss__m2=0.0, loss__s=0.0)
+    linear = save_run(tmp_path / "linear", loss__classifier="softmax", loss__m2=0.0, loss__s=0.0)
     x, labels, centres = embed(linear, data, IMAGES_OF)
     assert centres.shape == (64, 7)
     check(result_of(capsys, linear, "--data", data), loop_table3(x, labels, centres[:5, :6]), "1")
     triplets = {"loss__classifier": "none", "loss__triplet": 1.0, "loss__triplet_margin": 0.35, "loss__s": 0.0}
-    alone = save_run(tmp_path / "alone", 5, **triplets, batch__images_per_identity=2)
+    alone = save_run(tmp_path / "alone", **triplets, batch__images_per_identity=2)
     angles.main([str(alone), "--data", str(data)])
     printed = capsys.readouterr().out
     assert "no class centres" in printed
@@ -161,7 +168,7 @@ def test_a_facenet_run(faces_folder: Path, tmp_path: Path, capsys):
     state = facenet_jax.train_step.init_state(config, make_mesh(1), backbone.normalised(setting.linear()))
     with Checkpoints(tmp_path / "checkpoints") as checkpoints:
         checkpoints.save(state, {}, config)
-    run_record.write_start(tmp_path, config)
+    run_record.write_start(tmp_path, config, training_set())
     result = result_of(capsys, tmp_path, "--data", faces_folder / "train")
     check(result, loop_table3(*embed(tmp_path, faces_folder / "train", IMAGES_OF)[:2]), "1")
     assert (tmp_path / "angles.json").is_file() and result["w_inter"] is None
@@ -213,7 +220,7 @@ def test_a_missing_image_is_left_out_only_if_asked(tmp_path: Path):
 
 
 def test_what_does_not_fit_is_one_sentence(
-    run: Path, faces_folder: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+    run: Path, faces_folder: Path, tmp_path: Path, capsys
 ):
     def refused(*given: object, words: str) -> None:
         assert cli.exit_code(angles.main, [str(argument) for argument in given]) == 2
@@ -226,8 +233,8 @@ def test_what_does_not_fit_is_one_sentence(
     refused(own, "--data", data, "--images", 2, words="--images 2: does not hold two people's images")
     refused(own, "--data", data, "--only", own / "result.json", words="result.json: cannot be read")
     refused(own, "--data", data, "--out", own / "config.toml", words="config.toml: cannot be made a folder")
-    monkeypatch.setattr(runs, "ROWS", 4)  # 64 rows on 8 devices are then too many for five people
-    refused(own, "--data", data, words="has 64 rows of class centres, and")
+    run_record.write_start(own, setting.config(), training_set((3, 5, 1, 4, 1, 1)))
+    refused(own, "--data", data, words="was trained on 6 people, and")
     (own / "environment.json").unlink()
     refused(own, "--data", data, words="environment.json")
     with pytest.raises(DataError, match=r"a \.bin file has none"):

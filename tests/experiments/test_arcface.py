@@ -133,7 +133,9 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(faces_folder: Path, tmp_pa
         ("--data.min-images", "7"): ("data.min_images = 7", "6 is the most"),
         ("--model.dropout", "1"): ("model.dropout",),
         ("--model.name", "iresnet_tin"): ('the nearest is "iresnet_tiny"',),
-        ("--config", "facenet/tiny"): ("facenet/tiny",),
+        ("--config", "facenet/tiny"): ("facenet/tiny", "run it with python -m experiments.facenet"),
+        ("--devices", "0"): ("0 devices asked for; 1 to 8",),
+        ("--devices", "9"): ("9 devices asked for; 1 to 8",),
         ("--eval", f"x={tmp_path / 'no.bin'}"): ("no.bin",),
         ("--init", str(tmp_path)): (str(tmp_path), "no run lies there"),
     }.items():

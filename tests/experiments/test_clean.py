@@ -93,3 +93,7 @@ def test_what_cannot_be_cleaned(cleaned: Cleaned, tmp_path: Path, capsys):
     wanted = [str(cleaned.folder), "--out", str(listed), "--data"]
     refused(clean.main, capsys, [*wanted, str(tmp_path / "none")], "none: no such file or folder")
     assert not listed.exists()
+    wanted = [str(cleaned.folder), "--data", cleaned.given[cleaned.given.index("--data") + 1], "--out"]
+    refused(clean.main, capsys, [*wanted, str(listed), "--degrees", "1"], "no image lies within 1 degrees", "--degrees")
+    refused(clean.main, capsys, [*wanted, str(tmp_path / "none" / "kept.json")], "there is no folder")
+    assert not listed.exists()

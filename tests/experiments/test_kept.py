@@ -51,6 +51,11 @@ def test_a_list_of_another_training_set_names_both_sizes(tmp_path: Path):
         '{"images": 8, "kept": [0, -1]}',
         '{"images": 8, "kept": [0, 8]}',
         '{"images": 8, "kept": [1e400]}',
+        '{"images": 8, "kept": [1.5]}',
+        '{"images": 8, "kept": [true, 2]}',
+        '{"images": 8, "kept": [2, 2]}',
+        '{"images": 8, "kept": [2, 1]}',
+        '{"images": 8, "kept": ' + "[" * 100_000,
         '{"images": 8, "kept": [100000000000000000000]}',
     ],
 )

@@ -11,11 +11,12 @@ import pytest
 
 import arcface_jax.train_step
 import facenet_jax.train_step
-from experiments.runs import open_run, start_from
+from experiments.runs import centres_of, open_run, start_from
 from faces import run_record
 from faces.checkpoint import Checkpoints
 from faces.config import RunConfig
-from faces.errors import CheckpointError
+from faces.data.source import ArraySource
+from faces.errors import CheckpointError, ConfigError
 from faces.mesh import make_mesh
 from faces.train_state import TrainState
 from tests.arcface_jax import setting as of_arcface
@@ -23,6 +24,7 @@ from tests.facenet_jax import setting as of_facenet
 
 MESH = make_mesh(2)
 CLASSES = of_arcface.CLASSES
+SOURCE = ArraySource("these", np.zeros((CLASSES + 3, 8, 8, 3), np.uint8), np.int32(np.arange(CLASSES + 3) % CLASSES))
 
 
 def arcface_state(config: Any) -> TrainState:
@@ -30,7 +32,7 @@ def arcface_state(config: Any) -> TrainState:
 
 
 def save(folder: Path, state: TrainState, config: RunConfig, *steps: int) -> None:
-    run_record.write_start(folder, config)
+    run_record.write_start(folder, config, SOURCE)
     with Checkpoints(folder / "checkpoints") as checkpoints:
         for step in steps:
             params = jax.tree.map(lambda x, step=step: x + step, state.params)
@@ -107,3 +109,29 @@ def test_folders_that_are_no_run(arcface_run: tuple[Path, TrainState], tmp_path:
     shutil.rmtree(folder / "checkpoints")
     with pytest.raises(CheckpointError, match=r"checkpoints: no checkpoint there"):
         open_run(folder)
+
+
+@pytest.mark.parametrize("content", [b"[head", b"\xff\xfe", b'head = "a'])
+def test_a_config_that_was_damaged(tmp_path: Path, content: bytes):
+    (tmp_path / "config.toml").write_bytes(content)
+    with pytest.raises(ConfigError, match=r"config\.toml: not valid TOML"):
+        open_run(tmp_path)
+
+
+def test_class_centres_are_those_of_the_people_and_no_padding(arcface_run: tuple[Path, TrainState]):
+    run = open_run(arcface_run[0])
+    centres = centres_of(arcface_run[0], run, SOURCE)
+    assert len(run.centres) > len(centres) == CLASSES
+    np.testing.assert_array_equal(centres, run.centres[:CLASSES])
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (ArraySource("more", SOURCE.images.repeat(2, 0), SOURCE.identities.repeat(2)), "14 images, and more has 28"),
+        (ArraySource("fewer", SOURCE.images, SOURCE.identities // 2), "11 people, and fewer has 6"),
+    ],
+)
+def test_class_centres_of_another_training_set(arcface_run: tuple[Path, TrainState], source: ArraySource, words: str):
+    with pytest.raises(ConfigError, match=f"was trained on {words}; give the training faces that the run had"):
+        centres_of(arcface_run[0], open_run(arcface_run[0]), source)

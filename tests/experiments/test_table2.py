@@ -36,7 +36,11 @@ def test_two_rows_make_a_table_and_going_on_trains_what_is_missing(given: list[s
     assert table[2].startswith(f"| {best['row']} | {100 * best['accuracy']:.2f} |")
 
     before = {path: path.read_bytes() for path in (out / "rows.jsonl", out / "table2.md")}
+    assert table[2].split(" | ")[2] == "-"  # one seed has no spread
+
     monkeypatch.setattr(table2, "_train", lambda *_: pytest.fail("a row was trained again"))
+    with (out / "rows.jsonl").open("a") as record:
+        record.write('{"row": "ns_s64", "se')  # as a crash leaves it
     run(table2.main, [*given, "--rows", "arcface_050", "triplet_035"])
     assert {path: path.read_bytes() for path in before} == before
 
@@ -56,3 +60,11 @@ def test_what_is_refused(given: list[str], tmp_path: Path, capsys):
     refused(table2.main, capsys, [*out, "--rows", "arcface_060"], "arcface_060: no row of Table 2", "arcface_055")
     refused(table2.main, capsys, [*out, "--data", str(tmp_path)], "--data and --eval belong together")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_holds_rows_of_one_setting(given: list[str], capsys):
+    out = Path(given[1])
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    other = [*given, "--rows", "arcface_050", "--optimiser.learning-rate", "0.01"]
+    refused(table2.main, capsys, other, "holds rows trained with other options", "settings.json; choose another --out")
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before

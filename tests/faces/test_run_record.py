@@ -3,11 +3,13 @@
 import json
 from importlib.metadata import version
 
+import numpy as np
 import pytest
 
 from facenet_jax.config import Config
 from faces import run_record
 from faces.config import load_config
+from faces.data.source import ArraySource
 from tests.faces.configs import tiny
 
 
@@ -98,7 +100,10 @@ def test_environment_without_git(monkeypatch):
 def test_write_start(tmp_path):
     folder = tmp_path / "runs" / "one"
     config = tiny(loss__alpha=0.3)
-    run_record.write_start(folder, config)
+    source = ArraySource("three", np.zeros((3, 8, 8, 3), np.uint8), np.array([1, 0, 1], np.int32))
+    run_record.write_start(folder, config, source)
     assert files(folder) == ["config.toml", "environment.json"]
     assert load_config(str(folder / "config.toml"), Config)[0] == config
-    assert json.loads((folder / "environment.json").read_text())["processes"] == 1
+    environment = json.loads((folder / "environment.json").read_text())
+    assert environment["processes"] == 1
+    assert environment["training_set"] == {"name": "three", "images": 3, "people": 2}

@@ -49,6 +49,11 @@ def test_so_many_labels_are_wrong_and_only_those(fraction: float, people: int):
     assert [faces[n][0, 0, 0] for n in (0, 50, 100)] == [0, 50, 100]
 
 
+def test_one_person_has_nobody_to_be_mistaken_for():
+    with pytest.raises(DataError, match=r"data\.wrong_labels = 0\.5: made has one person"):
+        Relabelled(source([0, 0, 0]), 0.5, seed=0)
+
+
 def test_wrong_labels_follow_from_the_seed_and_fall_on_everyone():
     true = source(np.repeat(np.arange(4), 500).tolist())
     one, again, other = (Relabelled(true, 0.5, seed) for seed in (1, 1, 2))
