@@ -115,6 +115,7 @@ class Lfw:
     pairs: Pairs
     source: PreparedFaces | FolderSource
     index: dict[str, int]
+    remark = ""
 
     @property
     def missing(self) -> tuple[str, ...]:

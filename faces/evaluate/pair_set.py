@@ -1,11 +1,11 @@
-"""A verification set as arrays: cropped images, and the pairs and folds of its list.
+"""A verification set: photographs as they lie on disk, or faces cut out of them, and the pairs and folds of its list.
 
-Every image is cropped once, and each model, before or after training, raw pixels as well, judges the same crops.
+Every face is cut out once, and each model, before or after training, raw pixels as well, judges the same faces.
 
 Not here: the protocol (`verification.py`), formats on disk (`faces.data`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from faces.config import EvaluationConfig
 from faces.data import augment
 from faces.data.cfp import PROTOCOL, read_cfp
 from faces.data.generated import generated_faces, generated_pairs
-from faces.data.lfw import Pairs, read_lfw
+from faces.data.lfw import Lfw, read_lfw
 from faces.data.pair_bin import read_pair_bin
 from faces.data.pair_files import PairFolder, find_list, read_pair_files
 from faces.errors import DataError
@@ -64,106 +64,118 @@ class PairSet:
         )
 
 
-def open_pair_set(name: str, path: Path | str, size: tuple[int, int], config: EvaluationConfig) -> PairSet:
+@dataclass(frozen=True)
+class Photographs:
+    """A verification set as it lies on disk, before faces are cut out.
+
+    Args:
+        name, names, first, second, same, fold, missing, remark: as in `PairSet`.
+        read: the photographs in the order of `names`, uint8 (height, width, 3), RGB; None for a missing one.
+        aligned: the photographs are faces already, all of one size.
+    """
+
+    name: str
+    names: tuple[str, ...]
+    first: np.ndarray
+    second: np.ndarray
+    same: np.ndarray
+    fold: np.ndarray
+    missing: tuple[str, ...]
+    remark: str
+    read: Callable[[], Iterator[np.ndarray | None]]
+    aligned: bool
+
+    def cut(self, size: tuple[int, int], config: EvaluationConfig) -> PairSet:
+        """The set with its faces cut out as the config says; those of aligned photographs are the whole photograph."""
+        if self.aligned:
+            config = replace(config, crop=augment.FULL)
+        images = np.zeros((len(self.names), *size, 3), np.uint8)  # (images, rows, columns, 3)
+        for row, photograph in enumerate(self.read()):
+            if photograph is not None:
+                images[row] = prepare_image(photograph, size, config)
+        return self.with_images(images)
+
+    def with_images(self, images: np.ndarray) -> PairSet:
+        """The set with these faces, (names, rows, columns, 3)."""
+        return PairSet(
+            self.name,
+            images,
+            self.names,
+            self.first,
+            self.second,
+            self.same,
+            self.fold,
+            self.missing,
+            generated=False,
+            remark=self.remark,
+        )
+
+
+def open_photographs(name: str, path: Path | str) -> Photographs:
     """A verification set of any layout that is read here.
 
-    | at `path` | what it is taken for | the images |
+    | at `path` | what it is taken for | the photographs |
     |---|---|---|
-    | a .bin file | InsightFace's pairs | aligned already: whole, never cropped |
-    | a folder with `Protocol` | CFP; `name` says which of its protocols, "cfp_fp" or "cfp_ff" | cropped |
-    | a folder with `pairs_CALFW.txt` or `pairs_CPLFW.txt` | that set, in its authors' layout | cropped |
-    | any other folder | LFW's layout: LFW itself, and AgeDB-30, CALFW and CPLFW where they come so | cropped |
+    | a .bin file | InsightFace's pairs | aligned |
+    | a folder with `Protocol` | CFP; `name` says which of its protocols, "cfp_fp" or "cfp_ff" | as they are |
+    | a folder with `pairs_CALFW.txt` or `pairs_CPLFW.txt` | that set, in its authors' layout | as they are |
+    | any other folder | LFW's layout: LFW itself, and AgeDB-30, CALFW and CPLFW where they come so | as they are |
 
     Args:
         name: a word for tables.
         path: the file or folder.
-        size: rows and columns of the images.
-        config: the crop, and Table 4's JPEG quality and number of pixels.
     Raises:
         DataError: nothing that fits lies there, or as the reader of its layout. Missing images raise nothing here;
             `PairSet.judge` refuses the number.
     """
     place = Path(path)
     if place.suffix == ".bin" and not place.is_dir():
-        return _bin_pairs(name, place, size, config)
+        pairs = read_pair_bin(place)
+        names = tuple(f"image {number}" for number in pairs.numbers)
+        parts = (pairs.first, pairs.second, pairs.same, pairs.fold)
+        return Photographs(name, names, *parts, (), pairs.remark, pairs.decoded, aligned=True)
     if not place.is_dir():
         raise DataError(f"{place}: a .bin file of pairs or the folder of a verification set expected.")
     if (place / PROTOCOL).is_dir():
         if name not in ("cfp_fp", "cfp_ff"):
             raise DataError(f'{place}: is CFP; call it cfp_fp (frontal-profile) or cfp_ff (frontal), not "{name}".')
-        return _folder_pairs(name, read_cfp(place, "FP" if name == "cfp_fp" else "FF"), size, config)
+        return _listed(name, read_cfp(place, "FP" if name == "cfp_fp" else "FF"))
     two_line_list = find_list(place)
-    if two_line_list is not None:
-        return _folder_pairs(name, read_pair_files(two_line_list), size, config)
-    return lfw_pairs(name, place, size, config)
+    return _listed(name, read_lfw(place) if two_line_list is None else read_pair_files(two_line_list))
 
 
-def lfw_pairs(name: str, path: Path | str, size: tuple[int, int], config: EvaluationConfig) -> PairSet:
-    """LFW, or any set in its layout, cropped by the config.
+def open_pair_set(name: str, path: Path | str, size: tuple[int, int], config: EvaluationConfig) -> PairSet:
+    """A verification set with its faces cut out, no detector asked.
 
     Args:
-        name: a word for tables.
-        path: a folder that `faces.data.lfw.read_lfw` opens.
-        size: rows and columns of the crops.
+        name, path: as `open_photographs`, which says what it raises.
+        size: rows and columns of the faces.
         config: the crop, and Table 4's JPEG quality and number of pixels.
-    Raises:
-        DataError: as `read_lfw`. Missing images raise nothing here; `PairSet.judge` refuses the number.
     """
-    lfw = read_lfw(path)
-    return _listed_pairs(name, lfw.pairs, lfw.load, lfw.missing, size, config)
+    return open_photographs(name, path).cut(size, config)
 
 
-def _folder_pairs(name: str, folder: PairFolder, size: tuple[int, int], config: EvaluationConfig) -> PairSet:
-    return replace(_listed_pairs(name, folder.pairs, folder.load, folder.missing, size, config), remark=folder.remark)
-
-
-def _listed_pairs(
-    name: str,
-    pairs: Pairs,
-    load: Callable[[str], np.ndarray],
-    missing: Sequence[str],
-    size: tuple[int, int],
-    config: EvaluationConfig,
-) -> PairSet:
-    """The set of a list of pairs by path, each image that is there loaded and cropped once."""
+def _listed(name: str, listed: Lfw | PairFolder) -> Photographs:
+    """The set of a list of pairs by path; each photograph is one, however many pairs have it."""
+    pairs = listed.pairs
     names = tuple(sorted({*pairs.first, *pairs.second}))
     row = {image: index for index, image in enumerate(names)}
-    absent = set(missing)
-    images = np.zeros((len(names), *size, 3), np.uint8)  # (images, rows, columns, 3)
-    for index, image in enumerate(names):
-        if image not in absent:
-            images[index] = prepare_image(load(image), size, config)
-    return PairSet(
+    absent = set(listed.missing)
+
+    def read() -> Iterator[np.ndarray | None]:
+        return (None if image in absent else listed.load(image) for image in names)
+
+    return Photographs(
         name,
-        images,
         names,
         np.array([row[image] for image in pairs.first], np.int32),
         np.array([row[image] for image in pairs.second], np.int32),
         pairs.same,
         pairs.folds,
-        tuple(missing),
-        generated=False,
-    )
-
-
-def _bin_pairs(name: str, path: Path, size: tuple[int, int], config: EvaluationConfig) -> PairSet:
-    """The set of a .bin file. Its faces are aligned: the whole image is the face."""
-    pairs = read_pair_bin(path)
-    whole = replace(config, crop=augment.FULL)
-    images = np.zeros((len(pairs.encoded), *size, 3), np.uint8)  # (images, rows, columns, 3)
-    for index, image in enumerate(pairs.decoded()):
-        images[index] = prepare_image(image, size, whole)
-    return PairSet(
-        name,
-        images,
-        tuple(f"image {number}" for number in pairs.numbers),
-        pairs.first,
-        pairs.second,
-        pairs.same,
-        pairs.fold,
-        (),
-        generated=False,
-        remark=pairs.remark,
+        listed.missing,
+        listed.remark,
+        read,
+        aligned=False,
     )
 
 

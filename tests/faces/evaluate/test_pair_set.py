@@ -7,7 +7,7 @@ import pytest
 
 from faces.data import augment
 from faces.errors import DataError, EvaluationError
-from faces.evaluate.pair_set import generated_pair_set, lfw_pairs, open_pair_set
+from faces.evaluate.pair_set import generated_pair_set, open_pair_set
 from tests.faces.configs import tiny
 from tests.faces.data.makers import encoded, image_folder, picture
 from tests.faces.data.pair_makers import CALFW, FRONTAL, MIXED, cfp, pair_bin, two_line_list
@@ -43,7 +43,7 @@ def original(name):
 
 
 def test_pairs_and_crops_of_the_list(folder):
-    pairs = lfw_pairs("lfw", folder, (12, 16), evaluation(crop=UNEVEN))
+    pairs = open_pair_set("lfw", folder, (12, 16), evaluation(crop=UNEVEN))
     assert pairs.name == "lfw" and not pairs.generated and pairs.missing == ()
     assert pairs.names == NAMES
     assert pairs.images.shape == (8, 12, 16, 3) and pairs.images.dtype == np.uint8
@@ -58,9 +58,8 @@ def test_pairs_and_crops_of_the_list(folder):
 
 
 def test_jpeg_quality_is_lowered_on_the_face_at_its_own_scale(folder):
-    same, smaller = (
-        lfw_pairs("lfw", folder, size, evaluation(crop=UNEVEN, jpeg_quality=10)).images for size in ((12, 16), (6, 8))
-    )
+    config = evaluation(crop=UNEVEN, jpeg_quality=10)
+    same, smaller = (open_pair_set("lfw", folder, size, config).images for size in ((12, 16), (6, 8)))
     for name, image, small in zip(NAMES, same, smaller, strict=True):
         face = original(name)[16:28, 8:24]
         np.testing.assert_array_equal(image, augment.recompress(face, 10))
@@ -71,7 +70,7 @@ def test_jpeg_quality_is_lowered_on_the_face_at_its_own_scale(folder):
 def test_pixels_are_those_of_the_face(folder):
     """The face's 12 x 16 pixels become 6 x 8 = 48 means, which are then brought to the network's size."""
     shrunk, enlarged = (
-        lfw_pairs("lfw", folder, size, evaluation(crop=UNEVEN, pixels=48)).images for size in ((6, 8), (12, 16))
+        open_pair_set("lfw", folder, size, evaluation(crop=UNEVEN, pixels=48)).images for size in ((6, 8), (12, 16))
     )
     for name, small, large in zip(NAMES, shrunk, enlarged, strict=True):
         face = original(name)[16:28, 8:24]
@@ -81,7 +80,7 @@ def test_pixels_are_those_of_the_face(folder):
 
 
 def test_pixels_are_lowered_before_the_quality(folder):
-    pairs = lfw_pairs("lfw", folder, (16, 16), evaluation(pixels=256, jpeg_quality=30))
+    pairs = open_pair_set("lfw", folder, (16, 16), evaluation(pixels=256, jpeg_quality=30))
     for name, image in zip(NAMES, pairs.images, strict=True):
         np.testing.assert_array_equal(image, augment.recompress(augment.reduce_pixels(original(name), 256), 30))
 
@@ -93,7 +92,7 @@ def embeddings_of_people():
 
 
 def test_judge(folder):
-    pairs = lfw_pairs("lfw", folder, (8, 8), evaluation())
+    pairs = open_pair_set("lfw", folder, (8, 8), evaluation())
     result = pairs.judge(embeddings_of_people(), far=0.01)
     assert (result.accuracy, result.val, result.coverage, result.far_target) == (1.0, 1.0, 1.0, 0.01)
     swapped = embeddings_of_people()
@@ -103,7 +102,7 @@ def test_judge(folder):
 
 def test_a_missing_image_is_named_and_refused_unless_allowed(folder):
     (folder / "Bo" / "Bo_0002.png").unlink()
-    pairs = lfw_pairs("lfw", folder, (8, 8), evaluation())
+    pairs = open_pair_set("lfw", folder, (8, 8), evaluation())
     assert pairs.missing == ("Bo/Bo_0002.jpg",)
     assert pairs.names == NAMES
     assert not pairs.images[3].any()
@@ -133,14 +132,6 @@ def test_generated_pairs():
         mine, others = ({*person[pairs.first[at]], *person[pairs.second[at]]} for at in (inside, ~inside))
         assert len(mine) == 2 and not mine & others
     assert pairs.judge(np.eye(20, dtype=np.float32)[person - 7], far=0.01).accuracy == 1.0
-
-
-def test_lfw_layout_is_the_default(folder):
-    opened = open_pair_set("calfw", folder, (12, 16), evaluation(crop=UNEVEN))
-    direct = lfw_pairs("calfw", folder, (12, 16), evaluation(crop=UNEVEN))
-    assert (opened.name, opened.names, opened.remark) == ("calfw", direct.names, "")
-    for field in ("images", "first", "second", "same", "fold"):
-        np.testing.assert_array_equal(getattr(opened, field), getattr(direct, field))
 
 
 def test_bin_is_aligned_and_never_cropped(tmp_path):

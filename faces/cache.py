@@ -1,0 +1,90 @@
+"""Results kept on disk by the hash of what they were computed from, so that no picture is looked at twice.
+
+A key is the content, never a name or a date: a file that was moved is found again, one that was changed is not.
+
+Not here: what is computed (`faces.detect`, `faces.embed`).
+"""
+
+import hashlib
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from faces.errors import DataError
+
+DIGEST = hashlib.sha256().digest_size
+
+
+def digest_of(array: np.ndarray) -> bytes:
+    """SHA-256 of an array's shape, dtype and content."""
+    head = f"{array.dtype.str} {array.shape} ".encode()
+    return hashlib.sha256(head + np.ascontiguousarray(array).tobytes()).digest()
+
+
+class Cache:
+    """Float32 vectors of any lengths by 32-byte keys, in one file that is replaced whole.
+
+    Args:
+        path: the file; read now if it is there, written by `save` alone.
+    Raises:
+        DataError: something else is there.
+    """
+
+    def __init__(self, path: Path):
+        self._path = path
+        self._vectors: dict[bytes, np.ndarray] = {}
+        self._changed = False
+        if path.exists():
+            self._vectors = _read(path)
+
+    def __len__(self) -> int:
+        return len(self._vectors)
+
+    def get(self, key: bytes) -> np.ndarray | None:
+        """The vector of a key, or None."""
+        return self._vectors.get(key)
+
+    def put(self, key: bytes, vector: np.ndarray) -> None:
+        """Keep a vector, float32 (n,)."""
+        self._vectors[key] = np.asarray(vector, np.float32)
+        self._changed = True
+
+    def save(self) -> None:
+        """Write the file, if anything is new; another program's file is replaced, never mixed with."""
+        if not self._changed:
+            return
+        vectors = list(self._vectors.values())
+        stream = io.BytesIO()
+        np.savez(
+            stream,
+            keys=np.frombuffer(b"".join(self._vectors), np.uint8).reshape(-1, DIGEST),
+            lengths=np.array([len(vector) for vector in vectors], np.int64),
+            values=np.concatenate([np.zeros(0, np.float32), *vectors]),
+        )
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self._path.with_name(f".{self._path.name}.part")
+        temporary.write_bytes(stream.getvalue())
+        temporary.replace(self._path)
+        self._changed = False
+
+
+def _read(path: Path) -> dict[bytes, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            keys, lengths, values = (stored[name] for name in ("keys", "lengths", "values"))
+        fits = (
+            keys.dtype == np.uint8
+            and keys.shape == (len(lengths), DIGEST)
+            and lengths.dtype == np.int64
+            and values.dtype == np.float32
+            and bool((lengths >= 0).all())
+            and values.shape == (lengths.sum(),)
+        )
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+        fits = False
+    if not fits:
+        raise DataError(f"{path}: not a cache that was written here, or damaged; delete it, and it is computed anew.")
+    parts = np.split(values, np.cumsum(lengths)[:-1]) if len(lengths) else []
+    return {key.tobytes(): part for key, part in zip(keys, parts, strict=True)}
