@@ -21,6 +21,10 @@ class ImageError(DataError):
     """One image file that cannot be decoded; `prepare` puts it in quarantine and goes on."""
 
 
+class WeightsError(FacesError):
+    """A file of weights that is damaged, foreign or asks for more than data."""
+
+
 class EvaluationError(FacesError):
     """A number that may not be printed: images are missing, folds are empty, scores are not finite."""
 

@@ -1,94 +1,78 @@
-"""Pickles of images and labels read as data: no name in the file is looked up, and nothing is called.
+"""Pickles read as data: no name in the file is looked up, and nothing is called.
 
 A pickle is a program for a small stack machine. Nearly all of its instructions push bytes, numbers and lists. A few
 look a Python object up by name and call it, and through them a pickle runs any command it likes. This is the same
-machine without a way out: the handful of names that NumPy's own files hold stand for steps written here, and any other
-name ends the reading.
+machine without a way out: the handful of names that the writers of a kind of file use stand for steps written here,
+and any other name ends the reading.
 
 `pickle.Unpickler` with a `find_class` of ours would keep names out, but not bombs: a memo index of 2^31 in a file of
 ten bytes makes it fill 32 GiB, and NumPy's own constructor allocates whatever shape the file asks for. Here every
 declared size is compared with the bytes that are left before anything is read, an array is a view of the file's bytes,
 the text to encode may not exceed the file's length, and the number of instructions is bounded. Nothing recurses, so
-that a list that holds itself, or one list twice a thousand levels deep, costs no more than its instructions.
+that a list that holds itself, or one list twice a thousand levels deep, costs no more than its instructions; and what
+may be the key of a dict is hashed in one step.
 
-Not here: what the values mean (`pair_bin.py`).
+Not here: the operands of the instructions (`pickle_operands.py`), NumPy's names (`pickled_arrays.py`), those of other
+libraries (`faces/weights/`), what the values mean.
 """
 
-import math
+import mmap
 import pickle  # for the names of the instructions alone
-import re
+import struct
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import Enum
 from typing import Any
 
-import numpy as np
+from faces.data.pickle_operands import DAMAGED, INDEX_LIMIT, Contents, Operands
+from faces.data.pickled_arrays import ARRAY_NAMES, ForeignError, Name, PickledArray, other_arguments, shown
 
-from faces.errors import DataError
+__all__ = ["INSTRUCTION_LIMIT", "Contents", "PickledArray", "load", "load_next"]
 
 INSTRUCTION_LIMIT = 1_000_000
 """InsightFace's files take five a pair. So many empty lists, the dearest of values but for bytes of the file, take
 75 MB."""
 
-_READ = "only bytes, whole numbers, text, lists, tuples and plain NumPy arrays are read; nothing was executed"
-_DAMAGED = "the file is damaged or no pickle: copy it again"
-_DTYPES = frozenset({"b1", "u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8"})
-_MAX_DIMENSIONS = 32
-_QUOTED = re.compile(rb"""(['"])((?:[^\\]++|\\x[0-9a-f]{2}|\\[\\'"nrt])*+)""")  # what Python 2's repr writes
+_ENCODE = Name("_codecs.encode")  # how Python 3 writes bytes in protocols 0 to 2
+
+_MAX_ARGUMENTS = 16  # of a call: a tuple that is recalled from the memo for many calls is copied for each
 
 
-@dataclass(eq=False)
-class PickledArray:
-    """A NumPy array of the file, as a read-only view of its bytes; None where the file never fills it."""
-
-    array: np.ndarray | None = None
-
-
-class _Name(Enum):
-    """The names that a file may hold. They are compared with, never looked up."""
-
-    ENCODE = "_codecs.encode"  # how Python 3 writes bytes in protocols 0 to 2
-    NDARRAY = "numpy.ndarray"
-    DTYPE = "numpy.dtype"
-    RECONSTRUCT = "numpy.core.multiarray._reconstruct"
-    SCALAR = "numpy.core.multiarray.scalar"
-    FROM_BUFFER = "numpy.core.numeric._frombuffer"
-
-
-@dataclass
-class _Dtype:
-    code: str
-    order: str = "<"
-
-
-def load(data: bytes, name: str) -> Any:
+def load(data: bytes | mmap.mmap, name: str, contents: Contents | None = None) -> Any:
     """The value that a pickle of protocol 0 to 5 holds; bytes after its end are ignored, as `pickle.load` does.
 
     Args:
         data: the whole file.
         name: what to call it in the message of an error.
+        contents: what the file may hold; None for bytes, numbers, text, lists, tuples and arrays alone.
 
     Returns:
-        bytes (also for Python 2's `str`), str, int, bool, None, PickledArray, or lists and tuples of them. NumPy's
-        scalars come as Python's. What the file holds once and names often is one object, not copies.
+        bytes (also for Python 2's `str`), str, int, bool, None, PickledArray, or lists and tuples of them, and what
+        `contents` adds. NumPy's scalars come as Python's. What the file holds once and names often is one object.
 
     Raises:
-        DataError: the file asks for anything else, is cut or no pickle; the message has the byte.
+        DataError, or the error of `contents`: the file asks for anything else, is cut or no pickle; the message has
+            the byte.
     """
-    return _Machine(data, name).run()
+    return load_next(data, 0, name, contents)[0]
 
 
-class _Machine:
-    def __init__(self, data: bytes, name: str):
-        self.data, self.name = data, name
-        self.start = self.at = 0  # of the instruction that runs, and of the next byte
+def load_next(data: bytes | mmap.mmap, start: int, name: str, contents: Contents | None = None) -> tuple[Any, int]:
+    """As `load`, of the pickle that starts at a byte; and the byte after its end."""
+    machine = _Machine(data, start, name, contents or Contents())
+    return machine.run(), machine.at
+
+
+class _Machine(Operands):
+    def __init__(self, data: bytes | mmap.mmap, start: int, name: str, contents: Contents):
+        super().__init__(data, start, name, contents)
         self.stack: list[Any] = []
         self.marks: list[int] = []  # heights of the stack
         self.memo: dict[int, Any] = {}
         self.encoded = 0
+        self.names = {_ENCODE.text: _ENCODE, **ARRAY_NAMES, **contents.names}
 
     def run(self) -> Any:
-        for _ in range(INSTRUCTION_LIMIT):
+        limit = self.contents.instructions or INSTRUCTION_LIMIT
+        for _ in range(limit):
             self.start = self.at
             if self.at == len(self.data):
                 raise self.error("the pickle has no end; the file was cut: copy it again")
@@ -96,16 +80,21 @@ class _Machine:
             if instruction == pickle.STOP:
                 value = self.pop()
                 if self.stack or self.marks:
-                    raise self.error(f"the pickle ends with values left over; {_DAMAGED}")
+                    raise self.error(f"the pickle ends with values left over; {DAMAGED}")
                 return value
             self.execute(instruction)
-        raise self.error(f"more than {INSTRUCTION_LIMIT:,} instructions, the limit; write fewer pairs to a file")
+        raise self.error(f"more than {limit:,} instructions, the limit; {self.contents.fewer}")
 
     def execute(self, instruction: bytes) -> None:
         if instruction in _PUSHES:
             self.stack.append(_PUSHES[instruction](self))
         elif instruction in _STORES:
             self.memo[_STORES[instruction](self)] = self.top()
+        elif instruction in _MAPPINGS:
+            what, step = _MAPPINGS[instruction]
+            if not self.contents.mappings:
+                raise self.refusal(what)
+            step(self)
         elif instruction in _REFUSED:
             raise self.refusal(_REFUSED[instruction])
         else:
@@ -125,64 +114,22 @@ class _Machine:
                 case pickle.BUILD:
                     state = self.pop()
                     self.fill(self.top(), state)
+                case pickle.PERSID:
+                    self.stack.append(self.persistent(self.text(self.line())))
+                case pickle.BINPERSID:
+                    self.stack.append(self.persistent(self.pop()))
                 case pickle.PROTO:
                     self.take(1)
                 case pickle.FRAME:
                     self.take(8)
                 case _:
-                    raise self.error(f"{instruction[0]:#04x} is no instruction of a pickle; {_DAMAGED}")
-
-    # Bytes of the file
-
-    def take(self, count: int) -> bytes:
-        end = self.at + count
-        if end > len(self.data):
-            left = len(self.data) - self.at
-            raise self.error(f"{count:,} bytes declared, {left:,} left; it was cut or is no pickle: copy it again")
-        taken, self.at = self.data[self.at : end], end
-        return taken
-
-    def unsigned(self, size: int) -> int:
-        return int.from_bytes(self.take(size), "little")
-
-    def sized(self, size: int) -> bytes:
-        """Bytes that follow their own number, which takes `size` bytes."""
-        return self.take(self.unsigned(size))
-
-    def line(self) -> bytes:
-        end = self.data.find(b"\n", self.at)
-        if end < 0:
-            raise self.error("the file ends in the middle of a line; it was cut or is no pickle: copy it again")
-        line, self.at = self.data[self.at : end], end + 1
-        return line
-
-    def integer(self) -> int:
-        line = self.line()
-        if line in (b"00", b"01"):  # False and True of protocols 0 and 1
-            return line == b"01"
-        try:
-            return int(line.removesuffix(b"L"))
-        except ValueError:
-            raise self.error(f"a malformed or endless number; {_DAMAGED}") from None
-
-    def quoted(self) -> bytes:
-        line = self.line()
-        match = _QUOTED.fullmatch(line[:-1])
-        if match is None or line[-1:] != match[1]:
-            raise self.error(f"a malformed string; {_DAMAGED}")
-        return match[2].decode("unicode_escape").encode("latin-1")
-
-    def text(self, data: bytes, encoding: str = "utf-8") -> str:
-        try:
-            return data.decode(encoding)
-        except UnicodeDecodeError:
-            raise self.error(f"text that is not Unicode; {_DAMAGED}") from None
+                    raise self.error(f"{instruction[0]:#04x} is no instruction of a pickle; {DAMAGED}")
 
     # The stack and the memo
 
     def top(self) -> Any:
         if len(self.stack) <= (self.marks[-1] if self.marks else 0):
-            raise self.error(f"an instruction lacks its value; {_DAMAGED}")
+            raise self.error(f"an instruction lacks its value; {DAMAGED}")
         return self.stack[-1]
 
     def pop(self) -> Any:
@@ -191,7 +138,7 @@ class _Machine:
 
     def above_mark(self) -> list[Any]:
         if not self.marks:
-            raise self.error(f"an instruction lacks its values; {_DAMAGED}")
+            raise self.error(f"an instruction lacks its values; {DAMAGED}")
         mark = self.marks.pop()
         values = self.stack[mark:]
         del self.stack[mark:]
@@ -200,85 +147,90 @@ class _Machine:
     def extend(self, values: list[Any]) -> None:
         target = self.top()
         if not isinstance(target, list):
-            raise self.error(f"values are appended to what is no list; {_DAMAGED}")
+            raise self.error(f"values are appended to what is no list; {DAMAGED}")
         target.extend(values)
 
     def recall(self, number: int) -> Any:
         if number not in self.memo:
-            raise self.error(f"a stored value is recalled that was never stored; {_DAMAGED}")
+            raise self.error(f"a stored value is recalled that was never stored; {DAMAGED}")
         return self.memo[number]
 
-    # Names and NumPy's values
+    # Dicts
 
-    def named(self, name: Any, module: Any) -> _Name:
+    def push_dict(self) -> None:
+        values = self.above_mark()
+        self.stack.append({})
+        self.set_items(values)
+
+    def set_item(self) -> None:
+        value, key = self.pop(), self.pop()
+        self.set_items([key, value])
+
+    def set_items(self, values: list[Any]) -> None:
+        target = self.top()
+        if not isinstance(target, dict) or len(values) % 2:
+            raise self.error(f"keys and values are set in what is no dict; {DAMAGED}")
+        for key, value in zip(values[::2], values[1::2], strict=True):
+            match key:
+                case str() | bytes():
+                    target[key] = value
+                case int() if abs(key) < INDEX_LIMIT:
+                    target[key] = value
+                case _:
+                    raise self.error(f"a dict with a key that is no text and no whole number; {self.only}")
+
+    # Names
+
+    def named(self, name: Any, module: Any) -> Name:
         if not (isinstance(module, str) and isinstance(name, str)):
-            raise self.error(f"a name that is no text; {_DAMAGED}")
-        try:
-            return _Name(f"{module.replace('numpy._core', 'numpy.core')}.{name}")
-        except ValueError:
-            raise self.refusal(f"{_shown(module)}.{_shown(name)}") from None
+            raise self.error(f"a name that is no text; {DAMAGED}")
+        full = f"{module.replace('numpy._core', 'numpy.core')}.{name}"
+        if full not in self.names:
+            raise self.refusal(f"{shown(module)}.{shown(name)}")
+        return self.names[full]
 
     def call(self, arguments: Any, function: Any) -> Any:
-        match function, arguments:
-            case _Name.ENCODE, (str() as text, "latin1"):
-                return self.encode(text)
-            case _Name.DTYPE, (str() | bytes() as code, int(), int()):
-                return self.dtype(code)
-            case _Name.RECONSTRUCT, (_Name.NDARRAY, tuple(), str() | bytes()):
-                return PickledArray()
-            case _Name.SCALAR, (_Dtype() as dtype, bytes() as data):
-                return self.array((), dtype, "C", data).item()
-            case _Name.FROM_BUFFER, (bytes() as data, _Dtype() as dtype, tuple() as shape, "C" | "F" as order):
-                return PickledArray(self.array(shape, dtype, order, data))
-            case _Name(), _:
-                raise self.error(f"{function.value} with other arguments than NumPy writes; {_READ}")
-        raise self.error(f"a call of what is no function; {_DAMAGED}")
+        if not isinstance(function, Name):
+            raise self.error(f"a call of what is no function; {DAMAGED}")
+        step = self.encode if function is _ENCODE else function.call
+        if step is None or not isinstance(arguments, tuple) or len(arguments) > _MAX_ARGUMENTS:
+            raise self.foreign(other_arguments(function.text))
+        try:
+            return step(*arguments)
+        except ForeignError as error:
+            raise self.foreign(error) from None
 
     def fill(self, target: Any, state: Any) -> None:
-        """Give an array or a dtype its state."""
-        match target, state:
-            case PickledArray(), (int(), tuple() as shape, _Dtype() as dtype, int() as by_column, bytes() as data):
-                target.array = self.array(shape, dtype, "F" if by_column else "C", data)
-            case _Dtype(), (int(), "<" | "|" | b"<" | b"|", None, None, None, *_):
-                target.order = "<"
-            case _Dtype(), (int(), ">" | b">", None, None, None, *_):
-                target.order = ">"
-            case _:
-                raise self.error(f"the state of what is no plain NumPy array; {_READ}")
+        """Give an array or a dtype its state; that of a dict, such as the versions of a state dict, is not kept."""
+        if isinstance(target, dict):
+            return
+        if not hasattr(target, "fill"):
+            raise self.error(f"the state of what is no plain NumPy array; {DAMAGED}")
+        try:
+            target.fill(state)
+        except ForeignError as error:
+            raise self.foreign(error) from None
 
-    def encode(self, text: str) -> bytes:
-        self.encoded += len(text)
+    def persistent(self, value: Any) -> Any:
+        if self.contents.persistent is None:
+            raise self.refusal("a persistent id")
+        try:
+            return self.contents.persistent(value)
+        except ForeignError as error:
+            raise self.foreign(error) from None
+
+    def encode(self, *arguments: Any) -> bytes:
+        match arguments:
+            case (str() as text, "latin1"):
+                self.encoded += len(text)
+            case _:
+                raise other_arguments(_ENCODE.text)
         if self.encoded > len(self.data):
             raise self.error("more text to encode than the file is long; the file is a bomb or damaged")
         try:
             return text.encode("latin-1")
         except UnicodeEncodeError:
-            raise self.error(f"bytes written as text that is not Latin-1; {_DAMAGED}") from None
-
-    def dtype(self, code: str | bytes) -> _Dtype:
-        code = code if isinstance(code, str) else code.decode("latin-1")
-        if code not in _DTYPES:
-            raise self.refusal(f"a NumPy array of dtype {_shown(code)}")
-        return _Dtype(code)
-
-    def array(self, shape: tuple[Any, ...], dtype: _Dtype, order: Any, data: bytes) -> np.ndarray:
-        fits = len(shape) <= _MAX_DIMENSIONS and all(type(side) is int and 0 <= side <= len(data) for side in shape)
-        if not fits or math.prod(shape) * int(dtype.code[1]) != len(data):
-            raise self.error(f"a NumPy array whose shape does not fit its {len(data):,} bytes; {_DAMAGED}")
-        return np.ndarray(shape, dtype.order + dtype.code, data, order=order)
-
-    # Errors
-
-    def refusal(self, what: str) -> DataError:
-        return self.error(f"holds a pickle that asks for {what}; {_READ}")
-
-    def error(self, what: str) -> DataError:
-        return DataError(f"{self.name}, byte {self.start}: {what}.")
-
-
-def _shown(text: str) -> str:
-    """Text of the file for a sentence: short, and without control characters."""
-    return text[:60].encode("unicode_escape").decode("ascii")
+            raise self.error(f"bytes written as text that is not Latin-1; {DAMAGED}") from None
 
 
 # What each instruction pushes. Operands are written in the order in which they are taken from the file or the stack.
@@ -312,7 +264,7 @@ _PUSHES: dict[bytes, Callable[[_Machine], Any]] = {
     pickle.TUPLE2: lambda m: (m.pop(), m.pop())[::-1],
     pickle.TUPLE3: lambda m: (m.pop(), m.pop(), m.pop())[::-1],
     pickle.DUP: lambda m: m.top(),
-    pickle.GET: lambda m: m.recall(m.integer()),
+    pickle.GET: lambda m: m.recall(m.index()),
     pickle.BINGET: lambda m: m.recall(m.unsigned(1)),
     pickle.LONG_BINGET: lambda m: m.recall(m.unsigned(4)),
     pickle.GLOBAL: lambda m: m.named(module=m.text(m.line()), name=m.text(m.line())),
@@ -323,22 +275,25 @@ _PUSHES: dict[bytes, Callable[[_Machine], Any]] = {
 # The number under which each stores the top of the stack.
 _STORES: dict[bytes, Callable[[_Machine], int]] = {
     pickle.MEMOIZE: lambda m: len(m.memo),
-    pickle.PUT: lambda m: m.integer(),
+    pickle.PUT: lambda m: m.index(),
     pickle.BINPUT: lambda m: m.unsigned(1),
     pickle.LONG_BINPUT: lambda m: m.unsigned(4),
 }
+# What each does where dicts and floats are allowed, and what to call it where they are not.
+_MAPPINGS: dict[bytes, tuple[str, Callable[[_Machine], None]]] = {
+    pickle.FLOAT: ("a float", lambda m: m.stack.append(m.real())),
+    pickle.BINFLOAT: ("a float", lambda m: m.stack.append(struct.unpack(">d", m.take(8))[0])),
+    pickle.EMPTY_DICT: ("a dict", lambda m: m.stack.append({})),
+    pickle.DICT: ("a dict", lambda m: m.push_dict()),
+    pickle.SETITEM: ("a dict", lambda m: m.set_item()),
+    pickle.SETITEMS: ("a dict", lambda m: m.set_items(m.above_mark())),
+}
 _REFUSED = {
-    pickle.FLOAT: "a float",
-    pickle.BINFLOAT: "a float",
-    pickle.DICT: "a dict",
-    pickle.EMPTY_DICT: "a dict",
     pickle.EMPTY_SET: "a set",
     pickle.FROZENSET: "a set",
     pickle.OBJ: "an object of a class",
     pickle.NEWOBJ: "an object of a class",
     pickle.NEWOBJ_EX: "an object of a class",
-    pickle.PERSID: "a persistent id",
-    pickle.BINPERSID: "a persistent id",
     pickle.EXT1: "an extension code",
     pickle.EXT2: "an extension code",
     pickle.EXT4: "an extension code",

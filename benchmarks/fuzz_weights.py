@@ -1,0 +1,416 @@
+"""Damaged and hostile files of weights: what the readers of `faces.weights` make of them.
+
+    python -m benchmarks.fuzz_weights [--files N] [--seed N] [--json FILE] [FILE ...]
+
+For each format N files are made from small sound ones (and from each FILE given, a sound file of your own) by one to
+three of the changes in `CHANGES`: cut, flipped, overwritten, inserted, removed, repeated and spliced bytes, inflated
+counts, deep nesting; and for zip files the same inside a member, with the checksums put right again, and in the
+directory. Then come the bombs of `tests/faces/weights/bombs.py`, at full size. Of every file it is demanded that
+
+1. it is read, or refused by a `WeightsError` of one line;
+2. Python's memory (NumPy's with it) grows by at most twice the file's size plus 64 MiB while it is read;
+3. nothing happens that Python's audit hooks tell of but opening and mapping that file: no import, no code compiled or
+   run, no process, no other file, no socket, no pickle's `find_class`;
+4. it ends: after LIMIT seconds the program is stopped, with the place where it hangs.
+
+A crash of the interpreter would end this program too; the last file then remains in the folder it names at its start.
+
+Not here: what sound files should give (`tests/faces/weights/`).
+"""
+
+import argparse
+import codecs
+import faulthandler
+import gc
+import io
+import json
+import shutil
+import struct
+import sys
+import tempfile
+import threading
+import time
+import tracemalloc
+import zipfile
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from faces.errors import WeightsError
+from faces.weights import read_graphdef, read_onnx_graph, read_symbol, read_weights
+from tests.faces.weights import makers
+from tests.faces.weights.bombs import bombs
+
+FILES = 1_250
+LIMIT = 120.0
+SPARE = 64 * 2**20
+LARGEST = 2**23  # bytes to which a change may let a file grow
+
+_EXTREMES = (0, 1, 0x7F, 0x80, 0xFF, 0xFFFF, 2**31 - 1, 2**31, 2**32 - 1, 2**40, 2**62, 2**63 - 1, 2**63, 2**64 - 1)
+_NESTING = (
+    b"[",
+    b'{"a":',
+    b"(",
+    b"((",
+    b"]",
+    b"}",
+    b"N\x85",
+    b"\x85",
+    b"\x0a\x7f",
+    b"\x3a\x7f",
+    b"\x2a\x7f",
+    b"2",
+    b"\x94",
+)
+
+_CODECS = ("latin-1", "cp437", "unicode_escape", "raw_unicode_escape", "utf-8-sig", "utf-16-be", "utf-16-le",
+           "utf-32-be", "utf-32-le", "utf-16", "utf-32")  # fmt: skip
+
+Change = Callable[[np.random.Generator, bytes], bytes]
+
+
+def _place(rng: np.random.Generator, data: bytes, longest: int = 64) -> tuple[int, int]:
+    """A random stretch of a file; half of them lie in its first 256 bytes, where the headers are."""
+    at = int(rng.integers(max(1, min(len(data), 256) if rng.random() < 0.5 else len(data))))
+    return at, min(len(data), at + int(rng.integers(1, longest + 1)))
+
+
+def cut(rng: np.random.Generator, data: bytes) -> bytes:
+    return data[: int(rng.integers(len(data) + 1))]
+
+
+def flip(rng: np.random.Generator, data: bytes) -> bytes:
+    changed = bytearray(data)
+    for _ in range(rng.integers(1, 9) if data else 0):
+        at, _ = _place(rng, data)
+        changed[at] ^= 1 << int(rng.integers(8))
+    return bytes(changed)
+
+
+def overwrite(rng: np.random.Generator, data: bytes) -> bytes:
+    at, end = _place(rng, data, 16)
+    return data[:at] + rng.bytes(end - at) + data[end:]
+
+
+def insert(rng: np.random.Generator, data: bytes) -> bytes:
+    at, _ = _place(rng, data)
+    start, end = _place(rng, data)
+    new = data[start:end] if rng.random() < 0.5 else rng.bytes(int(rng.integers(1, 17)))
+    return data[:at] + new + data[at:]
+
+
+def remove(rng: np.random.Generator, data: bytes) -> bytes:
+    at, end = _place(rng, data)
+    return data[:at] + data[end:]
+
+
+def repeat(rng: np.random.Generator, data: bytes) -> bytes:
+    at, end = _place(rng, data, 200)
+    times = min(int(10 ** rng.uniform(0.3, 4)), LARGEST // (end - at + 1))
+    return data[:at] + data[at:end] * times + data[end:]
+
+
+def splice(rng: np.random.Generator, data: bytes) -> bytes:
+    """The head of a file and the tail of it, cut elsewhere."""
+    return data[: int(rng.integers(len(data) + 1))] + data[int(rng.integers(len(data) + 1)) :]
+
+
+def inflate(rng: np.random.Generator, data: bytes) -> bytes:
+    """A number of 1 to 8 bytes, of digits or of a protocol buffer becomes an extreme one."""
+    value = _EXTREMES[rng.integers(len(_EXTREMES))]
+    at, _ = _place(rng, data)
+    match rng.integers(3):
+        case 0:
+            new = struct.pack("<Q", value)[: 2 ** int(rng.integers(4))]
+            return data[:at] + new + data[at + len(new) :]
+        case 1:
+            digits = [place for place in range(at, len(data)) if data[place : place + 1].isdigit()][:1]
+            return data[: digits[0]] + str(value).encode() + data[digits[0] + 1 :] if digits else data
+        case _:
+            new = bytearray()
+            while value > 127:
+                new.append(value & 127 | 128)
+                value >>= 7
+            return data[:at] + bytes(new) + bytes([value]) + data[at + 1 :]
+
+
+def nest(rng: np.random.Generator, data: bytes) -> bytes:
+    at, _ = _place(rng, data)
+    return data[:at] + _NESTING[rng.integers(len(_NESTING))] * int(10 ** rng.uniform(1, 4.5)) + data[at:]
+
+
+def inside(rng: np.random.Generator, data: bytes) -> bytes:
+    """Members of a zip file changed, doubled, dropped or packed otherwise, in a sound zip file."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            members = [(name, archive.read(name)) for name in archive.namelist()]
+    except Exception:  # an earlier change has damaged it
+        return data
+    number = int(rng.integers(len(members)))
+    name, content = members[number]
+    match rng.integers(8):
+        case 0:
+            members.pop(number)
+        case 1:
+            members[number] = name, members[rng.integers(len(members))][1]
+        case 2:
+            members[number] = "../" * int(rng.integers(4)) + name[int(rng.integers(len(name))) :], content
+        case _:
+            members[number] = name, _PLAIN[rng.integers(len(_PLAIN))](rng, content)
+    method = (zipfile.ZIP_STORED, zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)[rng.integers(4)]
+    return makers.zipped(dict(members), method)
+
+
+def directory(rng: np.random.Generator, data: bytes) -> bytes:
+    """A number in the directory of a zip file, in the header of a member or at its end becomes another."""
+    signs = (b"PK\x01\x02", b"PK\x01\x02", b"PK\x03\x04", b"PK\x05\x06")
+    sign = signs[rng.integers(len(signs))]
+    places = [at for at in range(len(data)) if data.startswith(sign, at)]
+    if not places:
+        return data
+    at = places[rng.integers(len(places))] + 4 + 2 * int(rng.integers(21))
+    size = 2 * int(rng.integers(1, 3))
+    value = int(rng.choice([0, 1, 2, 8, 9, 14, 0xFFFF, 2**31, 2**32 - 1, int(rng.integers(len(data) + 1))]))
+    return data[:at] + struct.pack("<Q", value)[:size] + data[at + size :]
+
+
+_PLAIN: tuple[Change, ...] = (cut, flip, overwrite, insert, remove, repeat, splice, inflate, nest)
+_ZIP: tuple[Change, ...] = (inside, inside, inside, directory, directory)
+CHANGES = (*_PLAIN, inside, directory)
+
+
+@dataclass
+class Tally:
+    """What became of the files of one format.
+
+    Args:
+        read, refused: how many.
+        memory: the most by which Python's memory grew beyond twice a file's size, MiB.
+        seconds: the longest time that a file took, of the processor; tracing memory makes it 3 to 5 times as long.
+        slowest: the file that took it.
+        total: seconds of all.
+        defects: what should never be: the sentence, and the change and number of the file.
+    """
+
+    read: int = 0
+    refused: int = 0
+    memory: float = -np.inf
+    seconds: float = 0.0
+    slowest: str = ""
+    total: float = 0.0
+    defects: list[str] = field(default_factory=list)
+
+    @property
+    def files(self) -> int:
+        return self.read + self.refused + len(self.defects)
+
+
+class _Watch:
+    """Python's audit events of one thread while a file is read, but for opening and mapping that file."""
+
+    def __init__(self) -> None:
+        self.path: str | None = None
+        self.thread = threading.get_ident()
+        self.events: list[str] = []
+        for codec in _CODECS:  # Python imports each at its first use
+            codecs.lookup(codec)
+        sys.addaudithook(self._hear)
+
+    def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if self.path is None or threading.get_ident() != self.thread:
+            return
+        opened = event == "open" and str(arguments[0]) == self.path and arguments[1] in ("r", "rb", None)
+        if not (opened or event == "mmap.__new__"):
+            self.events.append(f"{event} {arguments!r:.80}")
+
+
+_watch: list[_Watch] = []  # one for the process: a hook cannot be taken away
+
+
+def samples() -> dict[str, list[bytes]]:
+    """Sound files of every format."""
+    arrays = makers.arrays()
+    sided = {name: array for name, array in arrays.items() if array.ndim}
+    tensors = makers.tensors_of(arrays)
+    nested = {"epoch": 3, "lr": 0.1, "state_dict": tensors, "best": [1, 2.5, None]}
+    return {
+        "MXNet .params": [makers.mxnet(sided, version) for version in range(4)],
+        "MXNet symbol": [json.dumps(makers.symbol(), indent=2).encode()],
+        "PyTorch zip": [makers.torch_zip(tensors), makers.torch_zip(nested, 4, zipfile.ZIP_DEFLATED)],
+        "PyTorch legacy": [makers.torch_legacy(tensors), makers.torch_legacy(nested, 4)],
+        "GraphDef": [makers.graphdef(arrays), makers.graphdef({}, w=((3,), "float32", {"float_val": [1.5]}))],
+        "ONNX": [makers.onnx(arrays), makers.onnx({}, w=((2,), "float16", {"int32_data": [1, 2]}))],
+        "safetensors": [makers.safetensors(arrays)],
+        ".npy": [makers.npy(array) for array in arrays.values()],
+        ".npy with a dict": [makers.npy(np.array(makers.layers(), object))],
+        ".npz": [makers.npz(arrays), makers.npz(arrays, compressed=True)],
+    }
+
+
+def read(path: Path) -> None:
+    """All that can be read of a file: its arrays, and its network as each format has it.
+
+    Raises:
+        WeightsError: the last of the readers that refuse it, if none reads it.
+    """
+    refusal = ""
+    done = False
+    for reader in (read_weights, read_graphdef, read_onnx_graph, read_symbol):
+        try:
+            done = bool(reader(path)) or done
+        except WeightsError as error:
+            refusal = str(error)  # the error itself would keep the reader's memory
+            if "\n" in refusal or not refusal.endswith("."):
+                raise AssertionError(f"no sentence of one line: {refusal}") from None
+    if not done:
+        raise WeightsError(refusal)
+
+
+def judge(tally: Tally, path: Path, data: bytes, what: str, audit: bool) -> None:
+    """Read one file and enter what became of it."""
+    path.write_bytes(data)
+    if audit and not _watch:
+        _watch.append(_Watch())
+    gc.collect()
+    tracemalloc.reset_peak()
+    before = tracemalloc.get_traced_memory()[0]
+    faulthandler.dump_traceback_later(LIMIT, exit=True)
+    if audit:
+        _watch[0].path = str(path)
+    start = time.thread_time()
+    try:
+        read(path)
+        outcome = "read"
+    except WeightsError:
+        outcome = "refused"
+    except Exception as error:
+        outcome = f"{type(error).__name__}: {error!s:.200}"
+    seconds = time.thread_time() - start
+    events: list[str] = []
+    if audit:
+        _watch[0].path = None
+        events, _watch[0].events = _watch[0].events, []
+    faulthandler.cancel_dump_traceback_later()
+    memory = tracemalloc.get_traced_memory()[1] - before - 2 * len(data)
+    if events:
+        outcome = f"did {events[0]}"
+    elif memory > SPARE:
+        outcome = f"took {memory / 2**20:.1f} MiB beyond twice its size"
+    tally.memory = max(tally.memory, memory / 2**20)
+    tally.seconds, tally.slowest = max((tally.seconds, tally.slowest), (seconds, what))
+    tally.total += seconds
+    match outcome:
+        case "read":
+            tally.read += 1
+        case "refused":
+            tally.refused += 1
+        case _:
+            tally.defects.append(f"{what}: {outcome}")
+
+
+def damaged(sound: list[bytes], files: int, seed: int) -> Iterable[tuple[str, bytes]]:
+    """Name and bytes of so many changed files."""
+    for number in range(files):
+        rng = np.random.default_rng([seed, number])
+        data = sound[rng.integers(len(sound))]
+        changes = (*_PLAIN, *_ZIP) if data.startswith(b"PK") else _PLAIN
+        names = []
+        for _ in range(1 + int(rng.random() < 0.3) + int(rng.random() < 0.1)):
+            change = changes[rng.integers(len(changes))]
+            names.append(change.__name__)
+            data = change(rng, data)[:LARGEST] if data else data
+        yield f"{number} ({', '.join(names)})", data
+
+
+def fuzz(
+    sound: dict[str, list[bytes]], files: int, seed: int, folder: Path, most: int | None, audit: bool = True
+) -> dict[str, Tally]:
+    """Read `files` damaged files of each format, and the bombs.
+
+    Args:
+        sound: sound files of each format.
+        files: damaged files of each format.
+        seed: of the changes.
+        folder: where each file is written before it is read.
+        most: instructions of the pickles among the bombs; None for no bombs.
+        audit: whether Python's audit events are watched; a hook stays for the life of the process.
+    """
+    tallies = {name: Tally() for name in sound}
+    path = folder / "fuzzed"
+    gc.freeze()  # what is not of the files need not be searched for garbage before each
+    tracemalloc.start()
+    try:
+        for name, originals in sound.items():
+            for number, data in enumerate(originals):
+                judge(
+                    Tally(), path, data, f"sound {number}", False
+                )  # what is imported at first use is, before the hook
+                judge(tallies[name], path, data, f"sound {number}", audit)
+            for what, data in track(damaged(originals, files, seed), name, files, console=Console(stderr=True)):
+                judge(tallies[name], path, data, what, audit)
+        if most is not None:
+            tallies["bombs"] = Tally()
+            for what, data in bombs(most):
+                judge(tallies["bombs"], path, data, what, audit)
+    finally:
+        tracemalloc.stop()
+        gc.unfreeze()
+    return tallies
+
+
+def show(tallies: dict[str, Tally], console: Console) -> None:
+    table = Table("format", *("files", "read", "refused", "defects", "MiB > 2x", "max ms", "mean ms"))
+    rows = {**tallies, "all": total(tallies)}
+    for name, tally in rows.items():
+        memory = f"{tally.memory:.1f}"
+        times = f"{1e3 * tally.seconds:.0f}", f"{1e3 * tally.total / max(tally.files, 1):.1f}"
+        table.add_row(
+            name, f"{tally.files:,}", f"{tally.read:,}", f"{tally.refused:,}", str(len(tally.defects)), memory, *times
+        )
+    console.print(table)
+    console.print(f"The slowest file: {rows['all'].slowest}.", highlight=False)
+    for name, tally in tallies.items():
+        for defect in tally.defects:
+            console.print(f"[red]{name}, file {defect}", highlight=False)
+
+
+def total(tallies: dict[str, Tally]) -> Tally:
+    every = list(tallies.values())
+    return Tally(
+        read=sum(one.read for one in every),
+        refused=sum(one.refused for one in every),
+        memory=max(one.memory for one in every),
+        seconds=max(one.seconds for one in every),
+        slowest=max((one.seconds, one.slowest) for one in every)[1],
+        total=sum(one.total for one in every),
+        defects=[defect for one in every for defect in one.defects],
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Damaged and hostile files of weights, read.")
+    parser.add_argument("files_of_yours", nargs="*", type=Path, metavar="FILE", help="sound files to damage as well")
+    parser.add_argument("--files", type=int, default=FILES, help="damaged files of each format (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, help="where to write the figures")
+    options = parser.parse_args()
+    sound = samples() | {path.name: [path.read_bytes()] for path in options.files_of_yours}
+    folder = Path(tempfile.mkdtemp(prefix="fuzz_weights_"))
+    console = Console()
+    console.print(f"The file that is read lies in {folder}.", highlight=False)
+    tallies = fuzz(sound, options.files, options.seed, folder, most=299_000)
+    show(tallies, console)
+    if options.json:
+        options.json.write_text(json.dumps({name: asdict(tally) for name, tally in tallies.items()}, indent=2) + "\n")
+    shutil.rmtree(folder)
+    return 1 if total(tallies).defects else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

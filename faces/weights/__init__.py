@@ -1,0 +1,88 @@
+"""Weights that other frameworks wrote, read as arrays: needing neither the framework nor trust in the file.
+
+`read_weights` gives the arrays of any format below by name; `read_symbol`, `read_graphdef` and `read_onnx_graph` give
+the network, where the file has it. No code in a file is run: pickles are read by `faces/data/restricted_pickle.py`,
+which looks nothing up. Sizes are compared with the file before anything is allocated (`weights_file.py`), and a file
+that is cut, damaged or of another kind is an error of one sentence.
+
+Not here: what the arrays are for.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from faces.weights import graphdef, mxnet, numpy_files, onnx, pytorch, safetensors
+from faces.weights.graph import Node
+from faces.weights.graphdef import read_graphdef
+from faces.weights.mxnet import read_symbol
+from faces.weights.onnx import read_onnx_graph
+from faces.weights.weights_file import WeightsFile
+from faces.weights.zip_members import members
+
+__all__ = ["Node", "read_graphdef", "read_onnx_graph", "read_symbol", "read_weights"]
+
+_FORMATS = "MXNet .params, PyTorch, TensorFlow's frozen graphs, ONNX, safetensors, .npy and .npz are read"
+_GRAPH, _MODEL = b"\x0a", b"\x08"  # keys of the first field: a graph's node, and the version of ONNX
+_FOREIGN = {
+    b"\x89HDF": "an HDF5 file, as Keras writes; save the weights as .npz or .safetensors",
+    b"\x1f\x8b": "compressed with gzip; unpack it first",
+    b"{": "JSON, perhaps a network without its weights; give the file of weights beside it",
+    b"version https://git-lfs": "a pointer of Git LFS, not the file itself; fetch it with `git lfs pull`",
+    b"<": "a web page or XML; download the file itself",
+    b"\x80": "a pickle that PyTorch did not write; save the arrays as .npz",
+}
+
+
+def read_weights(path: Path | str) -> dict[str, np.ndarray]:
+    """The arrays of a file of weights, by the names they have in it.
+
+    The format is told by the content, whatever the file's suffix:
+
+        MXNet .params         without "arg:" and "aux:" before the names
+        PyTorch zip, legacy   the state dict, itself or under one of `pytorch.STATE_DICT_KEYS`
+        TensorFlow GraphDef   the constants
+        ONNX                  the initialisers
+        safetensors, .npz     all
+        .npy                  one array by the name "", or those of a pickled dict by "layer/name"
+
+    Args:
+        path: the file.
+
+    Returns:
+        At least one array, in the order of the file, of the shape and dtype it was saved with, bfloat16 as float32.
+        Tensors that share values in a PyTorch file share them here. All arrays together take at most twice the file's
+        size plus 16 MiB.
+
+    Raises:
+        WeightsError: the file is absent, cut, damaged, of another format, or asks for more than data.
+    """
+    file = WeightsFile(path)
+    tensors = _read(file)
+    if not tensors:
+        raise file.error("it holds no arrays; give the file that holds the weights")
+    return tensors
+
+
+def _read(file: WeightsFile) -> dict[str, np.ndarray]:
+    start = file.data[:32]
+    if start.startswith(mxnet.MAGIC):
+        return mxnet.read(file)
+    if start.startswith(numpy_files.MAGIC):
+        return numpy_files.read_npy(file)
+    if start.startswith(b"\x80") and pytorch.LEGACY_MAGIC in start:
+        return pytorch.read_legacy(file)
+    if start.startswith(b"PK"):
+        entries = members(file)
+        is_checkpoint = any(name.endswith("/data.pkl") for name in entries)
+        return pytorch.read_zip(file, entries) if is_checkpoint else numpy_files.read_npz(file, entries)
+    if safetensors.is_one(file):
+        return safetensors.read(file)
+    if start.startswith(_GRAPH):
+        return graphdef.read(file)
+    if start.startswith(_MODEL):
+        return onnx.read(file)
+    for sign, what in _FOREIGN.items():
+        if start.startswith(sign):
+            raise file.error(what)
+    raise file.error(f"none of the formats that are read ({_FORMATS})")
