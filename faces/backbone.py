@@ -91,7 +91,7 @@ def make_backbone(
     @jax.jit
     def init(key: jax.Array) -> tuple[Params, BatchStats]:
         variables: Any = module.init(key, jnp.zeros((1, height, width, 3)), train=False)
-        return _draw_kernels(key, variables["params"]), variables.get("batch_stats", {})
+        return draw_kernels(key, variables["params"]), variables.get("batch_stats", {})
 
     def apply(
         params: Params, batch_stats: BatchStats, images: jax.Array, train: bool, key: jax.Array | None = None
@@ -162,7 +162,7 @@ def per_device(apply: Apply, mesh: Mesh) -> Apply:
     return apply_to_all
 
 
-def _draw_kernels(key: jax.Array, params: Params) -> Params:
+def draw_kernels(key: jax.Array, params: Params) -> Params:
     """Multiply the kernels, which the modules set to their standard deviations, by unit normals.
 
     One draw is cut up for all of them: XLA takes half a second to compile a draw, which for each kernel of an Inception

@@ -1,0 +1,219 @@
+"""Find the faces in photographs, and draw them.
+
+    python -m experiments.detect IMAGES... --detector NAME --detector-weights FILE --out DIR
+        [--select RULE] [--longest-side N] [--sheet N] [--overwrite]
+
+IMAGES are files, and folders that are searched with all they contain. DIR receives
+
+- `detections.jsonl`: a line for each image, with its size (height, width) and its faces, best first: score, box (left,
+  top, right, bottom) and five points (x, y) in pixels, 0 being the centre of the first pixel;
+- `sheet.png`: some of the images with their boxes and points;
+- `quarantine.csv`: the images that could not be decoded, and why;
+- `settings.json`: detector, hash of its weights, options.
+
+Ctrl-C loses at most a few dozen images: the same command goes on where it was stopped.
+"""
+
+import argparse
+import csv
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from faces import cli
+from faces.data.image_folder import printable
+from faces.data.images import EXTENSIONS, decode_image
+from faces.detect.detections import RULES, Detections, select
+from faces.detect.published import DETECTORS, open_detector, weight_files
+from faces.detect.sheet import draw_sheet
+from faces.errors import DataError, ImageError
+from faces.run_record import write_json, write_text
+
+CHUNK = 64
+"""Images read, looked at and written at a time."""
+SHOWN = 20  # quarantined images named on the screen; the rest are counted
+ALL = "all"
+
+
+def main(arguments: list[str]) -> None:
+    args = parse(arguments)
+    console = Console(soft_wrap=True, highlight=False)
+    files = {printable(str(file)): file for place in args.images for file in image_files(Path(place))}
+    if not files:
+        raise DataError(f"{', '.join(args.images)}: no image found.")
+    weights = Path(args.detector_weights)
+    settings = {"detector": args.detector, "weights": digest(weights)}
+    settings |= {"select": args.select, "longest_side": args.longest_side}
+    out = Path(args.out)
+    lines = done_before(out, settings, args.overwrite)
+    left = [name for name in files if name not in lines]
+    if len(left) < len(files):
+        console.print(f"{len(files) - len(left):,} of {len(files):,} images are in {escape(str(out))} already")
+    detect = open_detector(args.detector, weights, args.longest_side)
+    quarantined = dict[str, str]()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with (
+        (out / "detections.jsonl").open("a", encoding="utf-8") as log,
+        Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar,
+    ):
+        task = bar.add_task("detecting", total=len(left))
+        for start in range(0, len(left), CHUNK):
+            names = left[start : start + CHUNK]
+            images = read(names, files, quarantined)
+            for (name, image), found in zip(images.items(), detect(list(images.values())), strict=True):
+                lines[name] = to_line(name, image, found, args.select)
+                log.write(json.dumps(lines[name], ensure_ascii=False) + "\n")
+            log.flush()
+            bar.advance(task, len(names))
+    report(console, [lines[name] for name in files if name in lines], quarantined, files, out, args.sheet)
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """The command line, checked as far as it can be without looking at files."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.detect", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("images", nargs="+", metavar="IMAGES", help="image files, and folders to search")
+    parser.add_argument("--detector", required=True, choices=DETECTORS)
+    parser.add_argument("--detector-weights", required=True, metavar="FILE", help="file, or folder of mtcnn's three")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder to write to")
+    parser.add_argument("--select", choices=(ALL, *RULES), default=ALL, help="which face of several (default: all)")
+    parser.add_argument("--longest-side", type=int, metavar="N", help="reduce larger images to N pixels first")
+    parser.add_argument("--sheet", type=int, default=40, metavar="N", help="images on the sheet (default 40)")
+    parser.add_argument("--overwrite", action="store_true", help="replace what another detector wrote to DIR")
+    args = parser.parse_args(arguments)
+    if args.longest_side is not None and args.longest_side < 1:
+        parser.error(f"--longest-side {args.longest_side}: at least 1 pixel is expected")
+    if args.sheet < 0:
+        parser.error(f"--sheet {args.sheet}: a number of images is expected")
+    return args
+
+
+def image_files(place: Path) -> Iterator[Path]:
+    """`place` itself, or all images below it in the order of their names; links to folders are not followed."""
+    if not place.is_dir():
+        if not place.exists():
+            raise DataError(f"{place}: no such file or folder.")
+        yield place
+        return
+    for folder, folders, names in os.walk(place):
+        folders.sort()
+        for name in sorted(names):
+            if Path(name).suffix.lower() in EXTENSIONS and not name.startswith("."):
+                yield Path(folder) / name
+
+
+def digest(weights: Path) -> str:
+    """SHA-256 of a detector's files."""
+    total = hashlib.sha256()
+    for file in weight_files(weights):
+        try:
+            total.update(file.read_bytes())
+        except OSError as error:
+            raise DataError(f"{file}: cannot be read ({error.strerror}).") from None
+    return total.hexdigest()
+
+
+def done_before(out: Path, settings: dict[str, Any], overwrite: bool) -> dict[str, Any]:
+    """What an earlier run with the same settings wrote to `out`, by the images' names; makes the folder ready to go on.
+
+    Raises:
+        DataError: the earlier settings were others, and `overwrite` is not given.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    log, kept = out / "detections.jsonl", out / "settings.json"
+    if log.exists() and not overwrite:
+        if not kept.exists() or json.loads(kept.read_text()) != settings:
+            raise DataError(f"{out}: detections with other settings are there; name another --out, or --overwrite.")
+        whole = [line for line in log.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
+        write_text(log, "".join(whole))  # without the half of a line that a kill may have left
+        return {line["image"]: line for line in map(json.loads, whole)}
+    log.unlink(missing_ok=True)
+    write_json(kept, settings)
+    return {}
+
+
+def read(names: list[str], files: dict[str, Path], quarantined: dict[str, str]) -> dict[str, np.ndarray]:
+    """The images that can be decoded; the others go to `quarantined`."""
+    images = {}
+    for name in names:
+        try:
+            images[name] = decode_image(files[name].read_bytes(), name)
+        except ImageError as error:
+            quarantined[name] = str(error).removeprefix(f"{name}: ")
+        except OSError as error:
+            quarantined[name] = f"cannot be read ({error.strerror})."
+    return images
+
+
+def to_line(name: str, image: np.ndarray, found: Detections, rule: str) -> dict[str, Any]:
+    """One image's entry, as JSON holds it; a thousandth of a pixel is as much as the numbers are worth."""
+    chosen = range(len(found))
+    if rule != ALL:
+        face = select(found, rule, image.shape[:2])  # type: ignore[arg-type]
+        chosen = [] if face is None else [face]
+    faces = [
+        {
+            "score": round(float(found.scores[face]), 6),
+            "box": np.round(found.boxes[face].astype(float), 3).tolist(),
+            "points": np.round(found.points[face].astype(float), 3).tolist(),
+        }
+        for face in chosen
+    ]
+    return {"image": name, "size": list(image.shape[:2]), "faces": faces}
+
+
+def from_line(line: dict[str, Any]) -> Detections:
+    """What `to_line` wrote."""
+    faces = line["faces"]
+    return Detections(
+        np.array([face["box"] for face in faces], np.float32).reshape(-1, 4),
+        np.array([face["points"] for face in faces], np.float32).reshape(-1, 5, 2),
+        np.array([face["score"] for face in faces], np.float32),
+    )
+
+
+def report(
+    console: Console,
+    lines: list[dict[str, Any]],
+    quarantined: dict[str, str],
+    files: dict[str, Path],
+    out: Path,
+    shown: int,
+) -> None:
+    """Write the sheet and the list of bad images, and print the counts."""
+    if shown and lines:
+        chosen = [lines[i] for i in np.unique(np.linspace(0, len(lines) - 1, shown).round().astype(int))]
+        draw_sheet(
+            (
+                (image, from_line(line))
+                for line in chosen
+                for image in read([line["image"]], files, quarantined).values()
+            ),
+            out / "sheet.png",
+        )
+    table = io.StringIO()
+    csv.writer(table, lineterminator="\n").writerows([("image", "reason"), *quarantined.items()])
+    write_text(out / "quarantine.csv", table.getvalue())
+    counts = [len(line["faces"]) for line in lines]
+    console.print(
+        f"{sum(counts):,} faces in {len(counts):,} images; without a face: {counts.count(0):,}, with more than one: "
+        f"{sum(count > 1 for count in counts):,}"
+    )
+    console.print(f"quarantined: {len(quarantined):,}")
+    for name, reason in list(quarantined.items())[:SHOWN]:
+        console.print(f"  {escape(name)}: {escape(reason)}")
+    if len(quarantined) > SHOWN:
+        console.print(f"  and {len(quarantined) - SHOWN:,} more")
+    console.print(f"written to {escape(str(out))}")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,9 @@
+"""MTCNN (Zhang et al., IEEE Signal Processing Letters 2016): three small networks, each of which sees fewer places.
+
+P-net looks at every place of an image at many sizes and proposes boxes. R-net looks at each proposal in 24x24 pixels,
+drops most and moves the others. O-net looks at what is left in 48x48 pixels, and finds the eyes, nose and mouth too.
+"""
+
+from faces.detect.mtcnn.detector import Options, make_detector
+
+__all__ = ["Options", "make_detector"]

@@ -1,0 +1,50 @@
+"""A detector by its name and the file of its published weights.
+
+| detector | weights |
+|---|---|
+| retinaface | a `.pth` of the PyTorch edition, `mobilenet0.25_Final.pth` or `Resnet50_Final.pth` |
+| mtcnn | a folder with `det1.npy`, `det2.npy`, `det3.npy`, or with `pnet.pt`, `rnet.pt`, `onet.pt` |
+
+Not here: reading files (`faces.weights`), names of parameters (`weights.py` of each detector).
+"""
+
+from pathlib import Path
+
+from faces.detect import mtcnn, retinaface
+from faces.detect.detections import Detector
+from faces.detect.mtcnn.weights import to_params
+from faces.detect.retinaface.weights import from_pytorch
+from faces.detect.shrink import in_smaller_images
+from faces.errors import ConfigError
+from faces.weights import read_weights
+
+DETECTORS = ("retinaface", "mtcnn")
+
+
+def open_detector(name: str, weights: Path | str, longest_side: int | None = None) -> Detector:
+    """The detector `name` with its published settings.
+
+    Args:
+        name: one of `DETECTORS`.
+        weights: file or folder, as the table above says.
+        longest_side: reduce larger images to this many pixels before looking; None leaves every image as it is.
+
+    Raises:
+        ConfigError: there is no such detector.
+        WeightsError, DataError: the weights are absent, or none of this detector.
+    """
+    weights = Path(weights)
+    if name == "retinaface":
+        detect = retinaface.make_detector(from_pytorch(read_weights(weights)))
+    elif name == "mtcnn":
+        detect = mtcnn.make_detector(to_params({file.name: read_weights(file) for file in weight_files(weights)}))
+    else:
+        raise ConfigError(f'there is no detector "{name}": one of {", ".join(DETECTORS)} is expected')
+    return detect if longest_side is None else in_smaller_images(detect, longest_side)
+
+
+def weight_files(weights: Path) -> list[Path]:
+    """The files that make up the weights of a detector: the file itself, or those of the folder that hold arrays."""
+    if not weights.is_dir():
+        return [weights]
+    return sorted(file for file in weights.iterdir() if file.suffix in (".npy", ".npz", ".pt", ".pth", ".safetensors"))
