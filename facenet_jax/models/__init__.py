@@ -13,6 +13,7 @@ from jax.typing import DTypeLike
 
 from facenet_jax.models import openface
 from facenet_jax.models.inception import NN2_ROWS, NN4_ROWS, WITHOUT_5X5_ROWS, InceptionNet
+from facenet_jax.models.inception_resnet_v1 import InceptionResNetV1
 from facenet_jax.models.mini_inception import NNS1_ROWS, NNS1_STEM, NNS2_ROWS, NNS2_STEM, NNS_FC1
 from facenet_jax.models.nn1 import NN1
 from facenet_jax.models.small import SMALL_STAGES, TINY_STAGES, SmallNet
@@ -30,6 +31,7 @@ NETWORKS: dict[str, Network] = {
     "nns2": Network(partial(InceptionNet, rows=NNS2_ROWS, stem=NNS2_STEM, fc1=NNS_FC1), (140, 116)),
     "openface_nn4": Network(partial(openface.OpenFaceNet, rows=openface.NN4_ROWS), (96, 96)),
     "openface_nn4_small2": Network(partial(openface.OpenFaceNet, rows=openface.NN4_SMALL2_ROWS), (96, 96)),
+    "inception_resnet_v1": Network(InceptionResNetV1, (160, 160)),
     "small": Network(partial(SmallNet, stages=SMALL_STAGES, stem=32), (64, 64)),
     "tiny": Network(partial(SmallNet, stages=TINY_STAGES, stem=24), (48, 48)),
 }

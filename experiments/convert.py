@@ -1,0 +1,54 @@
+"""Turn published weights into a model of this project: its checkpoint, and the preprocessing that belongs to it.
+
+    python -m experiments.convert FILE [--symbol JSON] [--network NAME] --to DIR
+
+The network is told by the tensors' names and shapes, and a file that does not fit it in every tensor is refused. Known
+are Inception-ResNet-v1 (davidsandberg's TensorFlow graphs, facenet-pytorch's state dicts), MobileFaceNet y1 (MXNet),
+and IResNet 18 to 200 and MobileFaceNet of arcface_torch (state dicts, and the ONNX files of insightface).
+"""
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from experiments.published import Model, convert, write_model
+from faces import cli
+from faces.counts import TOTAL, parameters
+from faces.errors import CheckpointError
+
+
+def main(arguments: list[str]) -> None:
+    options = parse(arguments)
+    if options.to.exists():
+        raise CheckpointError(f"{options.to}: something lies there already; name another folder with --to.")
+    model = convert(options.file, options.network, options.symbol)
+    write_model(model, options.to)
+    report(Console(soft_wrap=True, highlight=False), model, options.to)
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.convert", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("file", type=Path, metavar="FILE", help="the published weights")
+    parser.add_argument("--symbol", type=Path, metavar="JSON", help="MXNet's graph (default: the one beside FILE)")
+    parser.add_argument("--network", metavar="NAME", help="the network that FILE is of (default: found out)")
+    parser.add_argument("--to", type=Path, required=True, metavar="DIR", help="folder to make")
+    return parser.parse_args(arguments)
+
+
+def report(console: Console, model: Model, folder: Path) -> None:
+    """Print what was converted."""
+    network, seen = model.description.network, model.preprocessing
+    numbers = parameters(model.params)[TOTAL]
+    console.print(f"{network.name}, {network.embedding_dim} dimensions, {numbers:,} parameters")
+    console.print(
+        f"takes {seen.size[0]}x{seen.size[1]} {seen.channels}, (x - {seen.mean:g}) / {seen.scale:g}, aligned by "
+        f"{seen.alignment}, flip: {seen.flip}"
+    )
+    console.print(f"written to {escape(str(folder))}")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,289 @@
+"""Any model that embeds faces, opened by its path: converted weights, a training run's folder, or another's file.
+
+What comes out is the same in each case: parameters, the network's function, and the preprocessing that belongs to them.
+
+    model folder    `checkpoints/` and `model.toml`: network, preprocessing, and the file that they came from
+    run's folder    as `experiments.facenet` and `experiments.arcface` write it
+    file            any format of `faces.weights` with names that are known here; converted in memory
+
+Not here: the names in files (`published.py` in each paper's `models`), and the command (`convert.py`).
+"""
+
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from jax.sharding import Mesh
+
+import arcface_jax.models.published as of_arcface
+import facenet_jax.models.published as of_facenet
+from arcface_jax.models import onnx_names
+from experiments.networks import backbone_of
+from experiments.runs import open_run
+from faces.backbone import Apply, Backbone, BatchStats, Params
+from faces.checkpoint import load_weights
+from faces.config import DataConfig, ModelConfig, Rule, RunConfig, check, load_config, to_toml
+from faces.embed import make_embedder
+from faces.errors import CheckpointError, WeightsError
+from faces.mesh import copied
+from faces.preprocessing import Preprocessing, check_pictures
+from faces.received import Tensors, receive
+from faces.run_record import write_text
+from faces.weights import read_onnx_graph, read_symbol, read_weights
+
+DESCRIPTION, CHECKPOINTS = "model.toml", "checkpoints"
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Which network."""
+
+    name: str
+    """Name in `facenet_jax.models` or `arcface_jax.models`."""
+    embedding_dim: int
+    """d."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where weights come from."""
+
+    file: str
+    """Name of the file, or of the run's folder and its step."""
+    sha256: str
+    """Of the file's bytes, or of the run's weights."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """What `model.toml` holds."""
+
+    network: NetworkConfig
+    preprocessing: Preprocessing
+    origin: Origin
+
+    def rules(self) -> list[Rule]:
+        """As `faces.config.RunConfig.rules`."""
+        return [*self.preprocessing.rules(), (self.network.embedding_dim > 0, "network.embedding_dim: not positive")]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network with weights.
+
+    Args:
+        description: its name, what it must be given, and where it comes from.
+        params, batch_stats: NumPy arrays.
+        apply: as `faces.backbone.Backbone.apply`; whether embeddings are of length 1 the network says.
+    """
+
+    description: Description
+    params: Params
+    batch_stats: BatchStats
+    apply: Apply
+
+    @property
+    def name(self) -> str:
+        """Of the network."""
+        return self.description.network.name
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What the network must be given."""
+        return self.description.preprocessing
+
+
+def open_model(path: Path, network: str | None = None, symbol: Path | None = None) -> Model:
+    """Open a model's folder, a run's folder, or a file of weights.
+
+    Args:
+        path: one of the three.
+        network, symbol: as for `convert`; for files alone.
+    Raises:
+        CheckpointError: nothing lies there, or a folder that is neither or cannot be read.
+        ConfigError: the TOML file of a folder does not hold together.
+        WeightsError: as `convert`.
+    """
+    if (path / DESCRIPTION).is_file():
+        return _open_converted(path)
+    if path.is_dir():
+        return _open_run(path)
+    if not path.exists():
+        raise CheckpointError(
+            f"{path}: nothing lies there; a file of weights, or the folder of a converted model or of a training run "
+            "is expected."
+        )
+    return convert(path, network, symbol)
+
+
+def convert(file: Path, network: str | None = None, symbol: Path | None = None) -> Model:
+    """A published file as a model, in memory.
+
+    Args:
+        file: of any format that `faces.weights` reads.
+        network: that the file is of; None: recognised by its tensors.
+        symbol: MXNet's graph; None: PREFIX-symbol.json where it lies beside PREFIX-0000.params.
+    Raises:
+        WeightsError: the file cannot be read, is of no network here, or does not fit the one that it is of.
+        ConfigError: an embedding of no values.
+    """
+    tensors = _tensors_by_known_names(file)
+    symbol = symbol or _symbol_beside(file)
+    graph = read_symbol(symbol) if symbol else ()
+    try:
+        published = of_facenet.recognise(tensors, network) or of_arcface.recognise(tensors, network, graph)
+    except WeightsError as error:
+        raise WeightsError(f"{file}: {error}") from None
+    if published is None:
+        raise WeightsError(_unknown(file, tensors, network))
+    with file.open("rb") as opened:
+        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    name = file.name.encode("ascii", "backslashreplace").decode()  # TOML takes no halves of a character
+    description = Description(
+        NetworkConfig(published.network, published.embedding_dim), published.preprocessing, Origin(name, digest)
+    )
+    config: Any = description  # though of no run
+    check(config, file)
+    backbone = _backbone(published.network, published.embedding_dim, published.preprocessing.size)
+    params, batch_stats = receive(published, tensors, backbone, str(file))
+    return Model(description, params, batch_stats, backbone.apply)
+
+
+def write_model(model: Model, folder: Path) -> None:
+    """Write a model's folder, all of it or nothing.
+
+    Raises:
+        CheckpointError: something lies there already.
+    """
+    if folder.exists():
+        raise CheckpointError(f"{folder}: something lies there already; name another folder.")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
+    try:
+        _save_weights(temporary / CHECKPOINTS, model.params, model.batch_stats)
+        description: Any = model.description  # a config, though of no run
+        write_text(temporary / DESCRIPTION, to_toml(description))
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _save_weights(folder: Path, params: Params, batch_stats: BatchStats) -> None:
+    """As the checkpoint of a run that has taken no step, for `faces.checkpoint.load_weights`."""
+    options = ocp.CheckpointManagerOptions(create=True, enable_async_checkpointing=False)
+    state = {"params": params, "batch_stats": batch_stats, "centres": {}}
+    with ocp.CheckpointManager(folder.resolve(), options=options) as manager:
+        manager.save(0, args=ocp.args.Composite(state=ocp.args.StandardSave(state)))  # pyright: ignore[reportCallIssue]
+
+
+def embedder_of(model: Model, mesh: Mesh) -> Callable[[np.ndarray], np.ndarray]:
+    """The model's evaluation form, with its own range of pixels, order of channels and flip.
+
+    Args:
+        model: any.
+        mesh: images are divided over its devices.
+    Returns:
+        Aligned pictures (`faces.preprocessing.align`), uint8 (n, rows, columns, 3), RGB -> float32 (n, d), or (n, 2d)
+        with flip "concatenate", of length 1. Other pictures are a ConfigError.
+    """
+    preprocessing = model.preprocessing
+
+    def apply(
+        params: Params, batch_stats: BatchStats, images: jax.Array, train: bool, key: jax.Array | None = None
+    ) -> tuple[jax.Array, BatchStats]:
+        ordered = images[..., ::-1] if preprocessing.channels == "bgr" else images
+        return model.apply(params, batch_stats, ordered, train, key)
+
+    data = DataConfig(images=0, mean=preprocessing.mean, scale=preprocessing.scale)
+    embed = make_embedder(apply, data, preprocessing.flip == "sum", mesh)
+    params, batch_stats = jax.device_put((model.params, model.batch_stats), copied(mesh))
+
+    def embed_pictures(pictures: np.ndarray) -> np.ndarray:
+        check_pictures(preprocessing, pictures)
+        embeddings = embed(params, batch_stats, pictures)
+        if preprocessing.flip != "concatenate":
+            return embeddings
+        mirrored = embed(params, batch_stats, pictures[:, :, ::-1])
+        return np.concatenate([embeddings, mirrored], axis=1) / np.float32(np.sqrt(2))
+
+    return embed_pictures
+
+
+def _tensors_by_known_names(file: Path) -> Tensors:
+    tensors = read_weights(file)
+    if file.suffix.lower() == ".onnx":
+        return onnx_names.named(read_onnx_graph(file), tensors) or tensors
+    if all(name.startswith("module.") for name in tensors):  # PyTorch's DataParallel
+        return {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
+    return tensors
+
+
+def _symbol_beside(file: Path) -> Path | None:
+    match = re.fullmatch(r"(.+)-\d{4}\.params", file.name)
+    symbol = file.with_name(f"{match[1]}-symbol.json") if match else None
+    return symbol if symbol and symbol.is_file() else None
+
+
+def _unknown(file: Path, tensors: Tensors, network: str | None) -> str:
+    known = (of_facenet.NETWORK, "mobilefacenet_y1", "mobilefacenet_mbf", *of_arcface.IRESNETS)
+    if network is not None and network not in known:
+        return f"{file}: no published weights of {network!r} are known here, only those of {', '.join(known)}."
+    first = ", ".join(repr(name) for name in list(tensors)[:3])
+    of_one = "none of the networks whose names are known here" if network is None else f"not {network}"
+    return f"{file}: {of_one}; its {len(tensors)} tensors begin with {first}. Known: {', '.join(known)}."
+
+
+def _backbone(name: str, embedding_dim: int, size: tuple[int, int]) -> Backbone:
+    return backbone_of(ModelConfig(name, size, embedding_dim, "float32", "global"), "arcface")
+
+
+def _open_converted(folder: Path) -> Model:
+    schema: Any = Description
+    description: Description = load_config(str(folder / DESCRIPTION), schema)[0]
+    _, weights = load_weights(folder / CHECKPOINTS)
+    network = description.network
+    backbone = _backbone(network.name, network.embedding_dim, description.preprocessing.size)
+    params, batch_stats = weights["params"], weights["batch_stats"]
+    wanted = jax.tree.map(lambda x: x.shape, jax.eval_shape(backbone.init, jax.random.key(0)))
+    if jax.tree.map(np.shape, (params, batch_stats)) != wanted:
+        raise CheckpointError(
+            f"{folder}: its weights are not those of {network.name} with {network.embedding_dim} dimensions on "
+            f"{description.preprocessing.size} pixels, which {DESCRIPTION} says; convert the file again."
+        )
+    return Model(description, params, batch_stats, backbone.apply)
+
+
+def _open_run(folder: Path) -> Model:
+    run = open_run(folder)
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves((run.params, run.batch_stats)):
+        digest.update(np.ascontiguousarray(leaf).tobytes())
+    description = Description(
+        NetworkConfig(run.config.model.name, run.config.model.embedding_dim),
+        preprocessing_of(run.config),
+        Origin(f"{folder.name}, step {run.step}", digest.hexdigest()),
+    )
+    return Model(description, run.params, run.batch_stats, backbone_of(run.config.model, run.trained_as).apply)
+
+
+def preprocessing_of(config: RunConfig) -> Preprocessing:
+    """What a run of ours evaluates with: pictures that show a face at the same place, cut to its box."""
+    return Preprocessing(
+        size=config.model.input_size,
+        channels="rgb",
+        mean=config.data.mean,
+        scale=config.data.scale,
+        alignment="fixed_box",
+        margin=0.0,
+        resized=0,
+        box=config.evaluation.crop,
+        flip="sum" if config.evaluation.flip else "none",
+    )

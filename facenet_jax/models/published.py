@@ -1,0 +1,174 @@
+"""Published weights of Inception-ResNet-v1 by their names; of FaceNet's own networks (Sec. 3.3) there are none.
+
+Two families of files hold them. A TensorFlow graph of davidsandberg/facenet names its constants after slim's scopes;
+where the graph was frozen for OpenCV, every batch norm but the last is folded into the kernel before it, and a bias is
+left. A state dict of facenet-pytorch, made from the former, counts branches and layers instead.
+
+Not here: reading files (`faces.weights`), and filling in the parameters (`faces.received`).
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from facenet_jax.models.inception_resnet_v1 import (
+    AFTER_POOL,
+    BLOCK_8,
+    BLOCK_17,
+    BLOCK_35,
+    EPSILON,
+    MIXED_6A,
+    MIXED_7A,
+    STEM,
+    Branch,
+    Conv,
+)
+from faces.preprocessing import WHOLE, Preprocessing
+from faces.received import (
+    Norm,
+    Published,
+    Row,
+    Tensors,
+    folded_norm,
+    kernel,
+    matrix,
+    same,
+    scaleless_norm,
+)
+
+NETWORK = "inception_resnet_v1"
+
+PREPROCESSING = Preprocessing(
+    size=(160, 160),
+    channels="rgb",
+    mean=127.5,
+    scale=128.0,
+    alignment="box_margin",
+    margin=44.0,
+    resized=182,
+    box=WHOLE,
+    flip="none",
+)
+"""Of davidsandberg's models of 2018: the detector's box with 44 pixels at 182x182, of which the middle is kept."""
+
+SLIM = "InceptionResnetV1"
+"""Scope that all of the network is in."""
+
+
+class Place(NamedTuple):
+    """One convolution: its name here, in TensorFlow's graph and in PyTorch's state dict."""
+
+    ours: str
+    slim: str
+    torch: str
+
+
+def recognise(tensors: Tensors, network: str | None = None) -> Published | None:
+    """What the tensors are, or None where they are no Inception-ResNet-v1.
+
+    Args:
+        tensors: of a file, by their names there.
+        network: that they are said to be of; None where nobody says so.
+    """
+    if network not in (None, NETWORK):
+        return None
+    if (beta := tensors.get(f"{SLIM}/Bottleneck/BatchNorm/beta")) is not None:
+        return Published(NETWORK, beta.size, _slim_rows(tensors), _is_weight_of_slim, PREPROCESSING)
+    if (bias := tensors.get("last_bn.bias")) is not None:
+        return Published(NETWORK, bias.size, _torch_rows(), _is_weight_of_torch, PREPROCESSING)
+    return None
+
+
+def _slim_rows(tensors: Tensors) -> list[Row]:
+    rows = []
+    for ours, slim, _ in _convolutions():
+        of_kernel = [Row(f"params/{ours}/conv/kernel", (f"{slim}/weights",), same)]
+        if (offset := f"{slim}/Conv2D_bn_offset") in tensors:
+            rows += of_kernel + folded_norm(f"{ours}/norm", offset, EPSILON, has_scale=False)
+        else:
+            rows += scaleless_norm(f"{ours}/norm", _slim_norm(slim), EPSILON, of_kernel)
+    for ours, slim, _ in _projections():
+        rows += [
+            Row(f"params/{ours}/kernel", (f"{slim}/weights",), same),
+            Row(f"params/{ours}/bias", (f"{slim}/biases",), same),
+        ]
+    last = [Row("params/fc/kernel", (f"{SLIM}/Bottleneck/weights",), same)]
+    return rows + scaleless_norm("embedding_norm", _slim_norm(f"{SLIM}/Bottleneck"), EPSILON, last)
+
+
+def _slim_norm(scope: str) -> Norm:
+    beta, mean, variance = (f"{scope}/BatchNorm/{name}" for name in ("beta", "moving_mean", "moving_variance"))
+    return Norm(None, beta, mean, variance, EPSILON)
+
+
+def _is_weight_of_slim(name: str) -> bool:
+    """A graph's other constants are axes, shapes and factors."""
+    endings = ("/weights", "/biases", "_bn_offset", "/beta", "/gamma", "/moving_mean", "/moving_variance")
+    return name.startswith(f"{SLIM}/") and name.endswith(endings)
+
+
+def _torch_rows() -> list[Row]:
+    rows = []
+    for ours, _, torch in _convolutions():
+        of_kernel = [Row(f"params/{ours}/conv/kernel", (f"{torch}.conv.weight",), kernel)]
+        rows += scaleless_norm(f"{ours}/norm", _torch_norm(f"{torch}.bn"), EPSILON, of_kernel)
+    for ours, _, torch in _projections():
+        rows += [
+            Row(f"params/{ours}/kernel", (f"{torch}.weight",), kernel),
+            Row(f"params/{ours}/bias", (f"{torch}.bias",), same),
+        ]
+    last = [Row("params/fc/kernel", ("last_linear.weight",), matrix)]
+    return rows + scaleless_norm("embedding_norm", _torch_norm("last_bn"), EPSILON, last)
+
+
+def _torch_norm(name: str) -> Norm:
+    """Its scale, which the weights made from TensorFlow's have at 1, may have been trained since."""
+    return Norm(f"{name}.weight", f"{name}.bias", f"{name}.running_mean", f"{name}.running_var", EPSILON)
+
+
+def _is_weight_of_torch(name: str) -> bool:
+    return not (name.startswith("logits.") or name.endswith("num_batches_tracked"))
+
+
+def _convolutions() -> Iterator[Place]:
+    """All that batch norm follows."""
+    stem = zip(("1a", "2a", "2b", "3b", "4a", "4b"), (*STEM, *AFTER_POOL), strict=True)
+    for name, conv in stem:
+        yield Place(f"conv_{name}", f"{SLIM}/Conv2d_{name}_{_window(conv)}", f"conv2d_{name}")
+    for place, branches in _modules():
+        for branch, convs in enumerate(branches):
+            for number, conv in enumerate(convs):
+                slim = f"{place.slim}/Branch_{branch}/Conv2d_{_order(convs, number)}{_window(conv)}"
+                torch = f"{place.torch}.branch{branch}" + (f".{number}" if len(convs) > 1 else "")
+                yield Place(f"{place.ours}/branch{branch}_conv{number + 1}", slim, torch)
+
+
+def _projections() -> Iterator[Place]:
+    """What brings joined branches back to the input's channels."""
+    for place, _ in _modules():
+        if place.ours.startswith("block_"):
+            yield Place(f"{place.ours}/projection", f"{place.slim}/Conv2d_1x1", f"{place.torch}.conv2d")
+
+
+def _modules() -> Iterator[tuple[Place, Sequence[Branch]]]:
+    groups = (
+        (BLOCK_35, "block_35", "Repeat/block35", "repeat_1"),
+        (BLOCK_17, "block_17", "Repeat_1/block17", "repeat_2"),
+        (BLOCK_8, "block_8", "Repeat_2/block8", "repeat_3"),
+    )
+    for modules, ours, slim, torch in groups:
+        for number in range(1, modules.number + 1):
+            yield Place(f"{ours}_{number}", f"{SLIM}/{slim}_{number}", f"{torch}.{number - 1}"), modules.branches
+    yield Place("block_8_last", f"{SLIM}/Block8", "block8"), BLOCK_8.branches
+    yield Place("mixed_6a", f"{SLIM}/Mixed_6a", "mixed_6a"), MIXED_6A
+    yield Place("mixed_7a", f"{SLIM}/Mixed_7a", "mixed_7a"), MIXED_7A
+
+
+def _window(conv: Conv) -> str:
+    return "x".join(map(str, conv.window))
+
+
+def _order(convs: Branch, number: int) -> str:
+    """Slim's counting within a branch: 0a, 0b, 0c; 1a where the map is halved; nothing where there is only one."""
+    if convs[number].stride == 2:
+        return "1a_"
+    return f"0{'abc'[number]}_" if len(convs) > 1 else ""

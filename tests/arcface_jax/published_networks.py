@@ -1,0 +1,214 @@
+"""arcface_torch's networks for tests: the tensors of their state dicts, what they compute, and their ONNX graphs."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from faces.weights.graph import Node
+from tests import numpy_layers
+from tests.numpy_layers import conv, norm, per_channel, prelu, random_tensors
+
+Tensors = dict[str, np.ndarray]
+EPSILON = 1e-5
+
+
+def norm_shapes(name: str, size: int) -> dict[str, tuple[int, ...]]:
+    return {f"{name}.{part}": (size,) for part in ("weight", "bias", "running_mean", "running_var")}
+
+
+def norm_of(name: str, tensors: Tensors) -> list[np.ndarray]:
+    return [tensors[f"{name}.{part}"] for part in ("weight", "bias", "running_mean", "running_var")]
+
+
+# IResNet.
+
+
+def iresnet_tensors(units: Sequence[int], widths: Sequence[int], places: int, dim: int) -> Tensors:
+    shapes: dict[str, tuple[int, ...]] = {"conv1.weight": (widths[0], 3, 3, 3), "prelu.weight": (widths[0],)}
+    shapes |= norm_shapes("bn1", widths[0])
+    inside = widths[0]
+    for stage, (number, width) in enumerate(zip(units, widths, strict=True), start=1):
+        for unit in range(number):
+            name = f"layer{stage}.{unit}"
+            shapes |= norm_shapes(f"{name}.bn1", inside) | {f"{name}.conv1.weight": (width, inside, 3, 3)}
+            shapes |= norm_shapes(f"{name}.bn2", width) | {f"{name}.prelu.weight": (width,)}
+            shapes |= {f"{name}.conv2.weight": (width, width, 3, 3)} | norm_shapes(f"{name}.bn3", width)
+            if unit == 0:
+                shapes |= {f"{name}.downsample.0.weight": (width, inside, 1, 1)}
+                shapes |= norm_shapes(f"{name}.downsample.1", width)
+            inside = width
+    shapes |= norm_shapes("bn2", inside) | {"fc.weight": (dim, inside * places), "fc.bias": (dim,)}
+    return random_tensors(shapes | norm_shapes("features", dim)) | {"bn1.num_batches_tracked": np.array(3)}
+
+
+def iresnet(images: np.ndarray, units: Sequence[int], tensors: Tensors) -> np.ndarray:
+    def normed(x: np.ndarray, name: str) -> np.ndarray:
+        return norm(x, *norm_of(name, tensors), EPSILON)
+
+    def convolved(x: np.ndarray, name: str, stride: int = 1) -> np.ndarray:
+        kernel = tensors[f"{name}.weight"]
+        return conv(x, kernel, stride, numpy_layers.same(kernel))
+
+    x = prelu(normed(convolved(images.transpose(0, 3, 1, 2), "conv1"), "bn1"), tensors["prelu.weight"])
+    for stage, number in enumerate(units, start=1):
+        for unit in range(number):
+            name, stride = f"layer{stage}.{unit}", 2 if unit == 0 else 1
+            y = normed(convolved(normed(x, f"{name}.bn1"), f"{name}.conv1"), f"{name}.bn2")
+            y = prelu(y, tensors[f"{name}.prelu.weight"])
+            y = normed(convolved(y, f"{name}.conv2", stride), f"{name}.bn3")
+            if unit == 0:
+                x = normed(convolved(x, f"{name}.downsample.0", 2), f"{name}.downsample.1")
+            x = x + y
+    x = normed(x, "bn2").reshape(len(x), -1)
+    return normed(x @ tensors["fc.weight"].T.astype(np.float64) + per_channel(tensors["fc.bias"], x), "features")
+
+
+# MobileFaceNet.
+
+Bottleneck = tuple[str, int, int, int]
+"""Name, inner and output channels, stride."""
+
+
+def mbf_bottlenecks(following: Sequence[int] = (4, 6, 2)) -> list[Bottleneck]:
+    """The bottlenecks, of which so many follow each that halves the map."""
+    bottlenecks = []
+    for halving, (number, of_halving, of_list) in enumerate(
+        zip(following, ((128, 128), (256, 256), (512, 256)), ((128, 128), (256, 256), (256, 256)), strict=True)
+    ):
+        bottlenecks.append((f"layers.{2 * halving + 2}", *of_halving, 2))
+        bottlenecks += [(f"layers.{2 * halving + 3}.layers.{n}", *of_list, 1) for n in range(number)]
+    return bottlenecks
+
+
+Conv = tuple[str, tuple[int, ...], int, int, bool]
+"""Name, kernel's shape, stride, groups, and whether PReLU follows."""
+
+
+def mbf_convs(side: int, bottlenecks: Sequence[Bottleneck]) -> Iterator[Conv]:
+    """Every convolution; the last map has `side` pixels squared."""
+    yield "layers.0", (128, 3, 3, 3), 2, 1, True
+    yield "layers.1", (128, 2, 3, 3), 1, 64, True
+    inside = 128
+    for name, inner, out, stride in bottlenecks:
+        yield f"{name}.layers.0", (inner, inside, 1, 1), 1, 1, True
+        yield f"{name}.layers.1", (inner, 1, 3, 3), stride, inner, True
+        yield f"{name}.layers.2", (out, inner, 1, 1), 1, 1, False
+        inside = out
+    yield "conv_sep", (512, 256, 1, 1), 1, 1, True
+    yield "features.layers.0", (512, 1, side, side), 1, 512, False
+
+
+def mbf_tensors(side: int, dim: int, bottlenecks: Sequence[Bottleneck]) -> Tensors:
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name, kernel, _, _, has_prelu in mbf_convs(side, bottlenecks):
+        shapes |= {f"{name}.layers.0.weight": kernel} | norm_shapes(f"{name}.layers.1", kernel[0])
+        shapes |= {f"{name}.layers.2.weight": kernel[:1]} if has_prelu else {}
+    shapes |= {"features.layers.2.weight": (dim, 512)} | norm_shapes("features.layers.3", dim)
+    return random_tensors(shapes)
+
+
+def mbf(images: np.ndarray, side: int, tensors: Tensors, bottlenecks: Sequence[Bottleneck]) -> np.ndarray:
+    residuals = {name for name, _, _, stride in bottlenecks if stride == 1}
+    x = before = images.transpose(0, 3, 1, 2)
+    for name, _, stride, groups, has_prelu in mbf_convs(side, bottlenecks):
+        bottleneck, _, part = name.rpartition(".layers.")
+        before = x if part == "0" and bottleneck in residuals else before
+        kernel = tensors[f"{name}.layers.0.weight"]
+        padding = (0, 0) if name == "features.layers.0" else numpy_layers.same(kernel)
+        x = norm(conv(x, kernel, stride, padding, groups), *norm_of(f"{name}.layers.1", tensors), EPSILON)
+        x = prelu(x, tensors[f"{name}.layers.2.weight"]) if has_prelu else x
+        x = x + before if part == "2" and bottleneck in residuals else x
+    x = x.reshape(len(x), -1) @ tensors["features.layers.2.weight"].T.astype(np.float64)
+    return norm(x, *norm_of("features.layers.3", tensors), EPSILON)
+
+
+# ONNX as torch.onnx.export writes it: folded convolutions under numbers, all else under its name or a number.
+
+
+class Graph:
+    """Nodes and initialisers while a network is written out."""
+
+    def __init__(self):
+        self.nodes: list[Node] = []
+        self.tensors: Tensors = {}
+
+    def add(self, op: str, *inputs: str, **attributes: object) -> str:
+        output = f"/{op}_{len(self.nodes)}_output"
+        self.nodes.append(Node("", op, inputs, (output,), attributes))
+        return output
+
+    def tensor(self, tensor: np.ndarray) -> str:
+        name = f"onnx::{600 + len(self.tensors)}"
+        self.tensors[name] = tensor
+        return name
+
+    def conv(self, x: str, name: str, own_norm: str, theirs: Tensors, is_folded: bool, **attributes: object) -> str:
+        kernel, of_norm = theirs[f"{name}.weight"], norm_of(own_norm, theirs)
+        attributes["kernel_shape"] = kernel.shape[2:]
+        if is_folded:
+            kernel, bias = numpy_layers.folded(kernel, *of_norm, EPSILON)
+            return self.add("Conv", x, self.tensor(kernel), self.tensor(bias), **attributes)
+        return self.norm(self.add("Conv", x, self.tensor(kernel), **attributes), own_norm, theirs)
+
+    def norm(self, x: str, name: str, theirs: Tensors) -> str:
+        return self.add("BatchNormalization", x, *map(self.tensor, norm_of(name, theirs)), epsilon=EPSILON)
+
+    def prelu(self, x: str, name: str, theirs: Tensors) -> str:
+        return self.add("PRelu", x, self.tensor(theirs[f"{name}.weight"][:, None, None]))
+
+
+def padded(kernel: int, stride: int, groups: int = 1) -> dict[str, object]:
+    side = kernel // 2
+    return {"strides": (stride, stride), "pads": (side,) * 4, "group": groups}
+
+
+def iresnet_graph(units: Sequence[int], theirs: Tensors, is_folded: bool, is_head_folded: bool = False) -> Graph:
+    graph = Graph()
+    x = graph.prelu(graph.conv("input", "conv1", "bn1", theirs, is_folded, **padded(3, 1)), "prelu", theirs)
+    for stage, number in enumerate(units, start=1):
+        for unit in range(number):
+            name, stride = f"layer{stage}.{unit}", 2 if unit == 0 else 1
+            y = graph.norm(x, f"{name}.bn1", theirs)
+            y = graph.conv(y, f"{name}.conv1", f"{name}.bn2", theirs, is_folded, **padded(3, 1))
+            y = graph.prelu(y, f"{name}.prelu", theirs)
+            y = graph.conv(y, f"{name}.conv2", f"{name}.bn3", theirs, is_folded, **padded(3, stride))
+            if unit == 0:
+                beside = f"{name}.downsample"
+                x = graph.conv(x, f"{beside}.0", f"{beside}.1", theirs, is_folded, **padded(1, 2))
+            x = graph.add("Add", y, x)
+    x = graph.add("Flatten", graph.norm(x, "bn2", theirs), axis=1)
+    if is_head_folded:
+        weight, bias = folded_matrix(theirs["fc.weight"], theirs["fc.bias"], "features", theirs)
+        graph.add("Gemm", x, graph.tensor(weight), graph.tensor(bias), transB=1)
+        return graph
+    shared = graph.add("Identity", graph.tensor(theirs["fc.bias"]))  # as the export does with equal tensors
+    x = graph.add("Gemm", x, graph.tensor(theirs["fc.weight"]), shared, transB=1)
+    graph.norm(x, "features", theirs)
+    return graph
+
+
+def folded_matrix(weight: np.ndarray, bias: np.ndarray | float, name: str, theirs: Tensors) -> tuple[np.ndarray, ...]:
+    gamma, beta, mean, variance = norm_of(name, theirs)
+    return numpy_layers.folded(weight, gamma, beta, mean - bias, variance, EPSILON)
+
+
+def mbf_graph(
+    side: int, theirs: Tensors, is_folded: bool, bottlenecks: Sequence[Bottleneck], is_head_folded: bool = False
+) -> Graph:
+    graph, x, before = Graph(), "input", ""
+    residuals = {name for name, _, _, stride in bottlenecks if stride == 1}
+    for name, shape, stride, groups, has_prelu in mbf_convs(side, bottlenecks):
+        bottleneck, _, part = name.rpartition(".layers.")
+        before = x if part == "0" and bottleneck in residuals else before
+        attributes = padded(1 if name == "features.layers.0" else shape[2], stride, groups)
+        x = graph.conv(x, f"{name}.layers.0", f"{name}.layers.1", theirs, is_folded, **attributes)
+        x = graph.prelu(x, f"{name}.layers.2", theirs) if has_prelu else x
+        x = graph.add("Add", before, x) if part == "2" and bottleneck in residuals else x
+    x = graph.add("Flatten", x, axis=1)
+    if is_head_folded:
+        weight, bias = folded_matrix(theirs["features.layers.2.weight"], 0.0, "features.layers.3", theirs)
+        graph.add("Gemm", x, graph.tensor(weight), graph.tensor(bias), transB=1)
+        return graph
+    x = graph.add("MatMul", x, graph.tensor(theirs["features.layers.2.weight"].T))
+    graph.norm(x, "features.layers.3", theirs)
+    return graph

@@ -1,0 +1,274 @@
+"""Weights published under the names of arcface_torch, of MXNet and of nobody (ONNX) compute what they should."""
+
+import json
+import re
+from functools import cache, partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from arcface_jax.models import make_backbone, mobilefacenet, onnx_names
+from arcface_jax.models.iresnet import IResNet
+from arcface_jax.models.published import IRESNETS, iresnet_rows, recognise
+from faces import backbone
+from faces.backbone import Backbone, Network
+from faces.errors import WeightsError
+from faces.received import receive
+from faces.weights import Node, read_symbol, read_weights
+from tests import numpy_layers
+from tests.arcface_jax import published_networks as theirs
+
+UNITS, WIDTHS, DIM = (2, 1), (8, 12), 6
+SIZE = (12, 12)  # of images; the last map has 3x3 places
+IMAGES = np.random.default_rng(0).uniform(-1, 1, (2, *SIZE, 3)).astype(np.float32)
+
+
+@cache
+def short() -> tuple[Backbone, object]:
+    module = partial(IResNet, units=UNITS, widths=WIDTHS, strides=(2, 2))
+    of_two_stages = backbone.make_backbone({"short": Network(module, SIZE)}, "short", DIM)
+    return of_two_stages, jax.jit(of_two_stages.apply, static_argnums=3)
+
+
+def embed(tensors: dict[str, np.ndarray]) -> np.ndarray:
+    of_two_stages, apply = short()
+    known = recognise(theirs.iresnet_tensors((2, 2, 2, 2), (4, 4, 4, 4), 1, 3))
+    assert known is not None
+    published = known._replace(rows=iresnet_rows(UNITS, tensors))
+    params, batch_stats = receive(published, tensors, of_two_stages, "FILE")
+    return np.asarray(apply(params, batch_stats, jnp.asarray(IMAGES), False)[0])
+
+
+@cache
+def tensors() -> dict[str, np.ndarray]:
+    return theirs.iresnet_tensors(UNITS, WIDTHS, 9, DIM)
+
+
+def test_arcface_torchs_iresnet_is_the_function_of_plain_numpy():
+    expected = theirs.iresnet(IMAGES, UNITS, tensors())
+    np.testing.assert_allclose(embed(tensors()), expected, rtol=1e-4, atol=2e-5)
+
+
+FOLDED = [(True, False), (False, False), (True, True)]
+"""Whether batch norms are folded, and the last one."""
+
+
+@pytest.mark.parametrize(("is_folded", "is_head_folded"), FOLDED)
+def test_an_iresnet_in_onnx_is_found_by_its_graph(is_folded: bool, is_head_folded: bool):
+    graph = theirs.iresnet_graph(UNITS, tensors(), is_folded, is_head_folded)
+    named = onnx_names.named(graph.nodes, graph.tensors)
+    assert named is not None
+    expected = theirs.iresnet(IMAGES, UNITS, tensors())
+    np.testing.assert_allclose(embed(named), expected, rtol=1e-4, atol=2e-5)
+
+
+@cache
+def y1_network() -> Backbone:
+    return make_backbone("mobilefacenet_y1", 128)
+
+
+def paths_of(network: Backbone) -> list[str]:
+    params, batch_stats = jax.eval_shape(network.init, jax.random.key(0))
+    tree = {"params": params, "batch_stats": batch_stats}
+    return sorted("/".join(entry.key for entry in path) for path, _ in jax.tree.leaves_with_path(tree))
+
+
+def test_iresnets_are_told_by_their_units():
+    for name, units in IRESNETS.items():
+        given = theirs.iresnet_tensors(units, (2, 2, 2, 2), 1, 3)
+        for network in (None, name):
+            published = recognise(given, network)
+            assert published is not None and (published.network, published.embedding_dim) == (name, 3)
+        used = {tensor for row in published.rows for tensor in row.names}
+        assert used == {tensor for tensor in given if published.is_weight(tensor)}
+        if name == "iresnet18":
+            assert sorted(row.ours for row in published.rows) == paths_of(make_backbone(name, 3))
+
+
+def test_a_depth_that_is_not_ours_is_refused():
+    given = theirs.iresnet_tensors((3, 4, 14, 4), (2, 2, 2, 2), 1, 3)
+    with pytest.raises(WeightsError, match=r"an IResNet of 3, 4, 14, 4 units .* iresnet50: 3, 4, 14, 3;"):
+        recognise(given)
+
+
+def test_a_network_that_is_named_is_taken_at_its_word():
+    given = theirs.iresnet_tensors(IRESNETS["iresnet18"], (64, 128, 256, 512), 49, 3)
+    published = recognise(given, "iresnet34")
+    assert published is not None and published.network == "iresnet34"
+    missing = [name for row in published.rows for name in row.names if name not in given]
+    assert missing[0] == "layer1.2.bn1.weight"
+    assert recognise(given, "mobilefacenet_y1") is None
+    assert recognise({"conv1.weight": np.zeros((64, 3, 3, 3))}) is None
+
+
+# Fewer bottlenecks than in the published network, which takes long to compile; the last map has 2x2 pixels.
+SIDE, BOTTLENECKS = 2, theirs.mbf_bottlenecks((1, 0, 1))
+FEW_ROWS = ((1, 128, 2, 2), (2, 256, 1, 2), (2, 256, 1, 2), (1, 256, 1, 1))
+
+
+def test_arcface_torchs_mobilefacenet_is_the_function_of_plain_numpy(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(mobilefacenet, "MBF_ROWS", FEW_ROWS)
+    size = (16 * SIDE, 16 * SIDE)
+    images = np.random.default_rng(1).uniform(-1, 1, (2, *size, 3)).astype(np.float32)
+    given = theirs.mbf_tensors(SIDE, DIM, BOTTLENECKS)
+    expected = theirs.mbf(images, SIDE, given, BOTTLENECKS)
+    module = partial(mobilefacenet.MobileFaceNet, rows=FEW_ROWS, stem=128, group=2, epsilon=1e-5)
+    few = backbone.make_backbone({"few": Network(module, size)}, "few", DIM)
+    apply = jax.jit(few.apply, static_argnums=3)
+    graphs = [theirs.mbf_graph(SIDE, given, folded, BOTTLENECKS, head_folded) for folded, head_folded in FOLDED]
+    for one in (given, *(onnx_names.named(graph.nodes, graph.tensors) for graph in graphs)):
+        assert one is not None
+        published = recognise(one)
+        assert published is not None
+        assert (published.network, published.embedding_dim) == ("mobilefacenet_mbf", DIM)
+        params, batch_stats = receive(published, one, few, "FILE")
+        embeddings = apply(params, batch_stats, jnp.asarray(images), False)[0]
+        np.testing.assert_allclose(embeddings, expected, rtol=1e-4, atol=1e-5 * abs(expected).max())
+
+
+def test_mobilefacenet_has_the_names_of_arcface_torch():
+    given = theirs.mbf_tensors(7, DIM, theirs.mbf_bottlenecks())
+    published = recognise(given)
+    assert published is not None
+    assert sorted(name for row in published.rows for name in row.names) == sorted(given)
+
+
+def test_other_graphs_are_not_recognised():
+    graph = theirs.iresnet_graph(UNITS, tensors(), True)
+    assert onnx_names.named(graph.nodes[:-2], graph.tensors) is None
+    assert onnx_names.named([], graph.tensors) is None
+    without = {name: tensor for name, tensor in graph.tensors.items() if name != next(reversed(graph.tensors))}
+    assert onnx_names.named(graph.nodes, without) is None
+    of_pixels = Node("", "Sub", ("data", "mean"), ("input",), {})
+    assert onnx_names.named([of_pixels, *graph.nodes], graph.tensors) is None
+
+
+def test_an_eps_in_onnx_goes_into_the_variance():
+    graph = theirs.iresnet_graph(UNITS, tensors(), True)
+    last = graph.nodes[-1]
+    changed = [*graph.nodes[:-1], Node("", last.op, last.inputs, last.outputs, {"epsilon": 1e-3})]
+    named = onnx_names.named(changed, graph.tensors)
+    assert named is not None
+    variance = tensors()["features.running_var"]
+    np.testing.assert_allclose(named["features.running_var"] - variance, 1e-3 - 1e-5, rtol=1e-3)
+
+
+# MXNet's y1.
+
+
+@cache
+def y1(folder: Path) -> tuple[dict[str, np.ndarray], tuple[Node, ...]]:
+    return read_weights(folder / "model-0000.params"), read_symbol(folder / "model-symbol.json")
+
+
+@pytest.fixture
+def y1_folder(faces_data: Path) -> Path:
+    folder = faces_data.parent / "weights" / "mobilefacenet_y1"
+    if not folder.is_dir():
+        pytest.skip(f"needs the published weights of MobileFaceNet y1 in {folder}")
+    return folder
+
+
+def test_every_parameter_of_y1_has_one_row():
+    published = recognise({"pre_fc1_bias": np.zeros(128)})
+    assert published is not None
+    assert sorted(row.ours for row in published.rows) == paths_of(y1_network())
+    names = [name for row in published.rows for name in row.names]
+    assert len(names) == len(set(names)) == 283  # of 284, one being the fixed scale
+
+
+@pytest.mark.realdata
+def test_y1_uses_every_tensor_of_the_file(y1_folder: Path):
+    given, symbol = y1(y1_folder)
+    with_symbol, without = recognise(given, None, symbol), recognise(given)
+    assert with_symbol is not None and without is not None
+    assert with_symbol.preprocessing == without.preprocessing
+    assert with_symbol.preprocessing.scale == 128.0
+    received = [receive(published, given, y1_network(), "FILE") for published in (with_symbol, without)]
+    jax.tree.map(np.testing.assert_array_equal, *received)
+
+
+@pytest.mark.realdata
+def test_y1_is_the_function_of_its_symbol(y1_folder: Path):
+    given, symbol = y1(y1_folder)
+    published = recognise(given, None, symbol)
+    assert published is not None
+    params, batch_stats = receive(published, given, y1_network(), "FILE")
+    pixels = np.random.default_rng(2).integers(0, 256, (1, 112, 112, 3))
+    seen = (pixels.astype(np.float32) - published.preprocessing.mean) / published.preprocessing.scale
+    embeddings = jax.jit(y1_network().apply, static_argnums=3)(params, batch_stats, jnp.asarray(seen), False)[0]
+    expected = by_symbol(y1_folder / "model-symbol.json", given, pixels.transpose(0, 3, 1, 2))
+    np.testing.assert_allclose(embeddings, expected, atol=2e-5)
+
+
+def by_symbol(path: Path, given: dict[str, np.ndarray], pixels: np.ndarray) -> np.ndarray:
+    """What the last node of an MXNet symbol gives, each node computed by MXNet's definition in float64."""
+    nodes = json.loads(path.read_text())["nodes"]
+    values: list[np.ndarray] = []
+    for node in nodes:
+        x, *rest = [values[place] for place, *_ in node["inputs"]] or [np.zeros(0)]
+        attributes = {key: value for part in ("attr", "attrs", "param") for key, value in node.get(part, {}).items()}
+
+        def pair(key: str, attributes: dict[str, str] = attributes) -> tuple[int, int]:
+            return tuple(map(int, re.findall(r"\d+", attributes[key])))  # pyright: ignore[reportReturnType]
+
+        match node["op"]:
+            case "null":
+                value = pixels.astype(np.float64) if node["name"] == "data" else given[node["name"]]
+            case "_minus_scalar":
+                value = x - float(attributes["scalar"])
+            case "_mul_scalar":
+                value = x * float(attributes["scalar"])
+            case "Convolution":
+                (stride, other), groups = pair("stride"), int(attributes["num_group"])
+                assert stride == other and attributes["no_bias"] == "True" and pair("kernel") == rest[0].shape[2:]
+                value = numpy_layers.conv(x, rest[0], stride, pair("pad"), groups)
+            case "BatchNorm":
+                gamma = np.ones_like(rest[0]) if attributes.get("fix_gamma", "True") == "True" else rest[0]
+                value = numpy_layers.norm(x, gamma, *rest[1:], float(attributes.get("eps", 1e-3)))
+            case "LeakyReLU":
+                assert attributes["act_type"] == "prelu"
+                value = numpy_layers.prelu(x, rest[0])
+            case "elemwise_add":
+                value = x + rest[0]
+            case "FullyConnected":
+                value = x.reshape(len(x), -1) @ rest[0].T.astype(np.float64) + rest[1][None]
+            case op:
+                raise AssertionError(op)
+        values.append(value)
+    return values[-1]
+
+
+def of_symbol(**attributes: str) -> tuple[Node, ...]:
+    """A symbol of two batch norms and the pixels' factor."""
+    return (
+        Node("_mulscalar0", "_mul_scalar", ("data",), ("_mulscalar0",), {"scalar": "0.5"}),
+        Node("conv_1_batchnorm", "BatchNorm", (), ("conv_1_batchnorm",), {"fix_gamma": "False", **attributes}),
+        Node("fc1", "BatchNorm", (), ("fc1",), {"eps": "2e-05", "fix_gamma": "True"}),
+    )
+
+
+def test_a_symbol_of_another_eps_and_range_counts():
+    bias = {"pre_fc1_bias": np.zeros(128)}
+    published = recognise(bias, None, of_symbol(eps="0.004"))
+    assert published is not None
+    assert (published.preprocessing.mean, published.preprocessing.scale) == (0.0, 2.0)
+    rows = {row.ours: row for row in published.rows}
+    np.testing.assert_allclose(rows["batch_stats/conv1_norm/var"].make(np.ones(2)), 1.003)
+    assert rows["params/conv1_norm/scale"].names == ("conv_1_batchnorm_gamma",)
+    fixed = recognise(bias, None, of_symbol(fix_gamma="True"))
+    assert fixed is not None
+    scale = next(row for row in fixed.rows if row.ours == "params/conv1_norm/scale")
+    np.testing.assert_array_equal(scale.make(np.full(3, 5.0)), np.ones(3))
+
+
+def test_a_symbol_of_nonsense_is_refused():
+    bias = {"pre_fc1_bias": np.zeros(128)}
+    with pytest.raises(WeightsError, match=r"node 'conv_1_batchnorm' of the symbol has 'small' where a number is"):
+        recognise(bias, None, of_symbol(eps="small"))
+    zero = Node("_mulscalar0", "_mul_scalar", ("data",), ("_mulscalar0",), {"scalar": "0"})
+    with pytest.raises(WeightsError, match=r"multiplies pixels by 0\.0"):
+        recognise(bias, None, (zero,))
