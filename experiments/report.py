@@ -13,7 +13,7 @@ from faces.data.source import FaceSource
 from faces.evaluate import baselines as simple
 from faces.evaluate import plots
 from faces.evaluate.pair_set import PairSet
-from faces.evaluate.report import fold_table, summary_table
+from faces.evaluate.report import fold_table, result_dict, summary_table
 from faces.evaluate.verification import VerificationResult
 from faces.run_record import read_log
 
@@ -60,6 +60,32 @@ def baselines(
     }
     far = config.evaluation.far
     return {name: test.judge(embedding, far, allow_missing) for name, embedding in embeddings.items()}
+
+
+def result(
+    tests: list[PairSet], after: Mapping[str, VerificationResult], images_per_second: float, config: str, train: str
+) -> dict[str, Any]:
+    """Content of result.json. The numbers are the first test set's; null without one.
+
+    Args:
+        tests: the test sets.
+        after: their results by name.
+        images_per_second: of training, or of embedding.
+        config: what was run.
+        train: what it was trained on.
+    """
+    keys = ("accuracy", "accuracy_se", "val_at_far_1e-3", "eer", "auc", "pairs", "coverage")
+    numbers = {name: result_dict(of_test) for name, of_test in after.items()}
+    main_numbers: dict[str, Any] = dict.fromkeys(keys)
+    main_numbers.update(next(iter(numbers.values()), {}))
+    return {
+        **main_numbers,
+        "images_per_second": round(images_per_second, 2),
+        "config": config,
+        "data": {"train": train, "test": list(numbers)},
+        "tests": numbers,
+        "remarks": {test.name: test.remark for test in tests if test.remark},
+    }
 
 
 def write(

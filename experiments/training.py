@@ -141,7 +141,7 @@ def run(recipe: Recipe[AnyConfig], description: str, arguments: list[str]) -> No
 
     if not is_writer:
         return
-    result = _result(tests, after, trained.images_per_second, options, config, source)
+    result = report.result(tests, after, trained.images_per_second, options.config, source.name)
     run_record.write_json(folder / "result.json", result)
     collapsed = recipe.collapsed_loss(config)
     report.write(console, folder, config, tests, baselines, before, after, trained.minutes, collapsed)
@@ -269,26 +269,3 @@ def _judge(
 
 def _brief(result: VerificationResult) -> dict[str, float]:
     return {key: value for key, value in result_dict(result).items() if key not in ("pairs", "coverage")}
-
-
-def _result(
-    tests: list[PairSet],
-    after: dict[str, VerificationResult],
-    images_per_second: float,
-    options: argparse.Namespace,
-    config: RunConfig,
-    source: FaceSource,
-) -> dict[str, Any]:
-    """Content of result.json. The numbers are the first test set's; null without one."""
-    keys = ("accuracy", "accuracy_se", "val_at_far_1e-3", "eer", "auc", "pairs", "coverage")
-    numbers = {name: result_dict(result) for name, result in after.items()}
-    main_numbers: dict[str, Any] = dict.fromkeys(keys)
-    main_numbers.update(next(iter(numbers.values()), {}))
-    return {
-        **main_numbers,
-        "images_per_second": round(images_per_second, 2),
-        "config": options.config,
-        "data": {"train": source.name, "test": list(numbers)},
-        "tests": numbers,
-        "remarks": {test.name: test.remark for test in tests if test.remark},
-    }

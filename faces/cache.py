@@ -72,7 +72,7 @@ class Cache:
 
 def _read(path: Path) -> dict[bytes, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
             keys, lengths, values = (stored[name] for name in ("keys", "lengths", "values"))
         fits = (
             keys.dtype == np.uint8

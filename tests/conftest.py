@@ -4,11 +4,13 @@ import os
 from importlib.metadata import version
 from pathlib import Path
 
-# Programs here are small and run once: XLA shall not spend its time on making them quick.
-_FLAGS = ["--xla_force_host_platform_device_count=8", "--xla_backend_optimization_level=0"]
-if version("jaxlib").startswith("0.10."):  # compiles in half the time; later releases do not know it and abort
-    _FLAGS.append("--xla_cpu_use_fusion_emitters=false")
-os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *_FLAGS])
+# Programs here are small and run once: XLA shall not spend its time on making them quick. The older emitters compile in
+# half the time; jaxlib above 0.10 does not know that flag and aborts.
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "")
+    + " --xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+    + (" --xla_cpu_use_fusion_emitters=false" if version("jaxlib").startswith("0.10.") else "")
+)
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parent.parent / ".cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "1")
@@ -19,7 +21,7 @@ from jaxtyping import install_import_hook
 
 install_import_hook(
     [
-        "faces.ops",
+        *(f"faces.{module}" for module in ("ops", "align", "warp")),
         "faces.evaluate",
         *(f"facenet_jax.{module}" for module in ("losses", "mining", "auxiliary")),
         *(f"arcface_jax.{module}" for module in ("margins", "losses", "related", "head", "centres", "angles")),

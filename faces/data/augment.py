@@ -95,6 +95,13 @@ def recompress(image: np.ndarray, quality: int) -> np.ndarray:
     return np.ascontiguousarray(decoded[..., ::-1])
 
 
+def lower_quality(image: np.ndarray, pixels: int, jpeg_quality: int) -> np.ndarray:
+    """Table 4 of FaceNet: shrunk to about so many pixels, then compressed; 0 leaves either out."""
+    if pixels > 0:
+        image = reduce_pixels(image, pixels)
+    return recompress(image, jpeg_quality) if jpeg_quality > 0 else image
+
+
 def reduce_pixels(image: np.ndarray, pixels: int) -> np.ndarray:
     """The image shrunk to about so many pixels, its sides' ratio kept; never enlarged (Table 4 of FaceNet)."""
     height, width = image.shape[:2]

@@ -189,11 +189,7 @@ def prepare_image(image: np.ndarray, size: tuple[int, int], config: EvaluationCo
         return augment.crop(image, size, config.crop)
     left, top, right, bottom = config.crop
     face_size = (max(1, round((bottom - top) * image.shape[0])), max(1, round((right - left) * image.shape[1])))
-    face = augment.crop(image, face_size, config.crop)
-    if config.pixels > 0:
-        face = augment.reduce_pixels(face, config.pixels)
-    if config.jpeg_quality > 0:
-        face = augment.recompress(face, config.jpeg_quality)
+    face = augment.lower_quality(augment.crop(image, face_size, config.crop), config.pixels, config.jpeg_quality)
     return augment.crop(face, size)
 
 

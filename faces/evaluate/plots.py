@@ -1,4 +1,4 @@
-"""Pictures of an evaluation and of a training run, as PNG files: ROC, distances, training curves, hardest pairs.
+"""Pictures of an evaluation and of a training run, as PNG files: ROC, DET, distances, training curves, hardest pairs.
 
 Every function draws one figure with matplotlib's object interface (no global state, no display) and writes it under a
 temporary name first, so an interrupted run leaves no half picture. Colours are those of Okabe and Ito, which stay apart
@@ -9,6 +9,7 @@ Not here: the numbers (metrics.py, verification.py) and tables (report.py).
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -88,6 +89,34 @@ def plot_roc(results: Mapping[str, VerificationResult], path: Path, title: str, 
         axes.set(xscale="log", xlim=(lowest, 1.0), ylim=(0.0, 1.02))
         axes.set(xlabel="false accept rate (FAR)", ylabel="validation rate (VAL)")
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", fontsize=9)
+        save_figure(figure, path)
+
+
+def plot_det(results: Mapping[str, VerificationResult], path: Path, title: str, generated: bool = False) -> None:
+    """Detection error trade-off: false rejects over false accepts, on axes that make normal scores a straight line.
+
+    Rates of zero cannot be drawn: the curve ends at its last false accept and its last false reject.
+
+    Args: as `plot_roc`.
+    """
+    with rc_context(STYLE):
+        figure, axes = _figure(6.4, 5.6, title, generated)
+        quantile = np.vectorize(NormalDist().inv_cdf, otypes=[float])
+        pairs = max(result.pairs for result in results.values())
+        low, high = 1 / pairs, 0.5
+        for (name, result), colour in zip(results.items(), _cycle(len(results)), strict=True):
+            far, reject = result.roc.far, 1 - result.roc.val
+            drawn = (far > 0) & (reject > 0) & (far < 1) & (reject < 1)
+            axes.plot(quantile(far[drawn]), quantile(reject[drawn]), color=colour, label=f"{name}  (EER {result.eer:.2%})")
+        ticks = [rate for rate in (1e-4, 1e-3, 1e-2, 0.05, 0.1, 0.2, 0.4) if low <= rate <= high]
+        places, names = quantile(np.array(ticks)), [f"{100 * rate:g}%" for rate in ticks]
+        limits = tuple(quantile(np.array([low, high])))
+        axes.plot(limits, limits, color=MUTED, linewidth=1, linestyle=":", zorder=1)
+        axes.set_xticks(places, names)
+        axes.set_yticks(places, names)
+        axes.set(xlim=limits, ylim=limits, aspect="equal")
+        axes.set(xlabel="false accept rate", ylabel="false reject rate")
         figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", fontsize=9)
         save_figure(figure, path)
 

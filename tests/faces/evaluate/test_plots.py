@@ -32,6 +32,8 @@ def picture_of(row: int) -> tuple[np.ndarray, np.ndarray]:
 
 DRAW = {
     "roc": lambda path: plots.plot_roc({"before": RESULT, "after": PERFECT}, path, "Made up", generated=True),
+    "det": lambda path: plots.plot_det({"before": RESULT, "after": PERFECT}, path, "Made up", generated=True),
+    "det of ties": lambda path: plots.plot_det({"tied": TIED}, path, "Made up"),
     "roc of ties": lambda path: plots.plot_roc({"tied": TIED}, path, "Made up"),
     "distances": lambda path: plots.plot_distances(RESULT, path, "Made up", generated=True),
     "distances of ties": lambda path: plots.plot_distances(TIED, path, "Made up"),

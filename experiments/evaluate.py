@@ -1,0 +1,153 @@
+"""A model on photographs, to the number: `python -m experiments.evaluate --weights MODEL --data lfw=DIR --out DIR`.
+
+Faces are found (`--detector`), one of each photograph is chosen (`--select`), aligned and embedded by what is stored
+with the weights, and the pairs of the set are judged by its protocol. MODEL is a folder that `experiments.convert` or a
+training run wrote, or a file of published weights. DIR receives
+
+- `result.json`: the line that is printed last, with what was found and how faces were aligned;
+- `scores_NAME.npz` for each set: `score`, cosine of each pair in the order of its list, float32, and `same`;
+- `roc`, `det`, `distances` and `hardest_pairs`, as pictures.
+
+Detections and embeddings are kept in `--cache` by the content of the pictures: a second run, or one with another
+alignment, looks at nothing twice.
+"""
+
+import argparse
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from experiments import pipeline, report, training
+from faces import cli
+from faces.config import flatten
+from faces.cut_faces import Cut
+from faces.data import augment
+from faces.evaluate import plots
+from faces.evaluate.pair_set import PairSet, Photographs, open_photographs
+from faces.evaluate.report import fold_table, summary_table
+from faces.evaluate.verification import VerificationResult, few_names
+from faces.run_record import environment, write_json
+
+FAR = 1e-3
+
+
+def main(arguments: list[str]) -> None:
+    """Parse, cut, embed, judge, report."""
+    options = parse(arguments)
+    console = Console(soft_wrap=True, highlight=False)
+    sets = [open_photographs(name, path) for name, path in options.data]
+    model = pipeline.open_for(options, console)
+    wanted, network, origin = model.preprocessing, model.description.network, model.description.origin
+    search = pipeline.Search(options)
+    search.check(wanted, aligned=all(photos.aligned for photos in sets))
+    options.out.mkdir(parents=True, exist_ok=True)
+
+    embed = pipeline.CachedEmbedder(model, options.cache)
+    cut = {
+        photos.name: search.cut(photos.read(), len(photos.names), photos.name, wanted, console, photos.aligned)
+        for photos in sets
+    }
+    tests = [_lowered(photos, cut[photos.name], options) for photos in sets]
+    after = dict[str, VerificationResult]()
+    for test in tests:
+        embeddings = embed(test.images, console)
+        _write_scores(options.out / f"scores_{test.name}.npz", test, embeddings)
+        after[test.name] = test.judge(embeddings, FAR, options.allow_missing)
+        _report(console, test, cut[test.name], after[test.name], options)
+
+    result = report.result(tests, after, embed.images_per_second, network.name, origin.file)
+    result |= {"preprocessing": flatten(wanted), "detection": {test.name: _counts(test, cut) for test in tests}}
+    result |= {"detector": options.detector, "select": options.select, "undetected": options.undetected}
+    result |= {"jpeg_quality": options.jpeg_quality, "pixels": options.pixels}
+    write_json(options.out / "result.json", result)
+    write_json(options.out / "environment.json", environment())
+    console.print(f"everything is in {options.out}")
+    print("result: " + json.dumps(result), flush=True)
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.evaluate", description=(__doc__ or "").split("\n")[0], allow_abbrev=False
+    )
+    parser.add_argument("--data", action="append", required=True, metavar="NAME=PATH", type=training.named_path,
+                        help="photographs with pairs: LFW's layout, CFP, CALFW, CPLFW, or a .bin of aligned faces; may "
+                        "be repeated, the first is the main one")  # fmt: skip
+    pipeline.add_options(parser)
+    parser.add_argument("--jpeg-quality", type=int, default=0, metavar="Q", help="compress the faces first, 1 to 100")
+    parser.add_argument("--pixels", type=int, default=0, metavar="N", help="shrink the faces to so many pixels first")
+    options = parser.parse_args(arguments)
+    pipeline.check_options(parser, options)
+    if not 0 <= options.jpeg_quality <= 100 or options.pixels < 0:
+        parser.error("--jpeg-quality is 1 to 100, and --pixels is positive; 0 leaves either out")
+    return options
+
+
+def _lowered(photos: Photographs, cut: Cut, options: argparse.Namespace) -> PairSet:
+    """The set with its faces, lowered as Table 4 of FaceNet asks; those not found are missing."""
+    faces = cut.faces
+    if options.jpeg_quality or options.pixels:
+        size = (faces.shape[1], faces.shape[2])
+        lower: Callable[[np.ndarray], np.ndarray] = lambda face: augment.crop(  # noqa: E731
+            augment.lower_quality(face, options.pixels, options.jpeg_quality), size
+        )
+        faces = np.stack([lower(face) for face in faces])
+    test = photos.with_images(faces)
+    if options.undetected != "refuse":
+        return test
+    undetected = tuple(photos.names[row] for row in cut.undetected)
+    return dataclasses.replace(test, missing=(*test.missing, *undetected))
+
+
+def _write_scores(path: Path, test: PairSet, embeddings: np.ndarray) -> None:
+    """Cosines of all pairs, NaN where a face is missing."""
+    absent = np.isin(np.array(test.names), np.array(test.missing))
+    score = np.einsum("pd,pd->p", embeddings[test.first], embeddings[test.second]).astype(np.float32)  # (pairs,)
+    score[absent[test.first] | absent[test.second]] = np.nan
+    temporary = path.with_name(f".{path.name}.part")
+    with temporary.open("wb") as file:
+        np.savez(file, score=score, same=test.same)
+    temporary.replace(path)
+
+
+def _report(
+    console: Console, test: PairSet, cut: Cut, result: VerificationResult, options: argparse.Namespace
+) -> None:
+    console.print(f"{test.name}: {cut.seen:,} of {len(test.names):,} photographs are there")
+    if options.detector != pipeline.NONE:
+        found = cut.seen - len(cut.undetected)
+        several = f"more than one in {cut.several:,} ({options.select} taken)"
+        console.print(f"  a face found in {found:,} of {cut.seen:,}, {several}")
+        if cut.undetected:
+            console.print(f"  none found in {few_names([test.names[row] for row in cut.undetected])}")
+    if test.remark:
+        console.print(f"  {test.remark}")
+    console.print(summary_table({"": result}, f"Verification on {test.name}"))
+    console.print(fold_table(result, f"{test.name}, fold by fold"))
+    curves, title = {test.name: result}, f"Verification, {test.name}"
+    plots.plot_roc(curves, options.out / f"roc_{test.name}.png", title)
+    plots.plot_det(curves, options.out / f"det_{test.name}.png", title)
+    plots.plot_distances(result, options.out / f"distances_{test.name}.png", f"Distances, {test.name}")
+
+    def pictures(row: int) -> tuple[np.ndarray, np.ndarray]:
+        return test.images[test.first[row]], test.images[test.second[row]]
+
+    plots.plot_hardest(result, pictures, options.out / f"hardest_pairs_{test.name}.png", f"Hardest pairs, {test.name}")
+
+
+def _counts(test: PairSet, cut: dict[str, Cut]) -> dict[str, int]:
+    of_test = cut[test.name]
+    return {
+        "photographs": len(test.names),
+        "present": of_test.seen,
+        "detected": of_test.seen - len(of_test.undetected),
+        "several": of_test.several,
+    }
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,105 @@
+"""A model on YouTube Faces: `python -m experiments.ytf --weights MODEL --data DIR --out DIR`.
+
+DIR holds `splits.txt` and the frames, `aligned_images_DB/` or `frame_images_DB/`. Faces are found, aligned and embedded
+as `experiments.evaluate` does; a pair of videos is scored by FaceNet's rule, the mean similarity over all pairs of the
+first 100 frames with a face, and by the similarity of the mean embeddings; `--rule` names the one that counts. Frames
+that were cut to the network's face already are taken whole with `--alignment fixed_box`. Where videos or frames are
+missing there is no number, unless `--allow-missing` asks for one that is called partial.
+"""
+
+import argparse
+import json
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from experiments import pipeline
+from faces import cli
+from faces.config import flatten
+from faces.data.ytf import FOLDERS, Ytf, read_ytf
+from faces.evaluate import plots, ytf
+from faces.evaluate.report import fold_table, result_dict, summary_table
+from faces.run_record import environment, write_json
+
+
+def main(arguments: list[str]) -> None:
+    """Parse, cut, embed, judge by both rules, report."""
+    options = parse(arguments)
+    console = Console(soft_wrap=True, highlight=False)
+    data = read_ytf(options.data, options.images)
+    model = pipeline.open_for(options, console)
+    search = pipeline.Search(options)
+    search.check(model.preprocessing)
+    options.out.mkdir(parents=True, exist_ok=True)
+
+    names, video = frames_of(data, options.frames)
+    cut = search.cut(map(data.load, names), len(names), "the frames", model.preprocessing, console)
+    found = np.ones(len(names), bool)
+    if options.undetected == "refuse":
+        found[list(cut.undetected)] = False
+    embed = pipeline.CachedEmbedder(model, options.cache)
+    embeddings = embed(cut.faces, console)
+    means, counted = ytf.video_means(embeddings, video, found, len(data.pairs.videos), options.frames)
+    at_hand = np.array([len(frames) for frames in data.frames])
+    given = (means, counted, data.pairs, data.expected, at_hand)
+    results = {
+        rule: ytf.evaluate_ytf(*given, rule, options.frames, allow_missing=options.allow_missing) for rule in ytf.RULES
+    }
+    main_result = results[options.rule]
+    console.print(f"a face found in {len(names) - len(cut.undetected):,} of {len(names):,} frames")
+    console.print(main_result.remark)
+    title = "PARTIAL YouTube Faces" if main_result.is_partial else "YouTube Faces"
+    verified = {rule: result.verification for rule, result in results.items()}
+    console.print(summary_table(verified, f"Verification on {title}"))
+    console.print(fold_table(main_result.verification, f"{title}, {options.rule}, split by split"))
+    plots.plot_roc(verified, options.out / "roc_ytf.png", f"Verification, {title}")
+    plots.plot_det(verified, options.out / "det_ytf.png", f"Verification, {title}")
+    result = {
+        **result_dict(main_result.verification),
+        "images_per_second": round(embed.images_per_second, 2),
+        "config": model.name,
+        "data": {"train": model.description.origin.file, "test": ["ytf"]},
+        "rule": options.rule,
+        "rules": {rule: result_dict(of_rule) for rule, of_rule in verified.items()},
+        "partial": main_result.is_partial,
+        "remark": main_result.remark,
+        "preprocessing": flatten(model.preprocessing),
+        "detector": options.detector,
+    }
+    write_json(options.out / "result.json", result)
+    write_json(options.out / "environment.json", environment())
+    console.print(f"everything is in {options.out}")
+    print("result: " + json.dumps(result), flush=True)
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.ytf", description=(__doc__ or "").split("\n")[0], allow_abbrev=False
+    )
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="splits.txt and the frames")
+    parser.add_argument("--images", choices=FOLDERS, help="which folder of frames, where both are there")
+    parser.add_argument("--rule", choices=ytf.RULES, default=ytf.RULES[0], help="the one that counts (%(default)s)")
+    parser.add_argument("--frames", type=int, default=ytf.FRAMES, metavar="N", help="of a video (%(default)s)")
+    pipeline.add_options(parser)
+    options = parser.parse_args(arguments)
+    pipeline.check_options(parser, options)
+    if options.frames < 1:
+        parser.error(f"--frames {options.frames}: at least 1")
+    return options
+
+
+def frames_of(data: Ytf, limit: int) -> tuple[list[str], np.ndarray]:
+    """Paths of the frames to look at, and the video of each, int32 (frames,).
+
+    A video's first `limit` frames with a face count, so up to three times as many are looked at.
+    """
+    chosen = [frames[: 3 * limit] for frames in data.frames]
+    video = np.repeat(np.arange(len(chosen), dtype=np.int32), [len(frames) for frames in chosen])
+    return list(chain.from_iterable(chosen)), video
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,119 @@
+"""From photographs to the pictures that a network takes: found by a detector, one chosen, aligned, and counted.
+
+What a detector finds is kept in a cache by the photograph's content. A photograph without a face is reported, never
+passed over: whoever asked decides what becomes of it.
+
+Not here: detectors (`faces.detect`), alignments (`align.py`), networks.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+
+from faces.cache import Cache, digest_of
+from faces.detect.detections import Detections, Detector, Rule, select
+from faces.errors import DataError
+from faces.preprocessing import Preprocessing, align
+
+CHUNK = 64
+"""Photographs held at a time."""
+_NUMBERS = 15  # of a face in the cache: score, box, five points
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Faces of a row of photographs.
+
+    Args:
+        faces: uint8 (photographs, rows, columns, 3), RGB; black where there is none.
+        seen: photographs that were there.
+        undetected: positions of those in which no face was found.
+        several: how many have more than one.
+    """
+
+    faces: np.ndarray
+    seen: int
+    undetected: tuple[int, ...]
+    several: int
+
+
+def cut_faces(
+    photographs: Iterable[np.ndarray | None],
+    count: int,
+    preprocessing: Preprocessing,
+    detect: Detector | None,
+    rule: Rule,
+    fallback: Preprocessing | None = None,
+    cache: Cache | None = None,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Cut:
+    """Cut the face out of each photograph.
+
+    Args:
+        photographs: uint8 (height, width, 3), RGB, any sizes; None for one that is missing.
+        count: how many.
+        preprocessing: size and alignment.
+        detect: the detector; None where the alignment needs none.
+        rule: which of several faces is meant, as `faces.detect.detections.select`.
+        fallback: how to cut a photograph in which no face is found, by an alignment that needs none; None leaves it
+            black. Either way it is counted.
+        cache: of this detector with these options.
+        progress: called with the number of photographs done, chunk by chunk.
+    """
+    faces = np.zeros((count, *preprocessing.size, 3), np.uint8)  # (photographs, rows, columns, 3)
+    undetected: list[int] = []
+    seen = several = 0
+    for start, chunk in _chunks(photographs):
+        present = {start + n: photograph for n, photograph in enumerate(chunk) if photograph is not None}
+        seen += len(present)
+        found = dict.fromkeys(present) if detect is None else _found(present, detect, cache)
+        for row, photograph in present.items():
+            detections, box, points = found[row], None, None
+            if detections is not None:
+                several += len(detections) > 1
+                chosen = select(detections, rule, photograph.shape[:2])
+                if chosen is None:
+                    undetected.append(row)
+                    if fallback is not None:
+                        faces[row] = align(fallback, photograph, None, None)
+                    continue
+                box, points = detections.boxes[chosen], detections.points[chosen]
+            faces[row] = align(preprocessing, photograph, box, points)
+        progress(len(chunk))
+    return Cut(faces, seen, tuple(undetected), several)
+
+
+def _chunks(photographs: Iterable[np.ndarray | None]) -> Iterator[tuple[int, list[np.ndarray | None]]]:
+    iterator, start = iter(photographs), 0
+    while chunk := list(islice(iterator, CHUNK)):
+        yield start, chunk
+        start += len(chunk)
+
+
+def _found(
+    photographs: dict[int, np.ndarray], detect: Detector, cache: Cache | None
+) -> dict[int, Detections | None]:
+    """What is in each photograph, from the cache or looked for now."""
+    keys = {row: digest_of(photograph) for row, photograph in photographs.items()}
+    known = {row: cache.get(key) for row, key in keys.items()} if cache is not None else {}
+    found: dict[int, Detections | None] = {row: _unpacked(v) for row, v in known.items() if v is not None}
+    new = [row for row in photographs if row not in found]
+    for row, detections in zip(new, detect([photographs[row] for row in new]) if new else [], strict=True):
+        found[row] = detections
+        if cache is not None:
+            cache.put(keys[row], _packed(detections))
+    return found
+
+
+def _packed(detections: Detections) -> np.ndarray:
+    parts = (detections.scores[:, None], detections.boxes, detections.points.reshape(-1, 10))
+    return np.concatenate(parts, axis=1).ravel()  # (15 faces,)
+
+
+def _unpacked(vector: np.ndarray) -> Detections:
+    if len(vector) % _NUMBERS:
+        raise DataError("the cache of detections holds something else; delete it, and it is computed anew.")
+    faces = vector.reshape(-1, _NUMBERS)  # (faces, 15)
+    return Detections(faces[:, 1:5], faces[:, 5:].reshape(-1, 5, 2), faces[:, 0])

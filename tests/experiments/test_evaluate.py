@@ -1,0 +1,126 @@
+"""From photographs to the number: a run of one matrix, and a detector that is made up."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from experiments import arcface, evaluate, pipeline
+from experiments.published import open_model
+from faces.data.lfw import read_lfw
+from faces.detect.detections import NOTHING, Detections
+from faces.preprocessing import align
+from tests.experiments.setting import SMALL, refused, result_of, run
+
+MIDDLE = (0.25, 0.25, 0.75, 0.75)
+CROP = ["--alignment", "fixed_box", "--box", *map(str, MIDDLE)]
+
+
+@pytest.fixture(scope="module")
+def model(faces_folder: Path, tmp_path_factory: pytest.TempPathFactory, one_matrix: list[str]) -> Path:
+    folder = tmp_path_factory.mktemp("evaluate") / "run"
+    data = ["--data", str(faces_folder / "train"), "--devices", "2"]
+    run(arcface.main, [*SMALL["arcface"], *one_matrix, *data, "--train.steps", "2", "--out", str(folder)])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def given(model: Path, faces_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    cache = tmp_path_factory.mktemp("cache")
+    return ["--weights", str(model), "--data", f"lfw={faces_folder / 'lfw'}", "--cache", str(cache)]
+
+
+def by_hand(model: Path, folder: Path) -> np.ndarray:
+    """Cosines of the pairs of a list, float64, with the network applied to one image at a time."""
+    opened, lfw = open_model(model), read_lfw(folder)
+    middle = dataclasses.replace(opened.preprocessing, box=MIDDLE)
+
+    def embed(name: str) -> np.ndarray:
+        pixels = (align(middle, lfw.load(name), None, None).astype(np.float32) - 127.5) / 128.0
+        x = np.asarray(opened.apply(opened.params, opened.batch_stats, pixels[None], False)[0][0], np.float64)
+        return x / np.sqrt(x @ x)
+
+    return np.array([embed(a) @ embed(b) for a, b in zip(lfw.pairs.first, lfw.pairs.second, strict=True)])
+
+
+def test_scores_pictures_and_result_line(given: list[str], model: Path, faces_folder: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    printed = run(evaluate.main, [*given, *CROP, "--out", str(out)])
+    result = result_of(printed)
+    assert result == json.loads((out / "result.json").read_text())
+    assert result["pairs"] == 48 and result["coverage"] == 1.0 and result["config"] == "iresnet_of_one_matrix"
+    assert result["detection"] == {"lfw": {"photographs": 48, "present": 48, "detected": 48, "several": 0}}
+    assert result["preprocessing"]["box"] == list(MIDDLE)
+    assert any("changed: box (0.0, 0.0, 1.0, 1.0) -> (0.25, 0.25, 0.75, 0.75)" in line for line in printed)
+    with np.load(out / "scores_lfw.npz") as scores:
+        assert scores["score"].dtype == np.float32 and scores["score"].shape == (48,)
+        np.testing.assert_allclose(scores["score"], by_hand(model, faces_folder / "lfw"), atol=1e-5)
+        assert scores["same"].sum() == 24
+    for picture in ("roc", "det", "distances", "hardest_pairs"):
+        assert cv2.imread(str(out / f"{picture}_lfw.png")).std() > 5
+    # Nothing is embedded twice.
+    again = result_of(run(evaluate.main, [*given, *CROP, "--out", str(tmp_path / "again")]))
+    assert again["images_per_second"] == 0 and {**again, "images_per_second": 0} == {**result, "images_per_second": 0}
+
+
+@pytest.fixture
+def one_has_no_face(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """A detector that finds the box of `MIDDLE` in all photographs but the first that it is shown."""
+    asked: list[int] = []
+
+    def detect(images: Sequence[np.ndarray]) -> list[Detections]:
+        found = []
+        for image in images:
+            asked.append(1)
+            box = np.array([[6, 6, 18, 18]], np.float32) * (image.shape[0] / 24)
+            points = box[:, None, :2] + np.float32([[2, 3], [9, 3], [6, 6], [3, 9], [8, 9]])[None]
+            found.append(NOTHING if len(asked) == 1 else Detections(box, points, np.ones(1, np.float32)))
+        return found
+
+    monkeypatch.setattr(pipeline, "open_detector", lambda name, weights: detect)
+    return asked
+
+
+def test_a_face_that_is_not_found_refuses_the_number(
+    given: list[str], tmp_path: Path, one_has_no_face: list[int], capsys
+):
+    weights = tmp_path / "weights.pth"
+    weights.write_bytes(b"made up")
+    by_box = [*given, "--detector", "retinaface", "--detector-weights", str(weights), "--alignment", "box_margin"]
+    by_box += ["--out", str(tmp_path / "out")]
+    refused(evaluate.main, capsys, by_box, "Person_0/Person_0_0001.jpg", "missing")
+    assert len(one_has_no_face) == 48
+    printed = run(evaluate.main, [*by_box, "--allow-missing"])
+    assert len(one_has_no_face) == 48  # the cache knows, the face that is not there as well
+    assert any("a face found in 47 of 48, more than one in 0 (most_central taken)" in line for line in printed)
+    partial = result_of(printed)
+    assert partial["pairs"] == 45 and partial["coverage"] < 1  # the first photograph is in three pairs
+    with np.load(tmp_path / "out" / "scores_lfw.npz") as scores:
+        assert np.isnan(scores["score"]).sum() == 3
+    whole = result_of(run(evaluate.main, [*by_box, "--undetected", "centre_crop"]))
+    assert (whole["pairs"], whole["detection"]["lfw"]["detected"]) == (48, 47)
+
+
+def test_lowered_quality_changes_the_scores(given: list[str], tmp_path: Path):
+    scores = {}
+    for name, more in {"plain": [], "jpeg": ["--jpeg-quality", "10"], "pixels": ["--pixels", "16"]}.items():
+        run(evaluate.main, [*given, *more, "--out", str(tmp_path / name)])
+        with np.load(tmp_path / name / "scores_lfw.npz") as stored:
+            scores[name] = stored["score"]
+    assert np.abs(scores["jpeg"] - scores["plain"]).max() > 0.01
+    assert np.abs(scores["pixels"] - scores["plain"]).max() > 0.01
+
+
+def test_what_is_refused(given: list[str], tmp_path: Path, capsys):
+    out = ["--out", str(tmp_path / "out")]
+    refused(evaluate.main, capsys, [*given, *out, "--alignment", "five_points"], "name a --detector")
+    refused(evaluate.main, capsys, [*given, *out, "--margin", "32"], "margin and resized are of")
+    refused(evaluate.main, capsys, ["--weights", str(tmp_path / "none"), *given[2:], *out], "none: nothing lies there")
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(SystemExit):
+        evaluate.parse([*given, *out, "--detector", "mtcnn"])
+    assert "belong together" in capsys.readouterr().err
