@@ -108,7 +108,8 @@ def plot_det(results: Mapping[str, VerificationResult], path: Path, title: str, 
         for (name, result), colour in zip(results.items(), _cycle(len(results)), strict=True):
             far, reject = result.roc.far, 1 - result.roc.val
             drawn = (far > 0) & (reject > 0) & (far < 1) & (reject < 1)
-            axes.plot(quantile(far[drawn]), quantile(reject[drawn]), color=colour, label=f"{name}  (EER {result.eer:.2%})")
+            label = f"{name}  (EER {result.eer:.2%})"
+            axes.plot(quantile(far[drawn]), quantile(reject[drawn]), color=colour, label=label)
         ticks = [rate for rate in (1e-4, 1e-3, 1e-2, 0.05, 0.1, 0.2, 0.4) if low <= rate <= high]
         places, names = quantile(np.array(ticks)), [f"{100 * rate:g}%" for rate in ticks]
         limits = tuple(quantile(np.array([low, high])))
