@@ -1,4 +1,4 @@
-"""FDDB: faces marked as ellipses, in `FDDB-fold-01-ellipseList.txt` to `-10-`.
+"""FDDB, faces marked as ellipses, in `FDDB-fold-01-ellipseList.txt` to `-10-`.
 
 For each image its path without the ending, the number of its faces, and a line for each: half the major axis, half the
 minor axis, the angle of the major axis to the horizontal in radians, the centre's x and y, and a 1.

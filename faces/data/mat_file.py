@@ -1,4 +1,4 @@
-"""MATLAB files of version 5: numbers, text and cells of these.
+"""MATLAB files of version 5, numbers, text and cells of these.
 
 A file is a header of 128 bytes and a list of elements, each with a type and a length in bytes, one for a variable,
 mostly compressed. A variable is again a list of elements: class, dimensions, name and content. What a file declares is

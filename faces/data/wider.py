@@ -1,4 +1,4 @@
-"""WIDER FACE: photographs of 61 events with every face boxed, and the five points that RetinaFace's authors added.
+"""WIDER FACE, photographs of 61 events with every face boxed, and the five points that RetinaFace's authors added.
 
     ROOT/WIDER_train/images/EVENT/NAME.jpg
     ROOT/wider_face_split/wider_face_train_bbx_gt.txt

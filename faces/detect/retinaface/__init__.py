@@ -6,6 +6,9 @@ out the paper's dense regression of 3D shape, its deformable convolutions, and i
 
 `network.py` is the network, on one of `bodies.py`; `anchors.py` and `decode.py` say what its numbers mean; `weights.py`
 takes published weights; `detector.py` goes from images to faces.
+
+Training: `config.py` names the values, `augment.py` and `examples.py` make batches, `matching.py` says what the network
+shall answer, `losses.py` what an error costs, `training.py` is the step.
 """
 
 from faces.detect.retinaface.detector import Options, make_detector

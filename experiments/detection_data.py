@@ -1,0 +1,150 @@
+"""What a detector is trained and judged on: composed scenes, or WIDER FACE.
+
+Not here: composing a scene (`faces.detect.scenes`), reading annotations (`faces.data.wider`), training (the mains).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from faces.data.open import open_faces
+from faces.data.source import FaceSource, Subset
+from faces.data.wider import WiderFaces, open_wider
+from faces.detect.detections import Detections
+from faces.detect.generated_crops import generated_crops
+from faces.detect.retinaface.augment import Example
+from faces.detect.retinaface.examples import Examples
+from faces.detect.scenes import SceneConfig, numbered_scene
+from faces.errors import DataError
+from faces.evaluate.detection import average_precision, wider_curve
+
+GENERATED = (120, 4)  # people, pictures of each
+HELD_OUT = 0.1
+"""Part of the people whose faces are in no training scene."""
+SMALLEST = 20.0
+"""Longer side of the smallest face of a scene in pixels; RetinaFace's smallest anchor has 16."""
+
+
+class SceneExamples:
+    """Scenes `first` .. `first + scenes - 1` of a set's faces, each composed when it is first asked for, then kept.
+
+    Args:
+        faces: aligned crops.
+        size: sides of a scene in pixels.
+        seed: of the scenes.
+        first: number of the first scene.
+        scenes: how many.
+    """
+
+    def __init__(self, faces: FaceSource, size: int, seed: int, first: int, scenes: int):
+        self.name = f"{scenes:,} scenes of {faces.name}"
+        self._scene = partial(numbered_scene, faces, (size, size), seed, config=SceneConfig(smallest=SMALLEST))
+        self._first, self._made = first, list[Example | None]([None] * scenes)
+
+    def __len__(self) -> int:
+        return len(self._made)
+
+    def example(self, index: int) -> Example:
+        """See `Examples`."""
+        made = self._made[index]
+        if made is None:
+            scene = self._scene(self._first + index)
+            made = Example(scene.image, scene.boxes, scene.points, np.ones(len(scene.boxes), bool))
+            self._made[index] = made
+        return made
+
+
+class WiderExamples:
+    """The images of a part of WIDER FACE that have a face to learn from."""
+
+    def __init__(self, wider: WiderFaces):
+        self.name = str(wider.root)
+        self._wider = wider
+        self._rows = [row for row, image in enumerate(wider.images) if image.is_usable.any()]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def example(self, index: int) -> Example:
+        """See `Examples`."""
+        row = self._rows[index]
+        image = self._wider.images[row]
+        kept = image.is_usable
+        return Example(self._wider.load(row), image.boxes[kept], image.points[kept], image.has_points[kept])
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """The pictures that judge.
+
+    Attributes:
+        name: what they are.
+        faces: of each picture how many there are to be found.
+        load: number of a picture -> uint8 (height, width, 3).
+        precision: what was found in each -> AP.
+    """
+
+    name: str
+    faces: list[int]
+    load: Callable[[int], np.ndarray]
+    precision: Callable[[Sequence[Detections]], float]
+
+
+def scenes(path: Path | None, size: int, seed: int, training: int, judging: int) -> tuple[Examples, TestSet]:
+    """Scenes to train on, and others, of other people, to judge on.
+
+    Args:
+        path: aligned faces, of any kind that `open_faces` knows; None for generated ones.
+        size: sides of a scene in pixels.
+        seed: of all that is drawn.
+        training: scenes to train on.
+        judging: scenes to judge on.
+    """
+    faces = open_faces(path) if path else generated_crops(*GENERATED, seed)
+    for_training, held_out = split_people(faces, seed)
+    examples = SceneExamples(for_training, size, seed, 0, training)
+    judges = SceneExamples(held_out, size, seed, training, judging)
+    boxes = [judges.example(row).boxes for row in range(judging)]
+    name = f"{judges.name}, of people that training never shows"
+    load, precision = (lambda row: judges.example(row).image), partial(average_precision, boxes=boxes)
+    return examples, TestSet(name, [len(of_scene) for of_scene in boxes], load, precision)
+
+
+def photographs(root: Path, labels: Path | None, seed: int, judging: int) -> tuple[Examples, TestSet]:
+    """WIDER FACE's training part to train on, and some of its validation part, with all usable faces, to judge on.
+
+    Args:
+        root: folder with WIDER_train, WIDER_val and wider_face_split.
+        labels: folder with RetinaFace's train/label.txt, whose faces have points; None for the official boxes.
+        seed: of the choice of images that judge.
+        judging: how many.
+    """
+    training = open_wider(root, "train", labels and labels / "train" / "label.txt")
+    validation = open_wider(root, "val")  # the official boxes, which say what is invalid
+    rows = np.random.default_rng(seed).permutation(len(validation))[:judging].tolist()
+    judges = [validation.images[row] for row in rows]
+    counted = [image.is_usable for image in judges]
+
+    def precision(found: Sequence[Detections]) -> float:
+        return wider_curve(found, [image.boxes for image in judges], counted).average_precision
+
+    name = f"{len(rows):,} images of {validation.root}"
+    faces = [int(marks.sum()) for marks in counted]
+    return WiderExamples(training), TestSet(name, faces, lambda row: validation.load(rows[row]), precision)
+
+
+def split_people(faces: FaceSource, seed: int) -> tuple[FaceSource, FaceSource]:
+    """A source's people in two parts at random: those to train on, and `HELD_OUT` of them to judge on.
+
+    Raises:
+        DataError: there is one person only.
+    """
+    people = int(faces.identities.max()) + 1
+    if people < 2:
+        raise DataError(f"{faces.name}: one person; at least two are needed, one of them to judge on.")
+    order = np.random.default_rng(seed).permutation(people)
+    held_out = np.isin(faces.identities, order[: max(1, round(HELD_OUT * people))])
+    return Subset(faces, np.flatnonzero(~held_out)), Subset(faces, np.flatnonzero(held_out))

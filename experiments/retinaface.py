@@ -1,0 +1,220 @@
+"""Train RetinaFace and judge it: `python -m experiments.retinaface [--data DIR | --faces DIR] --out DIR`.
+
+Without `--data` the training pictures are scenes composed of faces: those at `--faces`, any set that the other mains
+train on, cut and aligned as theirs are, or generated ones. A tenth of the people is kept for the scenes that judge.
+With `--data`, WIDER FACE: its training part teaches, some of its validation part judges.
+
+    python -m experiments.retinaface [--data DIR [--labels DIR] | --faces DIR] --out DIR [--recipe NAME]
+        [--scenes N] [--test N] [--devices N] [--resume] [--train.steps N] [--loss.box-weight X] ...
+
+Recipes are `scenes`, `edition` and `paper` of `faces.detect.retinaface.config`.
+
+Every field of the recipe's config is an option too. DIR receives
+
+- `retinaface.npz`: the weights, by the published names: `experiments.detect --detector-weights` takes it;
+- `detections.png`: pictures that judged, with what was found in them;
+- `training.png`, `log.jsonl`, `evaluations.jsonl`: loss and average precision over the steps;
+- `config.toml`, `environment.json`, `result.json`, and `checkpoints/`, from which `--resume` goes on.
+
+Average precision (AP) is the area under precision over recall, a face being found by a box whose intersection over
+union with its own is at least 0.5.
+"""
+
+import argparse
+import json
+import os
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import jax
+import numpy as np
+import tyro
+from matplotlib.figure import Figure
+from rich.console import Console
+
+from experiments.detection_data import TestSet, photographs, scenes
+from faces import cli
+from faces.checkpoint import Checkpoints
+from faces.config import RunConfig, to_toml
+from faces.detect.detections import Detections, Detector
+from faces.detect.retinaface.config import RECIPES, Config
+from faces.detect.retinaface.detector import Options, make_detector
+from faces.detect.retinaface.examples import Examples, make_loader
+from faces.detect.retinaface.training import DetectionWatch, init_state, make_train_step
+from faces.detect.retinaface.weights import Weights, to_pytorch
+from faces.detect.sheet import draw_sheet
+from faces.errors import CheckpointError, ConfigError
+from faces.evaluate.plots import save_figure
+from faces.mesh import make_mesh
+from faces.run_record import environment, read_log, write_json, write_text
+from faces.train_loop import Trained, train
+from faces.train_state import TrainState
+
+JUDGED = Options(confidence=0.02)  # as published evaluations: AP looks at weak detections too
+SHOWN_SCORE = 0.5
+SHEET = 24
+AT_ONCE = 64
+"""Pictures in memory at a time while judging."""
+
+
+def main(arguments: list[str]) -> None:
+    """Parse, train, judge, report."""
+    options, config = parse(arguments)
+    console = Console(soft_wrap=True)
+    folder = _run_folder(options)
+    mesh = make_mesh(options.devices)
+    if config.batch.images % mesh.devices.size:
+        raise ConfigError(f"batch.images = {config.batch.images}: cannot be divided among {mesh.devices.size} devices.")
+    seed = config.train.seed
+    if options.data:
+        examples, test = photographs(options.data, options.labels, seed, options.test)
+    else:
+        examples, test = scenes(options.faces, config.input.size, seed, options.scenes, options.test)
+    console.print(f"recipe {options.recipe}, {config.input.network}, pictures of {config.input.size} pixels")
+    console.print(f"training: {examples.name}; judged on {test.name}, {sum(test.faces):,} faces")
+    loader = make_loader(examples, config)
+    state = init_state(config, mesh)
+    judge = partial(judged, config=config, test=test)
+    before = judge(state)
+    console.print("before training: " + _numbers(before))
+    as_run = cast(RunConfig, config)  # of which the loop and the checkpoints need only what both have
+    with Checkpoints(folder / "checkpoints") as checkpoints:
+        if options.resume:
+            state, place = checkpoints.restore(state, as_run)
+            loader.set_state(place)
+            console.print(f"resumed at step {int(state.step)}")
+        write_text(folder / "config.toml", to_toml(as_run))
+        write_json(folder / "environment.json", environment() | {"training_set": examples.name, "test": test.name})
+        step, watch = make_train_step(config, mesh), DetectionWatch(config)
+        trained = train(step, state, loader, as_run, mesh, folder, checkpoints, judge, watch, console)
+    report(console, folder, config, examples, test, before, trained)
+
+
+def parse(arguments: list[str]) -> tuple[argparse.Namespace, Config]:
+    """The command line: options of the run, and the recipe's config with its overrides."""
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.retinaface",
+        description=(__doc__ or "").split("\n")[0],
+        epilog="Every field of the config is an option too, e.g. --optimiser.learning-rate 0.02 --train.steps 500.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--data", type=Path, metavar="DIR", help="folder with WIDER_train, WIDER_val and "
+                        "wider_face_split; default: scenes")  # fmt: skip
+    parser.add_argument("--labels", type=Path, metavar="DIR", help="with --data: RetinaFace's annotations, a folder "
+                        "with train/label.txt; without them no points are learnt")  # fmt: skip
+    parser.add_argument("--faces", type=Path, metavar="DIR", help="faces for scenes: a prepared dataset, an image "
+                        "folder or a .rec; default: generated faces")  # fmt: skip
+    parser.add_argument("--recipe", choices=RECIPES, help="named config (default scenes, or edition with --data)")
+    parser.add_argument("--scenes", type=int, default=4096, metavar="N", help="scenes to train on (default 4096)")
+    parser.add_argument("--test", type=int, default=256, metavar="N", help="pictures that judge (default 256)")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--resume", action="store_true", help="continue the run in --out from its last checkpoint")
+    parser.add_argument("--devices", type=int, help="use so many devices (default: all)")
+    options, rest = parser.parse_known_args(arguments)
+    if min(options.scenes, options.test) < 1:
+        parser.error("--scenes and --test: at least 1 is expected")
+    if options.data and options.faces:
+        parser.error("--data and --faces: one of them is expected")
+    if options.labels and not options.data:
+        parser.error("--labels: belongs to --data")
+    options.recipe = options.recipe or ("edition" if options.data else "scenes")
+    config = RECIPES[options.recipe]
+    config = tyro.cli(Config, args=rest, default=config, prog=parser.prog) if rest else config
+    for holds, sentence in config.rules():
+        if not holds:
+            raise ConfigError(f"command line: {sentence}.")
+    return options, config
+
+
+def _run_folder(options: argparse.Namespace) -> Path:
+    """The run's folder; never one that holds another run, unless it is resumed."""
+    if (options.out / "config.toml").exists() and not options.resume:
+        raise ConfigError(f"{options.out}: holds a run already; add --resume to continue it, or name another --out.")
+    if options.resume and not (options.out / "checkpoints").is_dir():
+        raise CheckpointError(f"{options.out}: no run to resume; start it without --resume.")
+    return options.out
+
+
+def detector_of(state: TrainState, config: Config) -> Detector:
+    """The detector with the weights of a state, and with weak detections, as AP needs them."""
+    params, batch_stats = jax.device_get((state.params, state.batch_stats))
+    return make_detector(Weights(config.input.network, params, batch_stats), JUDGED)
+
+
+def judged(state: TrainState, config: Config, test: TestSet) -> dict[str, float]:
+    """The numbers of a state: AP."""
+    detect, found = detector_of(state, config), list[Detections]()
+    for start in range(0, len(test.faces), AT_ONCE):
+        found += detect([test.load(row) for row in range(start, min(start + AT_ONCE, len(test.faces)))])
+    return {"ap": test.precision(found)}
+
+
+def report(
+    console: Console,
+    folder: Path,
+    config: Config,
+    examples: Examples,
+    test: TestSet,
+    before: dict[str, float],
+    trained: Trained,
+) -> None:
+    """Judge the last state; write weights, pictures and the result, and print it."""
+    after = judged(trained.state, config, test)
+    console.print("after training: " + _numbers(after))
+    params, batch_stats = jax.device_get((trained.state.params, trained.state.batch_stats))
+    write_npz(folder / "retinaface.npz", to_pytorch(Weights(config.input.network, params, batch_stats)))
+    shown = [test.load(row) for row in range(min(SHEET, len(test.faces)))]
+    found = map(surest, detector_of(trained.state, config)(shown))
+    draw_sheet(zip(shown, found, strict=True), folder / "detections.png")
+    rows = [{"step": 0, **before}, *read_log(folder / "evaluations.jsonl"), {"step": config.train.steps, **after}]
+    draw_training(read_log(folder / "log.jsonl"), rows, folder / "training.png")
+    result = {
+        **after,
+        **{f"{name}_before": value for name, value in before.items()},
+        "test_images": len(test.faces),
+        "test_faces": sum(test.faces),
+        "steps": config.train.steps,
+        "minutes": round(trained.minutes, 2),
+        "images_per_second": round(trained.images_per_second, 1),
+        "data": {"train": examples.name, "test": [test.name]},
+    }
+    write_json(folder / "result.json", result)
+    console.print(f"everything is in {folder}")
+    print("result: " + json.dumps(result), flush=True)
+
+
+def surest(found: Detections) -> Detections:
+    """Those detections that one would call faces."""
+    rows = found.scores > SHOWN_SCORE
+    return Detections(found.boxes[rows], found.points[rows], found.scores[rows])
+
+
+def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Replace `path` by these arrays, in one step."""
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    np.savez(temporary, **cast(dict[str, Any], arrays))
+    temporary.replace(path)
+
+
+def draw_training(log: Sequence[dict[str, Any]], evaluations: Sequence[dict[str, Any]], path: Path) -> None:
+    """The loss and its terms, and average precision, over the steps."""
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    losses, precision = figure.subplots(1, 2)
+    for name in ("loss", "classification", "boxes", "points"):
+        losses.plot([row["step"] for row in log], [row[name] for row in log], label=name, linewidth=1)
+    losses.set(xlabel="step", ylabel="loss", yscale="log")
+    losses.legend()
+    precision.plot([row["step"] for row in evaluations], [row["ap"] for row in evaluations], marker="o")
+    precision.set(xlabel="step", ylabel="average precision, pictures held out", ylim=(0, 1))
+    precision.grid(alpha=0.3)
+    save_figure(figure, path)
+
+
+def _numbers(result: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4f}" for name, value in result.items())
+
+
+if __name__ == "__main__":
+    cli.run(main)

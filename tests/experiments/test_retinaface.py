@@ -1,0 +1,116 @@
+"""The RetinaFace main from end to end on a network of one matrix a stride: outputs, resuming, WIDER FACE, refusals."""
+
+import json
+from pathlib import Path
+
+import cv2
+import jax
+import numpy as np
+import pytest
+
+from experiments import detection_data, retinaface
+from faces.checkpoint import load_weights
+from faces.data.source import ArraySource
+from faces.detect.retinaface.network import BODIES
+from tests.experiments.setting import refused, result_of, rows_of, run
+from tests.faces.detect.test_retinaface_training import Patches
+
+SMALL = [
+    *("--input.network", "patches", "--input.size", "64", "--input.faces", "8", "--batch.images", "8"),
+    *("--scenes", "16", "--test", "4", "--optimiser.learning-rate", "0.01", "--optimiser.schedule", "constant"),
+    *("--train.log-every", "1", "--train.checkpoint-every", "3", "--train.evaluate-every", "2"),
+]
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network without published names, and faces that cost nothing."""
+    monkeypatch.setitem(BODIES, "patches", Patches)
+    monkeypatch.setattr(detection_data, "generated_crops", flat_crops)
+    monkeypatch.setattr(retinaface, "to_pytorch", lambda weights: {"norm.weight": weights.params["norm"]["scale"]})
+
+
+def flat_crops(people: int, images: int, seed: int) -> ArraySource:
+    """Crops of one colour each with darker eyes."""
+    rng = np.random.default_rng(seed)
+    crops = np.repeat(rng.integers(120, 255, (20, 1, 1, 3)), 112 * 112, axis=1).reshape(20, 112, 112, 3)
+    crops[:, 45:58, 32:45] = crops[:, 45:58, 67:80] = 30
+    return ArraySource("flat", crops.astype(np.uint8), np.repeat(np.arange(10, dtype=np.int32), 2))
+
+
+def given(out: Path, steps: int, *more: str) -> list[str]:
+    return [*SMALL, "--out", str(out), "--train.steps", str(steps), *more]
+
+
+def test_outputs_and_result_line(tmp_path: Path):
+    out = tmp_path / "run"
+    printed = run(retinaface.main, given(out, 3, "--devices", "2"))
+    result = result_of(printed)
+    assert result == json.loads((out / "result.json").read_text())
+    assert result["test_images"] == 4 and result["test_faces"] > 4 and result["steps"] == 3
+    assert 0 <= result["ap"] <= 1 and 0 <= result["ap_before"] <= 1 and result["images_per_second"] > 0
+    assert result["data"]["train"] == "16 scenes of flat"
+    assert [row["step"] for row in rows_of(out / "log.jsonl")] == [1, 2, 3]
+    assert all(np.isfinite(row["loss"]) for row in rows_of(out / "log.jsonl"))
+    assert [row["step"] for row in rows_of(out / "evaluations.jsonl")] == [2]
+    for picture in ("detections", "training"):
+        assert cv2.imread(str(out / f"{picture}.png")) is not None
+    assert np.load(out / "retinaface.npz")["norm.weight"].shape == (3,)
+    assert "size = 64" in (out / "config.toml").read_text()
+
+
+def test_six_steps_are_three_and_three_on_other_devices(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    whole, halves = tmp_path / "whole", tmp_path / "halves"
+    run(retinaface.main, given(whole, 6, "--devices", "1"))
+    run(retinaface.main, given(halves, 3, "--devices", "1"))
+    printed = run(retinaface.main, given(halves, 6, "--devices", "8", "--resume"))
+    assert "resumed at step 3" in printed
+    (step, mine), (their_step, theirs) = load_weights(whole / "checkpoints"), load_weights(halves / "checkpoints")
+    assert step == their_step == 6
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), mine, theirs)
+    refused(retinaface.main, capsys, given(halves, 6), "holds a run already", "--resume")
+
+
+def test_wider_face(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    for part, images in (("train", 9), ("val", 3)):
+        folder = tmp_path / f"WIDER_{part}" / "images" / "0--Parade"
+        folder.mkdir(parents=True)
+        lines = []
+        for number in range(images):
+            cv2.imwrite(str(folder / f"{number}.jpg"), rng.integers(0, 255, (50 + number, 70, 3), np.uint8))
+            lines += [f"0--Parade/{number}.jpg", "2", "10 12 24 28 0 0 0 0 0 0", "40 9 9 9 0 0 0 1 0 0"]
+        (tmp_path / "wider_face_split").mkdir(exist_ok=True)
+        (tmp_path / "wider_face_split" / f"wider_face_{part}_bbx_gt.txt").write_text("\n".join(lines) + "\n")
+    face = "10 12 24 28 15 20 0 28 20 0 21 27 0 16 33 0 27 33 0 0.9"
+    labels = [f"# 0--Parade/{number}.jpg\n{face}\n" for number in range(9)]
+    (tmp_path / "labels" / "train").mkdir(parents=True)
+    (tmp_path / "labels" / "train" / "label.txt").write_text("".join(labels))
+    wider = ["--data", str(tmp_path), "--recipe", "paper", "--train.evaluate-every", "0"]
+    for more, are_points in (([], False), (["--labels", str(tmp_path / "labels")], True)):
+        out = tmp_path / f"run{are_points}"
+        printed = run(retinaface.main, given(out, 1, *wider, *more, "--devices", "1"))
+        assert result_of(printed)["test_faces"] == 3
+        assert (rows_of(out / "log.jsonl")[0]["points"] > 0) == are_points
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--batch.images", "12", "--devices", "8"], ["batch.images = 12", "8 devices"]),
+        (["--input.size", "70"], ["input.size", "multiple of 32"]),
+        (["--loss.background-overlap", "0.5"], ["background_overlap <= face_overlap"]),
+        (["--data", "nowhere"], ["nowhere/WIDER_train/images", "no such folder"]),
+        (["--resume"], ["no run to resume"]),
+    ],
+)
+def test_what_it_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str], words: list[str]):
+    refused(retinaface.main, capsys, given(tmp_path / "run", 1, *more), *words)
+    assert not (tmp_path / "run").exists()
+
+
+def test_people_are_parted():
+    faces = flat_crops(0, 0, 0)
+    training, held_out = detection_data.split_people(faces, 0)
+    assert (len(training), len(held_out)) == (18, 2)
+    assert not any((held_out[0] == training[row]).all() for row in range(18))
