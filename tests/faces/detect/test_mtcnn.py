@@ -26,7 +26,7 @@ def test_equals_the_published_pipeline():
             for name, file in zip("pro", FILES, strict=True)
         )
     )
-    rng = np.random.default_rng(3)  # with random weights some pictures have a face that hangs on the last bit; not these
+    rng = np.random.default_rng(3)  # of other random pictures some have a face that hangs on the last bit
     images = [cv2.resize(rng.integers(0, 256, (9, 7, 3), np.uint8), size) for size in [(64, 51), (45, 60), (40, 37)]]
     detect = make_detector(to_params(arrays), OPTIONS)
     given = detect([images[0], np.zeros((20, 64, 3), np.uint8), *images[1:]])
