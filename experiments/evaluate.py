@@ -15,7 +15,6 @@ alignment, looks at nothing twice.
 import argparse
 import dataclasses
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -92,10 +91,8 @@ def _lowered(photos: Photographs, cut: Cut, options: argparse.Namespace) -> Pair
     faces = cut.faces
     if options.jpeg_quality or options.pixels:
         size = (faces.shape[1], faces.shape[2])
-        lower: Callable[[np.ndarray], np.ndarray] = lambda face: augment.crop(  # noqa: E731
-            augment.lower_quality(face, options.pixels, options.jpeg_quality), size
-        )
-        faces = np.stack([lower(face) for face in faces])
+        lowered = (augment.lower_quality(face, options.pixels, options.jpeg_quality) for face in faces)
+        faces = np.stack([augment.crop(face, size) for face in lowered])
     test = photos.with_images(faces)
     if options.undetected != "refuse":
         return test
