@@ -67,7 +67,9 @@ def conv2d(
     stride: int,
     padding: Padding = "SAME",
 ) -> Float[Array, "batch out_height out_width features"]:
-    """Convolution whose kernel gradient is quick on CPUs too.
+    """Convolution that is quick on CPUs too: with a 1x1 kernel, and backwards.
+
+    A 1x1 kernel is one matrix product over all pixels, for which XLA on CPUs has a better routine, twice as quick.
 
     XLA on CPUs computes the kernel's gradient as a convolution with a kernel as large as the map, several times slower
     than the forward pass. As one matrix product for each of the kernel's places it is quicker. Other platforms keep
@@ -84,7 +86,16 @@ def conv2d(
         (batch, out_height, out_width, features); with "SAME" the sizes are height / stride and width / stride, rounded
         up.
     """
-    return _xla_conv(x, kernel, stride, padding)
+    return _conv(x, kernel, stride, padding)
+
+
+def _conv(x: Array, kernel: Array, stride: int, padding: Padding) -> Array:
+    if kernel.shape[:2] != (1, 1) or any(map(any, _sides(x, (1, 1), stride, padding))):
+        return _xla_conv(x, kernel, stride, padding)
+    x = x[:, ::stride, ::stride]
+    # As matrices: of more than two dimensions XLA on CPUs writes a transposed copy for the kernel's gradient.
+    pixels = x.reshape(-1, x.shape[-1]) @ kernel[0, 0]  # (batch x pixels, features)
+    return pixels.reshape(*x.shape[:-1], -1)
 
 
 def _xla_conv(x: Array, kernel: Array, stride: int, padding: Padding, groups: int = 1) -> Array:
@@ -93,12 +104,12 @@ def _xla_conv(x: Array, kernel: Array, stride: int, padding: Padding, groups: in
 
 
 def _conv2d_forward(x: Array, kernel: Array, stride: int, padding: Padding) -> tuple[Array, tuple[Array, Array]]:
-    return _xla_conv(x, kernel, stride, padding), (x, kernel)
+    return _conv(x, kernel, stride, padding), (x, kernel)
 
 
 def _conv2d_backward(stride: int, padding: Padding, saved: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
     x, kernel = saved
-    (of_x,) = jax.vjp(lambda x: _xla_conv(x, kernel, stride, padding), x)[1](gradient)
+    (of_x,) = jax.vjp(lambda x: _conv(x, kernel, stride, padding), x)[1](gradient)
 
     def by_xla(x: Array, gradient: Array) -> Array:
         return jax.vjp(lambda kernel: _xla_conv(x, kernel, stride, padding), kernel)[1](gradient)[0]

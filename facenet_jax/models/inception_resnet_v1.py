@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from facenet_jax.models.layers import max_pool
+from faces import layers
 from faces.ops import l2_normalise
 
 EPSILON = 1e-3
@@ -128,16 +129,7 @@ class ConvNormRelu(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         features, window, stride, padding = self.conv
-        x = nn.Conv(
-            features,
-            window,
-            strides=stride,
-            padding=padding,
-            use_bias=False,
-            dtype=self.dtype,
-            kernel_init=xavier_init,
-            name="conv",
-        )(x)
+        x = layers.Conv(features, window, stride, padding, False, self.dtype, xavier_init, name="conv")(x)
         return nn.relu(_norm(train, self.dtype, "norm")(x))
 
 
@@ -153,7 +145,7 @@ class ResidualModule(nn.Module):
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """(B, H, W, C) to the same shape."""
         mixed = jnp.concatenate(_outputs(self.branches, x, self.dtype, train), axis=-1)
-        up = nn.Conv(x.shape[-1], (1, 1), dtype=self.dtype, kernel_init=xavier_init, name="projection")(mixed)
+        up = layers.Conv(x.shape[-1], (1, 1), dtype=self.dtype, init=xavier_init, name="projection")(mixed)
         x = x + self.scale * up
         return nn.relu(x) if self.ends_in_relu else x
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import DTypeLike
 
-from faces.backbone import relu_init
+from faces.layers import Conv
 
 Padding = str | Sequence[tuple[int, int]]
 
@@ -43,8 +43,7 @@ def conv_relu(
     Returns:
         (B, H / strides, W / strides, features) in `dtype`, sizes rounded up.
     """
-    conv = nn.Conv(features, (kernel, kernel), strides=strides, dtype=dtype, kernel_init=relu_init, name=name)
-    return nn.relu(conv(x))
+    return nn.relu(Conv(features, (kernel, kernel), strides, dtype=dtype, name=name)(x))
 
 
 def max_pool(x: jax.Array, stride: int, padding: Padding = "SAME") -> jax.Array:

@@ -4,8 +4,6 @@ Space-to-depth by 2, so that the first convolution works on a quarter of the pix
 of basic residual units (two 3x3 convolutions, batch norm, ReLU); and one matrix from the last map, place by place, to
 the embedding: faces in a fixed frame have their eyes and mouths in fixed places, which an average would throw away.
 
-Convolutions are `faces.ops.conv2d`, quick to train on a CPU.
-
 Not here: the paper's networks (`nn1.py`, `inception.py`).
 """
 
@@ -17,26 +15,14 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from faces import ops
-from faces.backbone import linear_init, relu_init
+from faces.backbone import linear_init
+from faces.layers import Conv
 
 Stage = tuple[int, int, int]
 """Channels, number of units, stride of the first unit."""
 
 SMALL_STAGES: Sequence[Stage] = ((64, 1, 1), (128, 2, 2), (256, 2, 2))
 TINY_STAGES: Sequence[Stage] = ((48, 1, 2), (96, 1, 2))
-
-
-class Conv(nn.Module):
-    """3x3 convolution without bias, "SAME" padding: `faces.ops.conv2d`."""
-
-    features: int
-    stride: int
-    dtype: DTypeLike
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        kernel = self.param("kernel", relu_init, (3, 3, x.shape[-1], self.features))
-        return ops.conv2d(x, kernel.astype(self.dtype), self.stride)
 
 
 class SmallNet(nn.Module):
@@ -61,7 +47,7 @@ class SmallNet(nn.Module):
         return ops.l2_normalise(x)
 
     def _conv(self, x: jax.Array, channels: int, stride: int, name: str) -> jax.Array:
-        return Conv(channels, stride, self.dtype, name=name)(x)
+        return Conv(channels, (3, 3), stride, use_bias=False, dtype=self.dtype, name=name)(x)
 
     def _norm(self, train: bool, name: str) -> nn.BatchNorm:
         return nn.BatchNorm(use_running_average=not train, momentum=0.95, dtype=self.dtype, name=name)
