@@ -50,7 +50,9 @@ def main(arguments: list[str]) -> None:
         photos.name: search.cut(photos.read(), len(photos.names), photos.name, wanted, console, photos.aligned)
         for photos in sets
     }
-    tests = [_lowered(photos, cut[photos.name], options) for photos in sets]
+    quality = {"pixels": options.pixels, "jpeg_quality": options.jpeg_quality}
+    refuses = options.undetected == "refuse"
+    tests = [lowered(photos, cut[photos.name], refuses, **quality) for photos in sets]
     after = dict[str, VerificationResult]()
     for test in tests:
         embeddings = embed(test.images, console)
@@ -86,15 +88,18 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     return options
 
 
-def _lowered(photos: Photographs, cut: Cut, options: argparse.Namespace) -> PairSet:
-    """The set with its faces, lowered as Table 4 of FaceNet asks; those not found are missing."""
+def lowered(photos: Photographs, cut: Cut, refuses: bool, pixels: int, jpeg_quality: int) -> PairSet:
+    """The set with its faces, lowered as Table 4 of FaceNet asks (0: not).
+
+    Where `refuses`, photographs without a face are missing, so that no number comes out that does without them.
+    """
     faces = cut.faces
-    if options.jpeg_quality or options.pixels:
+    if jpeg_quality or pixels:
         size = (faces.shape[1], faces.shape[2])
-        lowered = (augment.lower_quality(face, options.pixels, options.jpeg_quality) for face in faces)
-        faces = np.stack([augment.crop(face, size) for face in lowered])
+        worse = (augment.lower_quality(face, pixels, jpeg_quality) for face in faces)
+        faces = np.stack([augment.crop(face, size) for face in worse])
     test = photos.with_images(faces)
-    if options.undetected != "refuse":
+    if not refuses:
         return test
     undetected = tuple(photos.names[row] for row in cut.undetected)
     return dataclasses.replace(test, missing=(*test.missing, *undetected))

@@ -8,13 +8,13 @@ import pytest
 
 import arcface_jax.models
 import facenet_jax.models
-from experiments import arcface, convert, detect, evaluate, facenet, prepare, retinaface, ytf
+from experiments import arcface, convert, detect, evaluate, facenet, image_quality, prepare, retinaface, ytf
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
 COMMANDS = [line for block in BLOCKS for line in block.replace("\\\n", "").splitlines()]
-MAINS = (facenet, arcface, prepare, convert, detect, evaluate, ytf, retinaface)
+MAINS = (facenet, arcface, prepare, convert, detect, evaluate, image_quality, ytf, retinaface)
 PARSERS = {main.__name__.removeprefix("experiments."): main.parse for main in MAINS}
 NETWORKS = {f"{package.__name__}": package.NETWORKS for package in (facenet_jax.models, arcface_jax.models)}
 

@@ -1,0 +1,163 @@
+"""FaceNet's Table 4 on any model: how much a worse picture costs.
+
+    python -m experiments.image_quality --weights MODEL --data lfw=DIR --out DIR [--beside DIR ...]
+
+Faces are found and aligned once, as `experiments.evaluate` does it with the same options. Then they are compressed with
+each JPEG quality of the table, or shrunk to each of its numbers of pixels and enlarged again to what the network takes,
+and judged. `--out` receives `image_quality.json` and the table; with `--beside`, folders of earlier runs with other
+models, `jpeg_quality.png` and `pixels.png` show all of them and the paper's NN1.
+
+PAPER Table 4: NN1 on the first of five hold-out sets, VAL at FAR 1e-3; the paper does not say whether pictures were
+lowered before or after its detector. CHOICE: after, so that the numbers are of the network and not of the detector.
+Sizes that a network's own input does not exceed change nothing and are left out.
+
+Not here: training on lowered pictures (`augmentation.jpeg_quality`, `augmentation.pixels` of a config).
+"""
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
+from rich.console import Console
+from rich.table import Table
+
+from experiments import pipeline, training
+from experiments.evaluate import FAR, lowered
+from faces import cli
+from faces.config import flatten
+from faces.errors import DataError
+from faces.evaluate.pair_set import open_photographs
+from faces.evaluate.plots import COLOURS, MUTED, STYLE, save_figure
+from faces.run_record import environment, write_json
+
+RECORD = "image_quality.json"
+UNTOUCHED = "as they are"
+
+PAPER = {
+    "jpeg_quality": {10: 0.673, 20: 0.814, 30: 0.839, 50: 0.855, 70: 0.861, 90: 0.865},
+    "pixels": {1_600: 0.378, 6_400: 0.795, 14_400: 0.845, 25_600: 0.857, 65_536: 0.864},
+}
+"""PAPER Table 4: VAL of NN1 on its own hold-out pictures."""
+LABELS = {"jpeg_quality": "JPEG quality", "pixels": "pixels of the face"}
+
+
+def main(arguments: list[str]) -> None:
+    """Parse, cut, lower, embed, judge, draw."""
+    options = parse(arguments)
+    console = Console(soft_wrap=True, highlight=False)
+    others = [_earlier(folder) for folder in options.beside]
+    photos = open_photographs(*options.data)
+    model = pipeline.open_for(options, console)
+    search = pipeline.Search(options)
+    search.check(model.preprocessing, aligned=photos.aligned)
+    options.out.mkdir(parents=True, exist_ok=True)
+    embed = pipeline.CachedEmbedder(model, options.cache)
+    cut = search.cut(photos.read(), len(photos.names), photos.name, model.preprocessing, console, photos.aligned)
+
+    table = Table("faces", f"VAL at FAR {FAR:g}, % ± SE", "accuracy, % ± SE", "the paper's NN1, VAL, %")
+    rows: list[dict[str, Any]] = []
+    for kind, value in _settings(model.preprocessing.size):
+        quality = {"jpeg_quality": 0, "pixels": 0} | ({kind: value} if kind else {})
+        test = lowered(photos, cut, options.undetected == "refuse", **quality)
+        result = test.judge(embed(test.images, console), FAR, options.allow_missing)
+        numbers = {"val": result.val, "val_se": result.val_se, "far": result.far}
+        numbers |= {"accuracy": result.accuracy, "accuracy_se": result.accuracy_se, "coverage": result.coverage}
+        rows.append(quality | numbers)
+        name = f"{LABELS[kind]} {value:,}" if kind else UNTOUCHED
+        cells = [f"{100 * numbers[key]:.2f} ± {100 * numbers[f'{key}_se']:.2f}" for key in ("val", "accuracy")]
+        table.add_row(name, *cells, f"{100 * PAPER[kind][value]:.1f}" if kind else "")
+        console.print(f"{name}: VAL {cells[0]}, accuracy {cells[1]}")
+    console.print(table)
+    record = {
+        "model": model.name,
+        "weights": model.description.origin.file,
+        "set": photos.name,
+        "preprocessing": flatten(model.preprocessing),
+        "detector": options.detector,
+        "rows": rows,
+    }
+    write_json(options.out / RECORD, record | {"environment": environment()})
+    for kind in PAPER:
+        draw([*others, record], kind, options.out / f"{kind}.png")
+    console.print(f"everything is in {options.out}")
+    print("result: " + json.dumps(record), flush=True)
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.image_quality", description=(__doc__ or "").split("\n")[0], allow_abbrev=False
+    )
+    parser.add_argument("--data", required=True, metavar="NAME=PATH", type=training.named_path,
+                        help="photographs with pairs, as for experiments.evaluate")  # fmt: skip
+    parser.add_argument("--beside", type=Path, nargs="+", default=[], metavar="DIR", help="--out of earlier runs")
+    pipeline.add_options(parser)
+    options = parser.parse_args(arguments)
+    pipeline.check_options(parser, options)
+    return options
+
+
+def _settings(size: tuple[int, int]) -> list[tuple[str, int]]:
+    """The untouched faces, then the table's rows that take anything from faces of this size."""
+    rows = [(kind, value) for kind, values in PAPER.items() for value in values]
+    return [("", 0), *(row for row in rows if row[0] != "pixels" or row[1] < size[0] * size[1])]
+
+
+def _earlier(folder: Path) -> dict[str, Any]:
+    path = folder / RECORD
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return {key: found[key] for key in ("model", "preprocessing", "rows")}
+    except (OSError, ValueError, KeyError, TypeError):
+        raise DataError(f"{path}: is no record of this command; name the --out of an earlier run.") from None
+
+
+def draw(records: list[dict[str, Any]], kind: str, path: Path) -> None:
+    """VAL over JPEG quality or pixels, one line a model, with its standard error; the paper's beside.
+
+    Args:
+        records: content of `image_quality.json`, of each model.
+        kind: "jpeg_quality" or "pixels".
+        path: the PNG to write.
+    """
+    paper = PAPER[kind]
+    with rc_context(STYLE):
+        figure = Figure(figsize=(6.4, 4.6), layout="constrained")
+        figure.suptitle(f"FaceNet's Table 4 on LFW: {LABELS[kind]}", fontsize=12.5, fontweight="bold")
+        axes = figure.add_subplot()
+        axes.plot(list(paper), list(paper.values()), "o--", color=MUTED, label="the paper's NN1, its hold-out set")
+        for index, record in enumerate(records):
+            x, rows = _line(record, kind)
+            colour = COLOURS[index % len(COLOURS)]
+            val, error = (np.array([row[key] for row in rows]) for key in ("val", "val_se"))
+            axes.errorbar(x, val, error, fmt="o-", color=colour, capsize=3, label=f"{record['model']}, LFW")
+        if kind == "pixels":
+            axes.set_xscale("log")
+            axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_locator(FixedLocator(list(paper)))
+        axes.set_xticklabels([f"{value:,}" for value in paper])
+        axes.set(xlabel=LABELS[kind], ylabel=f"VAL at FAR {FAR:g}", ylim=(0, 1.02))
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        axes.legend(loc="lower right")
+        save_figure(figure, path)
+
+
+def _line(record: Mapping[str, Any], kind: str) -> tuple[list[int], list[Any]]:
+    """Of one model: the values of the axis, and the rows; over pixels the untouched faces close the line."""
+    rows = [row for row in record["rows"] if row[kind]]
+    x = [row[kind] for row in rows]
+    if kind == "pixels":
+        height, width = record["preprocessing"]["size"]
+        rows += [row for row in record["rows"] if not (row["jpeg_quality"] or row["pixels"])]
+        x.append(height * width)
+    return x, rows
+
+
+if __name__ == "__main__":
+    cli.run(main)
