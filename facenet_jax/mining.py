@@ -17,6 +17,9 @@ a float that is not negative order as it does, and XLA sorts one row of integers
 pairs of distance and index. Indices carry no gradient; the loss takes its own distances. The batch is the GLOBAL one:
 under a mesh, a negative may live on another device.
 
+Where identities have few images, as in batches of Sec. 3.2, a CPU is quicker without the sort: each anchor looks
+through its negatives once for every positive, O(B^2 K) time; sorting takes XLA there as long as 64 such looks.
+
 CHOICE: one rule for the whole of a training. The paper wants semi-hard negatives "early on", and does not say until
 when.
 
@@ -91,18 +94,74 @@ def semi_hard(embeddings: Float[Array, "batch d"], identities: Int[Array, "batch
     Returns:
         `Mined(negative, is_pair)`, see the module's header.
     """
-    compared = _compare(_distances(embeddings), identities)
-    batch, is_negative = identities.shape[0], compared.is_negative
+    distance = _distances(embeddings)
+    compared = _compare(distance, identities)
+    farthest_key = jnp.max(jnp.where(compared.is_negative, compared.key, -1), axis=1, keepdims=True)  # (anchors, 1)
+    is_farthest = compared.is_negative & (compared.key == farthest_key)
+    farthest = jnp.max(jnp.where(is_farthest, compared.gallery, 0), axis=1, keepdims=True)  # (anchors, 1)
+
+    def by_sort() -> Int[Array, "anchors positives"]:
+        return _by_sort(compared, farthest)
+
+    def on_cpu() -> Int[Array, "anchors positives"]:
+        groups = _groups(identities)
+        few = jnp.max(groups.size) <= MOST_LOOKS
+        return jax.lax.cond(few, lambda: _by_looks(distance, compared, farthest, groups), by_sort)
+
+    return _only_pairs(jax.lax.platform_dependent(cpu=on_cpu, default=by_sort), compared.is_pair)
+
+
+def _by_sort(compared: _Compared, farthest: Int[Array, "anchors 1"]) -> Int[Array, "anchors positives"]:
+    """`semi_hard`'s negative of every pair; `farthest` is what a pair without a semi-hard one takes."""
+    batch, is_negative = len(compared.gallery), compared.is_negative
     sorted_keys = jnp.sort(compared.negative_key, axis=1, stable=False)
     # From one float to the next the key grows by 1: a positive counts the negatives as near as it, too.
     rank = _count_below(sorted_keys, compared.key + ~is_negative)  # (anchors, gallery)  Eq. (4)
     nearest = jax.vmap(_lowest_index)(jnp.where(is_negative, rank, batch), compared.gallery)  # (anchors, ranks)
     negative = jnp.take_along_axis(nearest, jnp.minimum(rank, batch - 1), axis=1)  # (anchors, positives)
-    farthest_key = jnp.max(jnp.where(is_negative, compared.key, -1), axis=1, keepdims=True)  # (anchors, 1)
-    is_farthest = is_negative & (compared.key == farthest_key)
-    farthest = jnp.max(jnp.where(is_farthest, compared.gallery, 0), axis=1, keepdims=True)  # (anchors, 1)
     none_farther = rank == jnp.sum(is_negative, axis=1, keepdims=True)
-    return _only_pairs(jnp.where(none_farther, farthest, negative), compared.is_pair)
+    return jnp.where(none_farther, farthest, negative)
+
+
+class _Groups(NamedTuple):
+    """The batch ordered by identity: an anchor's identity has the images order[start], ..., order[start + size - 1]."""
+
+    order: Int[Array, "batch"]
+    start: Int[Array, "anchors"]
+    size: Int[Array, "anchors"]
+
+
+def _groups(identities: Int[Array, "batch"]) -> _Groups:
+    order = jnp.argsort(identities).astype(jnp.int32)
+    ordered = identities[order]
+    first, behind = (jnp.searchsorted(ordered, identities, side=side).astype(jnp.int32) for side in ("left", "right"))
+    return _Groups(order, first, behind - first)
+
+
+MOST_LOOKS = 64
+"""With more images of one identity than this, sorting is quicker on a CPU too."""
+
+
+def _by_looks(
+    distance: Float[Array, "anchors gallery"],
+    compared: _Compared,
+    farthest: Int[Array, "anchors 1"],
+    groups: _Groups,
+) -> Int[Array, "anchors positives"]:
+    """As `_by_sort`: one look through the negatives for each image of the anchor's identity."""
+    batch = len(distance)
+    of_negatives = jnp.where(compared.is_negative, distance, jnp.inf)  # (anchors, gallery)
+
+    def look(number: Int[Array, ""], negative: Int[Array, "anchors positives"]) -> Int[Array, "anchors positives"]:
+        # Beyond its last image an anchor looks for one of another identity, which is no pair.
+        positive = groups.order[jnp.minimum(groups.start + number, batch - 1)][:, None]  # (anchors, 1)
+        farther = of_negatives > jnp.take_along_axis(distance, positive, axis=1)  # (anchors, gallery)  Eq. (4)
+        nearest = jnp.min(jnp.where(farther, of_negatives, jnp.inf), axis=1, keepdims=True)  # (anchors, 1)
+        index = jnp.min(jnp.where(of_negatives == nearest, compared.gallery, batch), axis=1, keepdims=True)
+        chosen = jnp.where(jnp.isinf(nearest), farthest, index)  # (anchors, 1)
+        return jnp.where(compared.gallery == positive, chosen, negative)
+
+    return jax.lax.fori_loop(0, jnp.max(groups.size), look, jnp.zeros((batch, batch), jnp.int32))
 
 
 def _lowest_index(rank: Int[Array, "gallery"], index: Int[Array, "gallery"]) -> Int[Array, "ranks"]:

@@ -44,6 +44,26 @@ def test_equals_brute_force(rule: str, kind: str, seed: int):
     np.testing.assert_array_equal(np.asarray(negative)[expected_is_pair], expected[expected_is_pair])
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_both_forms_of_semi_hard_choose_alike(kind: str, monkeypatch: pytest.MonkeyPatch):
+    embeddings, identities = map(jnp.asarray, batch(kind, 4))
+    by_looks = jax.jit(mining.semi_hard)(embeddings, identities)
+    monkeypatch.setattr(mining, "MOST_LOOKS", 0)  # so that it sorts
+    by_sort = jax.jit(lambda *batch: mining.semi_hard(*batch))(embeddings, identities)
+    np.testing.assert_array_equal(by_looks.negative, by_sort.negative)
+    np.testing.assert_array_equal(by_looks.is_pair, by_sort.is_pair)
+
+
+def test_the_forms_are_two(monkeypatch: pytest.MonkeyPatch):
+    """So that the test above compares something."""
+    arguments = [jnp.asarray(array) for array in batch("random", 0)]
+    monkeypatch.setattr(mining, "_by_looks", lambda *_: jnp.full((24, 24), -7, jnp.int32))
+    replaced = mining.semi_hard(*arguments)
+    assert (np.asarray(replaced.negative)[np.asarray(replaced.is_pair)] == -7).all()
+    monkeypatch.setattr(mining, "MOST_LOOKS", 0)
+    assert (np.asarray(mining.semi_hard(*arguments).negative) >= 0).all()
+
+
 def test_worked_case():
     """Anchor at 0, its positive at 2; negatives at 1 (too hard), 3 (semi-hard) and 5 (farther than needed)."""
     embeddings = jnp.array([[0.0], [2.0], [1.0], [3.0], [5.0]])
