@@ -5,8 +5,7 @@
 `published_detect` is the pipeline as davidsandberg's Python port of the authors' MATLAB code describes it, written with
 NumPy, OpenCV and plain loops, one image at a time; its networks run in PyTorch, on the arrays of the files as they are
 (transposed images, as those files want them). Ours is given the same decoded images. Both run on the CPU with as many
-threads, take turns, and are judged by the median of their rounds. A first round, in which programs are compiled, counts
-by itself. Timed is everything between decoded images and NumPy arrays of faces.
+threads.
 
 Two differences from that port. Where a level has a single proposal, the port reads its box offsets from the mirrored
 place of the map, by a slip that the MATLAB code has not; here nobody does. And of equal scores either may be kept.
@@ -16,29 +15,23 @@ Without PyTorch, ours is measured alone.
 Not here: training, and accuracy of detection.
 """
 
-import argparse
 import importlib
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import version
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
 import jax
 import numpy as np
 from rich.console import Console
-from rich.table import Table
 
-from benchmarks.detect import compare, cores, take_turns
-from experiments.detect import image_files, read
-from faces import cli, run_record
+from benchmarks import detectors
+from benchmarks.rounds import cores
+from faces import cli
 from faces.detect.detections import Detections, Detector
 from faces.detect.mtcnn import Options, make_detector
 from faces.detect.mtcnn.weights import to_params
-from faces.errors import DataError
 from faces.weights import read_weights
 
 jax.config.update("jax_platforms", "cpu")
@@ -186,61 +179,21 @@ def _suppress(boxes: np.ndarray, threshold: float, over: str) -> list[int]:
     return kept
 
 
-def parse(arguments: list[str]) -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.mtcnn", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("place", metavar="IMAGES", help="folder of photographs")
-    parser.add_argument("--detector-weights", type=Path, required=True, metavar="DIR", help=f"with {', '.join(FILES)}")
-    parser.add_argument("--images", type=int, default=200, metavar="N", help="evenly from the folder (default 200)")
-    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="rounds (default 5)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers to this file as well")
-    options = parser.parse_args(arguments)
-    for name in ("images", "rounds"):
-        if getattr(options, name) < 1:
-            parser.error(f"--{name}: at least 1 is needed, {getattr(options, name)} given")
-    if options.json and not options.json.parent.is_dir():
-        parser.error(f"--json: there is no folder {options.json.parent}; make it first")
-    return options
-
-
 def main(arguments: list[str]) -> None:
-    args = parse(arguments)
+    args = detectors.parse(arguments, "mtcnn", __doc__ or "", f"folder with {', '.join(FILES)}")
     console = Console(soft_wrap=True, highlight=False)
-    files = {str(file): file for file in image_files(Path(args.place))}
-    names = list(files)
-    chosen = [names[i] for i in np.linspace(0, len(names) - 1, min(args.images, len(names))).astype(int)]
-    images = list(read(chosen, files, {}).values())
-    if not images:
-        raise DataError(f"{args.place}: no usable image found.")
+    images = detectors.photographs(args.place, args.images)
     weights = [read_weights(args.detector_weights / name) for name in FILES]
     options = Options()
-    detectors: dict[str, Detector] = {OURS: make_detector(to_params(dict(zip(FILES, weights, strict=True))), options)}
+    peers: dict[str, Detector] = {}
     if find_spec("torch"):
         importlib.import_module("torch").set_num_threads(cores())
         nets = torch_nets(*weights)
-        detectors[PEER] = lambda images: [published_detect(image, nets, options) for image in images]
+        peers[PEER] = lambda images: [published_detect(image, nets, options) for image in images]
     else:
         console.print(f"PyTorch is not installed, so {OURS} is measured alone: pip install torch")
-    result: dict[str, Any] = {"images": len(images), "threads": cores()}
-    result["times"] = take_turns(detectors, images, args.rounds)
-    table = Table("", title=f"{len(images):,} images, {cores()} threads")
-    for title in ("images/s, median", "quickest", "first round, s"):
-        table.add_column(title, justify="right")
-    for name, times in result["times"].items():
-        table.add_row(name, *(f"{value:,.1f}" for value in times.values()))
-    console.print(table)
-    if PEER in detectors:
-        result["parity"] = parity = compare(detectors[OURS](images), detectors[PEER](images))
-        console.print(
-            f"as many faces in {parity['images_with_as_many_faces']:,} of {parity['images']:,} images, "
-            f"{parity['faces']:,} faces in these; lowest overlap {parity['lowest_overlap']:.6f}, farthest point "
-            f"{parity['farthest_point_pixels']:.6f} pixels, scores within {parity['largest_score_difference']:.1e}"
-        )
-        result["peer_version"] = version("torch")
-    result["environment"] = run_record.environment()
-    if args.json:
-        run_record.write_json(args.json, result)
-    console.print(f"result: {json.dumps(result)}", markup=False)
+    ours = (OURS, make_detector(to_params(dict(zip(FILES, weights, strict=True))), options))
+    detectors.measure("MTCNN, photographs", ours, peers, images, args, console)
 
 
 if __name__ == "__main__":

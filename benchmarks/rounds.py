@@ -37,7 +37,7 @@ class Row:
     theirs: float
     """Medians, both in `unit`."""
     unit: str
-    """"ms", "s" or "MiB", of which less is better, or a rate such as "images/s"."""
+    """A rate ends in "/s", and more of it is better; of anything else, such as "ms" or "MiB", less is."""
     goal: float
     """The ratio asked for."""
     remark: str = ""

@@ -23,12 +23,10 @@ Not here: accelerators (everything runs on the CPU), the network.
 """
 
 import argparse
+import dataclasses
 import importlib
 import json
 import math
-import os
-import statistics
-import time
 from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
@@ -42,6 +40,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.peak_memory import peak_memory
+from benchmarks.rounds import Call, Row, cores, take_turns
 from facenet_jax import losses, mining
 from faces import cli, run_record
 
@@ -52,9 +51,6 @@ DIMENSION = 128
 NOISE = 2.0  # spread of an identity's images over the spread of the identities: a network early in its training
 BATCH, PER_IDENTITY = 512, 8
 GROWTH, GROWTH_PER_IDENTITY = (256, 512, 1024, 1800), 40
-FEWEST_ROUNDS = 3
-BUDGET = 30.0  # seconds after which a comparison stops, once it has the fewest rounds
-REST = 0.02  # seconds before each timed call, in which the other library's idle threads stop spinning
 TOLERANCE = 1e-5  # of squared distances that two float32 routines computed
 
 OURS, PEER = "facenet_jax", "pytorch-metric-learning"
@@ -69,8 +65,6 @@ LABELS = {
     "sort_int32": "sort (B, B) int32, XLA",
     "sort_numpy": "sort (B, B) float32, NumPy",
 }
-
-Call = Callable[[], Any]
 
 
 class Batch(NamedTuple):
@@ -174,31 +168,6 @@ def make_parts(batch: Batch) -> dict[str, Call]:
     }
 
 
-def cores() -> int:
-    """Cores this process may use: XLA takes as many threads, and the peer is given as many."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def take_turns(calls: dict[str, Call], rounds: int) -> dict[str, dict[str, float]]:
-    """Time each call once a round; median and quickest in milliseconds."""
-    for call in calls.values():
-        call()  # warm-up
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
-    started = time.perf_counter()
-    for done in range(rounds):
-        if done >= FEWEST_ROUNDS and time.perf_counter() - started > BUDGET:
-            break
-        for name, call in calls.items():
-            time.sleep(REST)
-            start = time.perf_counter()
-            call()
-            seconds[name].append(time.perf_counter() - start)
-    return {
-        name: {"median_ms": 1e3 * statistics.median(each), "quickest_ms": 1e3 * min(each), "rounds": len(each)}
-        for name, each in seconds.items()
-    }
-
-
 def compare_triplets(batch: Batch) -> dict[str, int]:
     """How many triplets each forms, and for how many pairs the nearest of the peer's negatives is as near as ours."""
     peer = make_peer(batch)
@@ -294,6 +263,24 @@ def print_growth(console: Console, growth: list[dict[str, Any]], slopes: dict[st
             console.print(f"Not timed: {row['refused']} (--peer-memory).")
 
 
+def rows(one_size: dict[str, Any], growth: list[dict[str, Any]], slopes: dict[str, float]) -> list[Row]:
+    """What the table of all benchmarks shows."""
+    times, memory, largest = one_size["times"], one_size["peak_mib"], growth[-1]
+    work, ours = f"semi-hard triplet loss, B = {BATCH}, K = {PER_IDENTITY}", times[OURS]["median_ms"]
+    of_product = f"{ours / times['product']['median_ms']:.0f} x the (B, d) x (d, B) product"
+    found = []
+    if PEER in times:
+        found.append(Row(work, PEER, ours, times[PEER]["median_ms"], "ms", 25.0, of_product))
+        found.append(Row(work, PEER, memory[OURS], memory[PEER], "MiB", 10.0, "peak memory"))
+    sizes = f"B = {GROWTH[0]} to {GROWTH[-1]:,}, K = {GROWTH_PER_IDENTITY}"
+    found.append(Row(f"the same, {sizes}", "exponent 2.2", slopes[OURS], 2.2, "exponent", 1.0, "growth of the time"))
+    found.append(
+        Row(f"the same, B = {largest['images']:,}", "1,000 MiB", largest["peak_mib"][OURS], 1000.0, "MiB", 1.0,
+            f"peak memory; {largest['times'][OURS]['median_ms']:.0f} ms")
+    )  # fmt: skip
+    return found
+
+
 def parse(arguments: list[str]) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.triplet", description=(__doc__ or "").split("\n")[0])
@@ -326,6 +313,7 @@ def main(arguments: list[str]) -> None:
     slopes = exponents(growth)
     print_growth(console, growth, slopes)
     result = {"one_size": one_size | {"triplets": counts}, "growth": growth, "exponents": slopes, "threads": cores()}
+    result["rows"] = [dataclasses.asdict(row) | {"ratio": row.ratio} for row in rows(one_size, growth, slopes)]
     if "peer_triplets" in counts:
         result["peer_versions"] = {name: version(name) for name in ("torch", PEER)}
     result["environment"] = run_record.environment()
