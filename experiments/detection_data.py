@@ -19,13 +19,13 @@ from faces.detect.retinaface.augment import Example
 from faces.detect.retinaface.examples import Examples
 from faces.detect.scenes import SceneConfig, numbered_scene
 from faces.errors import DataError
-from faces.evaluate.detection import average_precision, wider_curve
+from faces.evaluate.detection import Curve, precision_recall, wider_curve
 
 GENERATED = (120, 4)  # people, pictures of each
 HELD_OUT = 0.1
 """Part of the people whose faces are in no training scene."""
 SMALLEST = 20.0
-"""Longer side of the smallest face of a scene in pixels; RetinaFace's smallest anchor has 16."""
+"""Longer side of the smallest face of a scene in pixels; RetinaFace's smallest anchor has 16, MTCNN's window 20."""
 
 
 class SceneExamples:
@@ -84,13 +84,13 @@ class TestSet:
         name: what they are.
         faces: of each picture how many there are to be found.
         load: number of a picture -> uint8 (height, width, 3).
-        precision: what was found in each -> AP.
+        curve: what was found in each -> precision over recall.
     """
 
     name: str
     faces: list[int]
     load: Callable[[int], np.ndarray]
-    precision: Callable[[Sequence[Detections]], float]
+    curve: Callable[[Sequence[Detections]], Curve]
 
 
 def scenes(path: Path | None, size: int, seed: int, training: int, judging: int) -> tuple[Examples, TestSet]:
@@ -109,8 +109,8 @@ def scenes(path: Path | None, size: int, seed: int, training: int, judging: int)
     judges = SceneExamples(held_out, size, seed, training, judging)
     boxes = [judges.example(row).boxes for row in range(judging)]
     name = f"{judges.name}, of people that training never shows"
-    load, precision = (lambda row: judges.example(row).image), partial(average_precision, boxes=boxes)
-    return examples, TestSet(name, [len(of_scene) for of_scene in boxes], load, precision)
+    load, curve = (lambda row: judges.example(row).image), partial(precision_recall, boxes=boxes)
+    return examples, TestSet(name, [len(of_scene) for of_scene in boxes], load, curve)
 
 
 def photographs(root: Path, labels: Path | None, seed: int, judging: int) -> tuple[Examples, TestSet]:
@@ -128,12 +128,12 @@ def photographs(root: Path, labels: Path | None, seed: int, judging: int) -> tup
     judges = [validation.images[row] for row in rows]
     counted = [image.is_usable for image in judges]
 
-    def precision(found: Sequence[Detections]) -> float:
-        return wider_curve(found, [image.boxes for image in judges], counted).average_precision
+    def curve(found: Sequence[Detections]) -> Curve:
+        return wider_curve(found, [image.boxes for image in judges], counted)
 
     name = f"{len(rows):,} images of {validation.root}"
     faces = [int(marks.sum()) for marks in counted]
-    return WiderExamples(training), TestSet(name, faces, lambda row: validation.load(rows[row]), precision)
+    return WiderExamples(training), TestSet(name, faces, lambda row: validation.load(rows[row]), curve)
 
 
 def split_people(faces: FaceSource, seed: int) -> tuple[FaceSource, FaceSource]:

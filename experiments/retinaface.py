@@ -5,7 +5,7 @@ train on, cut and aligned as theirs are, or generated ones. A tenth of the peopl
 With `--data`, WIDER FACE: its training part teaches, some of its validation part judges.
 
     python -m experiments.retinaface [--data DIR [--labels DIR] | --faces DIR] --out DIR [--recipe NAME]
-        [--scenes N] [--test N] [--devices N] [--resume] [--train.steps N] [--loss.box-weight X] ...
+        [--eval wider=DIR] [--scenes N] [--test N] [--devices N] [--resume] [--train.steps N] [--loss.box-weight X] ...
 
 Recipes are `scenes`, `edition` and `paper` of `faces.detect.retinaface.config`.
 
@@ -17,23 +17,23 @@ Every field of the recipe's config is an option too. DIR receives
 - `config.toml`, `environment.json`, `result.json`, and `checkpoints/`, from which `--resume` goes on.
 
 Average precision (AP) is the area under precision over recall, a face being found by a box whose intersection over
-union with its own is at least 0.5.
+union with its own is at least 0.5. With `--eval`, the three numbers of WIDER FACE's validation part too: easy, medium
+and hard, with the official lists of faces and at the images' own size.
 """
 
 import argparse
 import json
-import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import jax
-import numpy as np
 import tyro
 from matplotlib.figure import Figure
 from rich.console import Console
 
+from experiments import detection_run as common
 from experiments.detection_data import TestSet, photographs, scenes
 from faces import cli
 from faces.checkpoint import Checkpoints
@@ -45,7 +45,7 @@ from faces.detect.retinaface.examples import Examples, make_loader
 from faces.detect.retinaface.training import DetectionWatch, init_state, make_train_step
 from faces.detect.retinaface.weights import Weights, to_pytorch
 from faces.detect.sheet import draw_sheet
-from faces.errors import CheckpointError, ConfigError
+from faces.errors import ConfigError
 from faces.evaluate.plots import save_figure
 from faces.mesh import make_mesh
 from faces.run_record import environment, read_log, write_json, write_text
@@ -53,7 +53,6 @@ from faces.train_loop import Trained, train
 from faces.train_state import TrainState
 
 JUDGED = Options(confidence=0.02)  # as published evaluations: AP looks at weak detections too
-SHOWN_SCORE = 0.5
 SHEET = 24
 AT_ONCE = 64
 """Pictures in memory at a time while judging."""
@@ -63,33 +62,39 @@ def main(arguments: list[str]) -> None:
     """Parse, train, judge, report."""
     options, config = parse(arguments)
     console = Console(soft_wrap=True)
-    folder = _run_folder(options)
+    folder = common.run_folder(options)
     mesh = make_mesh(options.devices)
     if config.batch.images % mesh.devices.size:
         raise ConfigError(f"batch.images = {config.batch.images}: cannot be divided among {mesh.devices.size} devices.")
     seed = config.train.seed
+    wider = common.open_wider_test(options.eval[1]) if options.eval else None
     if options.data:
         examples, test = photographs(options.data, options.labels, seed, options.test)
     else:
         examples, test = scenes(options.faces, config.input.size, seed, options.scenes, options.test)
+    record = common.data_record(examples, test.name)
     console.print(f"recipe {options.recipe}, {config.input.network}, pictures of {config.input.size} pixels")
     console.print(f"training: {examples.name}; judged on {test.name}, {sum(test.faces):,} faces")
     loader = make_loader(examples, config)
     state = init_state(config, mesh)
     judge = partial(judged, config=config, test=test)
-    before = judge(state)
-    console.print("before training: " + _numbers(before))
     as_run = cast(RunConfig, config)  # of which the loop and the checkpoints need only what both have
     with Checkpoints(folder / "checkpoints") as checkpoints:
-        if options.resume:
-            state, place = checkpoints.restore(state, as_run)
+        resumed = checkpoints.restore(state, as_run) if options.resume else None
+        if resumed:
+            common.check_same_data(folder, record)
+        before = judge(state)
+        console.print("before training: " + common.numbers_of(before))
+        if resumed:
+            state, place = resumed
             loader.set_state(place)
             console.print(f"resumed at step {int(state.step)}")
         write_text(folder / "config.toml", to_toml(as_run))
-        write_json(folder / "environment.json", environment() | {"training_set": examples.name, "test": test.name})
+        write_json(folder / "environment.json", environment() | record)
         step, watch = make_train_step(config, mesh), DetectionWatch(config)
         trained = train(step, state, loader, as_run, mesh, folder, checkpoints, judge, watch, console)
-    report(console, folder, config, examples, test, before, trained)
+    of_wider = common.judge_wider(detector_of(trained.state, config), wider, console) if wider else None
+    report(console, folder, config, examples, test, before, trained, of_wider)
 
 
 def parse(arguments: list[str]) -> tuple[argparse.Namespace, Config]:
@@ -100,25 +105,10 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, Config]:
         epilog="Every field of the config is an option too, e.g. --optimiser.learning-rate 0.02 --train.steps 500.",
         allow_abbrev=False,
     )
-    parser.add_argument("--data", type=Path, metavar="DIR", help="folder with WIDER_train, WIDER_val and "
-                        "wider_face_split; default: scenes")  # fmt: skip
-    parser.add_argument("--labels", type=Path, metavar="DIR", help="with --data: RetinaFace's annotations, a folder "
-                        "with train/label.txt; without them no points are learnt")  # fmt: skip
-    parser.add_argument("--faces", type=Path, metavar="DIR", help="faces for scenes: a prepared dataset, an image "
-                        "folder or a .rec; default: generated faces")  # fmt: skip
+    common.add_common_options(parser)
     parser.add_argument("--recipe", choices=RECIPES, help="named config (default scenes, or edition with --data)")
-    parser.add_argument("--scenes", type=int, default=4096, metavar="N", help="scenes to train on (default 4096)")
-    parser.add_argument("--test", type=int, default=256, metavar="N", help="pictures that judge (default 256)")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run")
-    parser.add_argument("--resume", action="store_true", help="continue the run in --out from its last checkpoint")
-    parser.add_argument("--devices", type=int, help="use so many devices (default: all)")
     options, rest = parser.parse_known_args(arguments)
-    if min(options.scenes, options.test) < 1:
-        parser.error("--scenes and --test: at least 1 is expected")
-    if options.data and options.faces:
-        parser.error("--data and --faces: one of them is expected")
-    if options.labels and not options.data:
-        parser.error("--labels: belongs to --data")
+    common.check_common_options(parser, options)
     options.recipe = options.recipe or ("edition" if options.data else "scenes")
     config = RECIPES[options.recipe]
     config = tyro.cli(Config, args=rest, default=config, prog=parser.prog) if rest else config
@@ -126,15 +116,6 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, Config]:
         if not holds:
             raise ConfigError(f"command line: {sentence}.")
     return options, config
-
-
-def _run_folder(options: argparse.Namespace) -> Path:
-    """The run's folder; never one that holds another run, unless it is resumed."""
-    if (options.out / "config.toml").exists() and not options.resume:
-        raise ConfigError(f"{options.out}: holds a run already; add --resume to continue it, or name another --out.")
-    if options.resume and not (options.out / "checkpoints").is_dir():
-        raise CheckpointError(f"{options.out}: no run to resume; start it without --resume.")
-    return options.out
 
 
 def detector_of(state: TrainState, config: Config) -> Detector:
@@ -146,9 +127,9 @@ def detector_of(state: TrainState, config: Config) -> Detector:
 def judged(state: TrainState, config: Config, test: TestSet) -> dict[str, float]:
     """The numbers of a state: AP."""
     detect, found = detector_of(state, config), list[Detections]()
-    for start in range(0, len(test.faces), AT_ONCE):
-        found += detect([test.load(row) for row in range(start, min(start + AT_ONCE, len(test.faces)))])
-    return {"ap": test.precision(found)}
+    for rows in common.in_groups(len(test.faces), AT_ONCE):
+        found += detect([test.load(row) for row in rows])
+    return {"ap": test.curve(found).average_precision}
 
 
 def report(
@@ -159,14 +140,15 @@ def report(
     test: TestSet,
     before: dict[str, float],
     trained: Trained,
+    wider: dict[str, Any] | None,
 ) -> None:
     """Judge the last state; write weights, pictures and the result, and print it."""
     after = judged(trained.state, config, test)
-    console.print("after training: " + _numbers(after))
+    console.print("after training: " + common.numbers_of(after))
     params, batch_stats = jax.device_get((trained.state.params, trained.state.batch_stats))
-    write_npz(folder / "retinaface.npz", to_pytorch(Weights(config.input.network, params, batch_stats)))
+    common.write_npz(folder / "retinaface.npz", to_pytorch(Weights(config.input.network, params, batch_stats)))
     shown = [test.load(row) for row in range(min(SHEET, len(test.faces)))]
-    found = map(surest, detector_of(trained.state, config)(shown))
+    found = map(common.surest, detector_of(trained.state, config)(shown))
     draw_sheet(zip(shown, found, strict=True), folder / "detections.png")
     rows = [{"step": 0, **before}, *read_log(folder / "evaluations.jsonl"), {"step": config.train.steps, **after}]
     draw_training(read_log(folder / "log.jsonl"), rows, folder / "training.png")
@@ -179,23 +161,10 @@ def report(
         "minutes": round(trained.minutes, 2),
         "images_per_second": round(trained.images_per_second, 1),
         "data": {"train": examples.name, "test": [test.name]},
-    }
+    } | ({"wider": wider} if wider else {})
     write_json(folder / "result.json", result)
     console.print(f"everything is in {folder}")
     print("result: " + json.dumps(result), flush=True)
-
-
-def surest(found: Detections) -> Detections:
-    """Those detections that one would call faces."""
-    rows = found.scores > SHOWN_SCORE
-    return Detections(found.boxes[rows], found.points[rows], found.scores[rows])
-
-
-def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Replace `path` by these arrays, in one step."""
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    np.savez(temporary, **cast(dict[str, Any], arrays))
-    temporary.replace(path)
 
 
 def draw_training(log: Sequence[dict[str, Any]], evaluations: Sequence[dict[str, Any]], path: Path) -> None:
@@ -210,10 +179,6 @@ def draw_training(log: Sequence[dict[str, Any]], evaluations: Sequence[dict[str,
     precision.set(xlabel="step", ylabel="average precision, pictures held out", ylim=(0, 1))
     precision.grid(alpha=0.3)
     save_figure(figure, path)
-
-
-def _numbers(result: dict[str, float]) -> str:
-    return ", ".join(f"{name} {value:.4f}" for name, value in result.items())
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@
 | retinaface | a `.pth` of the PyTorch edition, `mobilenet0.25_Final.pth` or `Resnet50_Final.pth` |
 | mtcnn | a folder with `det1.npy`, `det2.npy`, `det3.npy`, or with `pnet.pt`, `rnet.pt`, `onet.pt` |
 
+`experiments.retinaface` and `experiments.mtcnn` write what they have trained by the same names, as `.npz`.
+
 Not here: reading files (`faces.weights`), names of parameters (`weights.py` of each detector).
 """
 
@@ -21,23 +23,32 @@ from faces.weights import read_weights
 DETECTORS = ("retinaface", "mtcnn")
 
 
-def open_detector(name: str, weights: Path | str, longest_side: int | None = None) -> Detector:
+def open_detector(
+    name: str, weights: Path | str, longest_side: int | None = None, confidence: float | None = None
+) -> Detector:
     """The detector `name` with its published settings.
 
     Args:
         name: one of `DETECTORS`.
         weights: file or folder, as the table above says.
         longest_side: reduce larger images to this many pixels before looking; None leaves every image as it is.
+        confidence: a face scores more than this; None for the published least score, 0.5 of retinaface, 0.7 of mtcnn,
+            where it is O-net's alone.
 
     Raises:
-        ConfigError: there is no such detector.
+        ConfigError: there is no such detector, or no such score.
         WeightsError, DataError: the weights are absent, or none of this detector.
     """
     weights = Path(weights)
     if name == "retinaface":
-        detect = retinaface.make_detector(from_pytorch(read_weights(weights)))
+        options = retinaface.Options() if confidence is None else retinaface.Options(confidence=confidence)
+        detect = retinaface.make_detector(from_pytorch(read_weights(weights)), options)
     elif name == "mtcnn":
-        detect = mtcnn.make_detector(to_params({file.name: read_weights(file) for file in weight_files(weights)}))
+        settings = mtcnn.Options()
+        if confidence is not None:
+            settings = mtcnn.Options(thresholds=(*settings.thresholds[:2], confidence))
+        params = to_params({file.name: read_weights(file) for file in weight_files(weights)})
+        detect = mtcnn.make_detector(params, settings)
     else:
         raise ConfigError(f'there is no detector "{name}": one of {", ".join(DETECTORS)} is expected')
     return detect if longest_side is None else in_smaller_images(detect, longest_side)

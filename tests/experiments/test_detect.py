@@ -29,7 +29,7 @@ def two_corners(images):
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """Three images, one of them in a folder in the folder, a damaged one and a text."""
-    monkeypatch.setattr(detect, "open_detector", lambda name, weights, longest_side: two_corners)
+    monkeypatch.setattr(detect, "open_detector", lambda name, weights, longest_side, confidence: two_corners)
     SEEN.clear()
     images = tmp_path / "in"
     (images / "Ö [x]").mkdir(parents=True)
@@ -76,6 +76,25 @@ def test_selection_and_single_files(folder, tmp_path):
     assert not (tmp_path / "out" / "sheet.png").exists()
 
 
+def test_the_least_score_goes_to_the_detector_and_to_the_record(folder, tmp_path, capsys, monkeypatch):
+    asked = []
+
+    def opened(name, weights, longest_side, confidence):
+        asked.append(confidence)
+        return two_corners
+
+    monkeypatch.setattr(detect, "open_detector", opened)
+    out = tmp_path / "out"
+    assert run(folder, out=out, options=["--confidence", "0.02"]) == 0
+    assert run(folder, out=out) == 2
+    assert "detections with other settings are there" in capsys.readouterr().err
+    assert run(folder, out=tmp_path / "other") == 0
+    assert asked == [0.02, None]
+    with pytest.raises(SystemExit):
+        run(folder, out=out, options=["--confidence", "1"])
+    assert "--confidence 1.0: a score between 0 and 1" in capsys.readouterr().err
+
+
 def test_an_interrupted_run_goes_on(folder, tmp_path, capsys, monkeypatch):
     out = tmp_path / "out"
     monkeypatch.setattr(detect, "CHUNK", 1)
@@ -86,7 +105,7 @@ def test_an_interrupted_run_goes_on(folder, tmp_path, capsys, monkeypatch):
         return two_corners(images)
 
     with monkeypatch.context() as patch:
-        patch.setattr(detect, "open_detector", lambda name, weights, longest_side: stopped)
+        patch.setattr(detect, "open_detector", lambda name, weights, longest_side, confidence: stopped)
         assert run(folder, out=out) == 130
     with (out / "detections.jsonl").open("a") as log:
         log.write('{"image": "half a li')

@@ -13,6 +13,7 @@ from faces.checkpoint import load_weights
 from faces.data.source import ArraySource
 from faces.detect.retinaface.network import BODIES
 from tests.experiments.setting import refused, result_of, rows_of, run
+from tests.experiments.wider_maker import write_wider
 from tests.faces.detect.test_retinaface_training import Patches
 
 SMALL = [
@@ -71,27 +72,30 @@ def test_six_steps_are_three_and_three_on_other_devices(tmp_path: Path, capsys: 
     refused(retinaface.main, capsys, given(halves, 6), "holds a run already", "--resume")
 
 
+def test_resuming_with_other_data_or_another_config_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    out = tmp_path / "run"
+    run(retinaface.main, given(out, 2, "--devices", "1"))
+    kept = (out / "config.toml").read_text()
+    again = given(out, 2, "--devices", "1", "--resume")
+    refused(retinaface.main, capsys, [*again, "--scenes", "17"], "trains on 16 scenes", "not on 17 scenes")
+    refused(retinaface.main, capsys, [*again, "--test", "5"], "is judged on 4 scenes", "not on 5 scenes")
+    refused(retinaface.main, capsys, [*again, "--loss.box-weight", "3"], "loss.box_weight = 2.0", "asks for 3.0")
+    refused(retinaface.main, capsys, [*again, "--train.seed", "1"], "train.seed = 0", "asks for 1")
+    assert (out / "config.toml").read_text() == kept
+
+
 def test_wider_face(tmp_path: Path):
-    rng = np.random.default_rng(0)
-    for part, images in (("train", 9), ("val", 3)):
-        folder = tmp_path / f"WIDER_{part}" / "images" / "0--Parade"
-        folder.mkdir(parents=True)
-        lines = []
-        for number in range(images):
-            cv2.imwrite(str(folder / f"{number}.jpg"), rng.integers(0, 255, (50 + number, 70, 3), np.uint8))
-            lines += [f"0--Parade/{number}.jpg", "2", "10 12 24 28 0 0 0 0 0 0", "40 9 9 9 0 0 0 1 0 0"]
-        (tmp_path / "wider_face_split").mkdir(exist_ok=True)
-        (tmp_path / "wider_face_split" / f"wider_face_{part}_bbx_gt.txt").write_text("\n".join(lines) + "\n")
-    face = "10 12 24 28 15 20 0 28 20 0 21 27 0 16 33 0 27 33 0 0.9"
-    labels = [f"# 0--Parade/{number}.jpg\n{face}\n" for number in range(9)]
-    (tmp_path / "labels" / "train").mkdir(parents=True)
-    (tmp_path / "labels" / "train" / "label.txt").write_text("".join(labels))
+    write_wider(tmp_path)
     wider = ["--data", str(tmp_path), "--recipe", "paper", "--train.evaluate-every", "0"]
     for more, are_points in (([], False), (["--labels", str(tmp_path / "labels")], True)):
         out = tmp_path / f"run{are_points}"
-        printed = run(retinaface.main, given(out, 1, *wider, *more, "--devices", "1"))
-        assert result_of(printed)["test_faces"] == 3
+        judged = ["--eval", f"wider={tmp_path}"] if are_points else []
+        result = result_of(run(retinaface.main, given(out, 1, *wider, *more, *judged, "--devices", "1")))
+        assert result["test_faces"] == 6
         assert (rows_of(out / "log.jsonl")[0]["points"] > 0) == are_points
+        assert ("wider" in result) == are_points
+    assert result["wider"]["images"] == 3 and result["wider"]["faces"] == {"easy": 3, "medium": 6, "hard": 9}
+    assert all(0 <= result["wider"][name] <= 1 for name in ("easy", "medium", "hard"))
 
 
 @pytest.mark.parametrize(
@@ -101,6 +105,7 @@ def test_wider_face(tmp_path: Path):
         (["--input.size", "70"], ["input.size", "multiple of 32"]),
         (["--loss.background-overlap", "0.5"], ["background_overlap <= face_overlap"]),
         (["--data", "nowhere"], ["nowhere/WIDER_train/images", "no such folder"]),
+        (["--eval", "wider=nowhere"], ["nowhere/WIDER_val/images", "no such folder"]),
         (["--resume"], ["no run to resume"]),
     ],
 )

@@ -72,7 +72,8 @@ def make_detector(params: Mapping[Name, Params], options: Options | None = None)
     """MTCNN as a function of images.
 
     Args:
-        params: of P-, R- and O-net, as `weights.to_params` gives them.
+        params: of P-, R- and O-net, as `weights.to_params` gives them. Of P-net alone, or P- and R-net, it finds what
+            they let pass to the next: squares of whole pixels, with points of zeros.
         options: what is kept; the defaults where None.
 
     Returns:
@@ -116,10 +117,14 @@ def _detect(params: Mapping[Name, Params], options: Options, batch: Batch) -> It
         suppression=(in_level, across),
         most=(_room(counts.max(), ROOM["level"]), _room(counts.sum(axis=1).max(), ROOM["image"])),
     )
-    boxes, outputs = _look("r", params["r"], integral, boxes)
-    boxes = stages.refine(boxes, outputs.box, threshold=r, suppression=after_r)
-    boxes, outputs = _look("o", params["o"], integral, boxes)
-    boxes, points = stages.finish(boxes, outputs.box, outputs.points, threshold=o, suppression=after_o)
+    points = np.zeros((*boxes.scores.shape, 5, 2), np.float32)
+    if "r" in params:
+        boxes, outputs = _look("r", params["r"], integral, boxes)
+        boxes = stages.refine(boxes, outputs.box, threshold=r, suppression=after_r)
+        points = points[:, : boxes.scores.shape[1]]
+    if "o" in params:
+        boxes, outputs = _look("o", params["o"], integral, boxes)
+        boxes, points = stages.finish(boxes, outputs.box, outputs.points, threshold=o, suppression=after_o)
     for corners, scores, valid, five in zip(*map(np.asarray, (*boxes, points)), strict=True):
         yield Detections(corners[valid], five[valid], scores[valid])
 

@@ -77,6 +77,40 @@ def to_params(files: Mapping[str, Arrays]) -> dict[Name, Params]:
     return {name: found[name] for name in _LAYERS}
 
 
+def to_facenet_pytorch(params: Mapping[Name, Params]) -> dict[str, dict[str, np.ndarray]]:
+    """The arrays of three files by the names of facenet-pytorch, the inverse of `to_params`.
+
+    Args:
+        params: of the three networks; a head for points that the published network does not have is left out.
+
+    Returns:
+        Float32 arrays of "pnet", "rnet" and "onet".
+    """
+    files = {}
+    for name, layers in _LAYERS.items():
+        arrays = {}
+        for layer, (_, theirs) in layers.items():
+            tree: Any = params[name]
+            for part in layer.split("/"):
+                tree = tree[part]
+            for parameter, value in tree.items():
+                value = np.asarray(value, np.float32)
+                if layer == "dense" and parameter == "kernel":
+                    places = value.reshape(_LAST_MAP, _LAST_MAP, -1, value.shape[-1])  # (rows, columns, channels, ...)
+                    value = places.transpose(1, 0, 2, 3).reshape(value.shape)
+                elif layer == "heads/points":
+                    value = value.reshape(-1, 5, 2).transpose(0, 2, 1).reshape(value.shape)
+                if value.ndim == 4:
+                    value = value.transpose(3, 2, 0, 1)
+                elif value.ndim == 2:
+                    value = value.T
+                    if name == "p":  # its heads are convolutions of one place
+                        value = value[:, :, None, None]
+                arrays[theirs + _PARAMETERS[parameter][1]] = np.ascontiguousarray(value)
+        files[f"{name}net"] = arrays
+    return files
+
+
 def _recognise(file: str, arrays: Arrays) -> tuple[Name, int]:
     for name, layers in _LAYERS.items():
         for style in (0, 1):

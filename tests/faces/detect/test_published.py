@@ -1,8 +1,12 @@
 """Detectors by name, from files."""
 
+import jax
 import numpy as np
 import pytest
 
+from faces.detect import mtcnn
+from faces.detect.mtcnn.networks import make_net
+from faces.detect.mtcnn.weights import to_facenet_pytorch
 from faces.detect.published import open_detector
 from faces.errors import ConfigError, FacesError
 from tests.faces.detect.retinaface_oracle import random_tensors
@@ -13,8 +17,26 @@ def test_names_and_files(tmp_path):
     assert callable(open_detector("retinaface", tmp_path / "weights.npz"))
     with pytest.raises(ConfigError, match='no detector "retina": one of retinaface, mtcnn'):
         open_detector("retina", tmp_path / "weights.npz")
+    with pytest.raises(ConfigError, match=r"confidence 1\.5: at least 0 and less than 1"):
+        open_detector("retinaface", tmp_path / "weights.npz", confidence=1.5)
     with pytest.raises(ConfigError, match="longest side 0"):
         open_detector("retinaface", tmp_path / "weights.npz", longest_side=0)
     for absent_or_foreign in (tmp_path / "weights.npz", tmp_path / "absent", tmp_path):
         with pytest.raises(FacesError):
             open_detector("mtcnn", absent_or_foreign)
+
+
+def test_least_scores(tmp_path, monkeypatch):
+    """Of trained weights, as the main writes them."""
+    params = {name: jax.device_get(make_net(name).init(jax.random.key(3))) for name in ("p", "r", "o")}
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    for net, arrays in to_facenet_pytorch(params).items():
+        np.savez(folder / f"{net}.npz", **arrays)
+    asked = []
+    monkeypatch.setattr(mtcnn, "make_detector", lambda params, options: asked.append(options.thresholds))
+    open_detector("mtcnn", folder)
+    open_detector("mtcnn", folder, confidence=0.02)
+    assert asked == [(0.6, 0.7, 0.7), (0.6, 0.7, 0.02)]
+    with pytest.raises(ConfigError, match=r"thresholds = \(0.6, 0.7, 0.0\): numbers between 0 and 1"):
+        open_detector("mtcnn", folder, confidence=0.0)

@@ -1,0 +1,178 @@
+"""What the mains that train a detector share: the run's folder, resuming on the same data, WIDER FACE's three numbers.
+
+Not here: the pictures that teach and judge (`detection_data.py`), training (`retinaface.py`, `mtcnn.py`).
+"""
+
+import argparse
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+from experiments.training import named_path
+from faces.data.wider import WiderFaces, open_wider, read_subset
+from faces.detect.detections import Detections, Detector
+from faces.detect.retinaface.examples import Examples
+from faces.errors import CheckpointError, ConfigError, DataError
+from faces.evaluate.detection import wider_curve
+
+SUBSETS = ("easy", "medium", "hard")
+_GROUND_TRUTH = ("ground_truth", "eval_tools/ground_truth", ".")
+"""Where in WIDER FACE's folder the subsets' files may lie."""
+_AT_ONCE = 16  # photographs in memory at a time
+
+
+def add_common_options(parser: argparse.ArgumentParser) -> None:
+    """Data, scenes, evaluation, folder and devices of a run."""
+    parser.add_argument("--data", type=Path, metavar="DIR", help="folder with WIDER_train, WIDER_val and "
+                        "wider_face_split; default: scenes")  # fmt: skip
+    parser.add_argument("--labels", type=Path, metavar="DIR", help="with --data: RetinaFace's annotations, a folder "
+                        "with train/label.txt; without them no points are learnt")  # fmt: skip
+    parser.add_argument("--faces", type=Path, metavar="DIR", help="faces for scenes: a prepared dataset, an image "
+                        "folder or a .rec; default: generated faces")  # fmt: skip
+    parser.add_argument("--scenes", type=int, default=4096, metavar="N", help="scenes to train on (default 4096)")
+    parser.add_argument("--test", type=int, default=256, metavar="N", help="pictures that judge (default 256)")
+    parser.add_argument("--eval", metavar="wider=DIR", type=named_path, help="judge the trained detector on WIDER "
+                        "FACE's validation part: a folder with WIDER_val, wider_face_split and, in ground_truth, "
+                        "wider_easy_val.mat and the like")  # fmt: skip
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--resume", action="store_true", help="continue the run in --out from its last checkpoint")
+    parser.add_argument("--devices", type=int, help="use so many devices (default: all)")
+
+
+def check_common_options(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Refuse what does not go together."""
+    if min(options.scenes, options.test) < 1:
+        parser.error("--scenes and --test: at least 1 is expected")
+    if options.data and options.faces:
+        parser.error("--data and --faces: one of them is expected")
+    if options.labels and not options.data:
+        parser.error("--labels: belongs to --data")
+    if options.eval and options.eval[0] != "wider":
+        parser.error(f"--eval {options.eval[0]}: wider=DIR is expected")
+
+
+def run_folder(options: argparse.Namespace) -> Path:
+    """The run's folder; never one that holds another run, unless it is resumed.
+
+    Raises:
+        ConfigError, CheckpointError: there is a run and it is not to be resumed, or the reverse.
+    """
+    is_there = (options.out / "config.toml").exists()
+    if is_there and not options.resume:
+        raise ConfigError(f"{options.out}: holds a run already; add --resume to continue it, or name another --out.")
+    if options.resume and not is_there:
+        raise CheckpointError(f"{options.out}: no run to resume; start it without --resume.")
+    return options.out
+
+
+def data_record(examples: Examples, test: str) -> dict[str, str]:
+    """What identifies a run's data: names, and a hash of the first and the last picture and their boxes."""
+    pixels = hashlib.sha256(str(len(examples)).encode())
+    for index in (0, len(examples) - 1):
+        one = examples.example(index)
+        pixels.update(one.image.tobytes() + one.boxes.tobytes() + one.points.tobytes())
+    return {"training_set": examples.name, "test": test, "pictures": pixels.hexdigest()}
+
+
+def check_same_data(folder: Path, record: dict[str, str]) -> None:
+    """Refuse to go on with a run on other data than it began with.
+
+    Args:
+        folder: of the run.
+        record: of `data_record`, which `environment.json` has kept.
+
+    Raises:
+        CheckpointError: what is other.
+    """
+    try:
+        kept = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise CheckpointError(f"{folder}/environment.json: cannot be read; start in another folder.") from None
+    told = {
+        "training_set": f"trains on {kept.get('training_set')}, not on {record['training_set']}",
+        "test": f"is judged on {kept.get('test')}, not on {record['test']}",
+        "pictures": f"has seen other pictures of {record['training_set']} than are there now",
+    }
+    for key, sentence in told.items():
+        if kept.get(key) != record[key]:
+            raise CheckpointError(f"{folder}: the run {sentence}; resume with its data, or start in another folder.")
+
+
+@dataclass(frozen=True)
+class WiderTest:
+    """WIDER FACE's validation part.
+
+    Attributes:
+        faces: images and boxes.
+        counted: of each subset, which boxes of each image it counts.
+    """
+
+    faces: WiderFaces
+    counted: dict[str, list[np.ndarray]]
+
+
+def open_wider_test(root: Path) -> WiderTest:
+    """The official annotations and the three subsets.
+
+    Raises:
+        DataError: files that are absent or malformed; images that are missing.
+    """
+    faces = open_wider(root, "val")
+    if missing := faces.missing:
+        raise DataError(
+            f"{faces.root}: {len(missing):,} of {len(faces):,} images are missing, the first {missing[0]}; unpack "
+            f"WIDER_val.zip in {root}."
+        )
+    folders = [root / place for place in _GROUND_TRUTH]
+    folder = next((one for one in folders if (one / "wider_easy_val.mat").is_file()), None)
+    if folder is None:
+        raise DataError(f"{folders[0]}: no wider_easy_val.mat; put ground_truth of WIDER FACE's eval_tools.zip there.")
+    return WiderTest(faces, {name: read_subset(folder / f"wider_{name}_val.mat", faces.images) for name in SUBSETS})
+
+
+def judge_wider(detect: Detector, test: WiderTest, console: Console) -> dict[str, Any]:
+    """AP of the three subsets at the images' own size, with the numbers of images and of counted faces."""
+    found, images = list[Detections](), test.faces.images
+    groups = in_groups(len(images), _AT_ONCE)
+    for rows in track(groups, "WIDER FACE", console=console, transient=True, disable=not console.is_terminal):
+        found += detect([test.faces.load(row) for row in rows])
+    boxes = [image.boxes for image in images]
+    curves = {name: wider_curve(found, boxes, marks) for name, marks in test.counted.items()}
+    numbers = {name: curve.average_precision for name, curve in curves.items()}
+    console.print(
+        f"WIDER FACE, {len(images):,} images of {test.faces.root}: "
+        + ", ".join(f"{name} {numbers[name]:.4f} of {curves[name].faces:,} faces" for name in SUBSETS)
+    )
+    return numbers | {"images": len(images), "faces": {name: curve.faces for name, curve in curves.items()}}
+
+
+def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Replace `path` by these arrays, in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    np.savez(temporary, **cast(dict[str, Any], arrays))
+    temporary.replace(path)
+
+
+def surest(found: Detections, score: float = 0.5) -> Detections:
+    """Those detections that one would call faces."""
+    rows = found.scores > score
+    return Detections(found.boxes[rows], found.points[rows], found.scores[rows])
+
+
+def numbers_of(result: dict[str, float]) -> str:
+    """As a line of words and numbers."""
+    return ", ".join(f"{name} {value:.4f}" for name, value in result.items())
+
+
+def in_groups(count: int, size: int) -> Sequence[range]:
+    """0 .. count - 1 in ranges of `size` or fewer."""
+    return [range(start, min(start + size, count)) for start in range(0, count, size)]

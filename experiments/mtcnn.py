@@ -1,0 +1,288 @@
+"""Train MTCNN's three networks and judge them: `python -m experiments.mtcnn [--data DIR | --faces DIR] --out DIR`.
+
+P-net is trained first, R-net on what P-net lets pass, O-net on what both let pass. The pictures are those of
+`experiments.retinaface`: scenes composed of faces, or WIDER FACE with `--data`.
+
+    python -m experiments.mtcnn [--data DIR [--labels DIR] | --faces DIR] --out DIR [--recipe NAME] [--eval wider=DIR]
+        [--scenes N] [--test N] [--devices N] [--resume] [--p.steps N] [--optimiser.learning-rate X] ...
+
+Recipes are `scenes` and `wider` of `faces.detect.mtcnn.config`. Every field of the recipe's config is an option too.
+DIR receives
+
+- `weights/`: `pnet.npz`, `rnet.npz`, `onet.npz`, by the published names: `experiments.detect --detector-weights` takes
+  the folder;
+- `detections.png`: pictures that judged, with what was found in them;
+- `training.png`, and for each network a folder with `log.jsonl`, `evaluations.jsonl` and its `checkpoints/`, from which
+  `--resume` goes on;
+- `config.toml`, `environment.json`, `result.json`.
+
+What leaves each network is judged before and after its training: average precision (AP), a face being found by a box
+whose intersection over union with its own is at least 0.5, and the share of faces found at all. After P-net and R-net
+these are the squares that the next network sees. With `--eval`, the three numbers of WIDER FACE too.
+"""
+
+import argparse
+import contextlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import jax
+import numpy as np
+import tyro
+from jax.sharding import Mesh
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.progress import Progress
+
+from experiments import detection_run as common
+from experiments.detection_data import TestSet, photographs, scenes
+from faces import cli
+from faces.checkpoint import Checkpoints
+from faces.config import RunConfig, to_toml
+from faces.detect.detections import Detections
+from faces.detect.mtcnn.config import NAMES, RECIPES, Config
+from faces.detect.mtcnn.detector import Options, make_detector
+from faces.detect.mtcnn.examples import KINDS, cut_windows, load_windows, make_loader, save_windows
+from faces.detect.mtcnn.networks import Name, Params
+from faces.detect.mtcnn.training import init_state, make_train_step
+from faces.detect.mtcnn.weights import to_facenet_pytorch
+from faces.detect.retinaface.config import Config as RetinaFaceConfig
+from faces.detect.retinaface.examples import Examples
+from faces.detect.retinaface.training import DetectionWatch
+from faces.detect.sheet import draw_sheet
+from faces.errors import ConfigError
+from faces.evaluate.plots import save_figure
+from faces.mesh import make_mesh
+from faces.run_record import environment, read_log, write_json, write_text
+from faces.train_loop import train
+from faces.train_state import TrainState
+
+SCENE = 128
+"""Sides of a scene in pixels."""
+WEAKEST = 0.02
+"""Least score of a face while judging: AP looks at weak detections too."""
+SHEET = 24
+AT_ONCE = 64
+"""Pictures in memory at a time while judging."""
+
+Cascade = Mapping[Name, Params]
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a network's training starts.
+
+    Attributes:
+        initial: the state before the first step.
+        state: that of the last checkpoint, or the same as `initial`.
+        place: of the loader, None without a checkpoint.
+    """
+
+    initial: Params
+    state: TrainState
+    place: dict[str, Any] | None
+
+
+def main(arguments: list[str]) -> None:
+    """Parse, train the three networks, judge, report."""
+    options, config = parse(arguments)
+    console = Console(soft_wrap=True)
+    folder = common.run_folder(options)
+    mesh = make_mesh(options.devices)
+    for name in NAMES:
+        if (images := config.stage(name).batch.images) % mesh.devices.size:
+            raise ConfigError(f"{name}.images = {images}: cannot be divided among {mesh.devices.size} devices.")
+    seed = config.course.seed
+    wider = common.open_wider_test(options.eval[1]) if options.eval else None
+    if options.data:
+        examples, test = photographs(options.data, options.labels, seed, options.test)
+    else:
+        examples, test = scenes(options.faces, SCENE, seed, options.scenes, options.test)
+    record = common.data_record(examples, test.name)
+    console.print(f"recipe {options.recipe}")
+    console.print(f"training: {examples.name}; judged on {test.name}, {sum(test.faces):,} faces")
+    judge = partial(judged, config=config, test=test)
+    with contextlib.ExitStack() as stack:
+        checkpoints: dict[Name, Checkpoints] = {
+            name: stack.enter_context(Checkpoints(folder / name / "checkpoints")) for name in NAMES
+        }
+        starts: dict[Name, Start] = {
+            name: start(name, config, mesh, checkpoints[name], options.resume) for name in NAMES
+        }
+        if options.resume:
+            common.check_same_data(folder, record)
+        write_text(folder / "config.toml", to_toml(cast(RunConfig, config)))
+        write_json(folder / "environment.json", environment() | record)
+        cascade, stages = dict[Name, Params](), dict[str, dict[str, Any]]()
+        for name in NAMES:
+            earlier, one = dict(cascade), starts[name]
+            before = judge({**earlier, name: one.initial})
+            console.print(f"{name.upper()}-net before training: " + common.numbers_of(before))
+
+            def of_state(state: TrainState, name: Name = name, earlier: Cascade = earlier) -> dict[str, float]:
+                return judge({**earlier, name: weights_of(state)})
+
+            state = train_net(
+                name, config, mesh, folder / name, examples, earlier, one, checkpoints[name], of_state, console
+            )
+            cascade[name] = weights_of(state)
+            after = judge(cascade)
+            console.print(f"{name.upper()}-net after training: " + common.numbers_of(after))
+            log = read_log(folder / name / "log.jsonl")
+            stages[name] = {"before": before, "after": after, "steps": int(state.step), "minutes": log[-1]["minutes"]}
+    numbers = stages["o"]["after"] | {"ap_before": stages["p"]["before"]["ap"], "stages": stages}
+    if wider:
+        numbers["wider"] = common.judge_wider(partial(find, cascade, config), wider, console)
+    data = {"train": examples.name, "test": [test.name]}
+    report(console, folder, config, data, test, cascade, numbers)
+
+
+def parse(arguments: list[str]) -> tuple[argparse.Namespace, Config]:
+    """The command line: options of the run, and the recipe's config with its overrides."""
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.mtcnn",
+        description=(__doc__ or "").split("\n")[0],
+        epilog="Every field of the config is an option too, e.g. --optimiser.learning-rate 0.02 --p.steps 500.",
+        allow_abbrev=False,
+    )
+    common.add_common_options(parser)
+    parser.add_argument("--recipe", choices=RECIPES, help="named config (default scenes, or wider with --data)")
+    options, rest = parser.parse_known_args(arguments)
+    common.check_common_options(parser, options)
+    options.recipe = options.recipe or ("wider" if options.data else "scenes")
+    config = RECIPES[options.recipe]
+    config = tyro.cli(Config, args=rest, default=config, prog=parser.prog) if rest else config
+    for holds, sentence in config.rules():
+        if not holds:
+            raise ConfigError(f"command line: {sentence}.")
+    return options, config
+
+
+def start(name: Name, config: Config, mesh: Mesh, checkpoints: Checkpoints, resume: bool) -> Start:
+    """The network's first state, or that of its last checkpoint.
+
+    Raises:
+        CheckpointError: the checkpoint belongs to another config, or cannot be read.
+    """
+    stage = config.stage(name)
+    state, place = init_state(name, stage, mesh), None
+    initial = weights_of(state)
+    if resume and checkpoints.latest_step() is not None:
+        state, place = checkpoints.restore(state, cast(RunConfig, stage))
+    return Start(initial, state, place)
+
+
+def weights_of(state: TrainState) -> Params:
+    """On the host."""
+    return jax.device_get(state.params)
+
+
+def options_of(config: Config) -> Options:
+    """How to look, while training and while judging."""
+    return Options(min_face=config.windows.min_face, thresholds=(*config.windows.thresholds, WEAKEST))
+
+
+def find(cascade: Cascade, config: Config, images: Sequence[np.ndarray]) -> list[Detections]:
+    """What leaves the cascade, boxes in pixels counted from 0, as faces are marked; the detector counts from 1."""
+    detect = make_detector(cascade, options_of(config))
+    return [Detections(found.boxes - 1, found.points, found.scores) for found in detect(images)]
+
+
+def judged(cascade: Cascade, config: Config, test: TestSet) -> dict[str, float]:
+    """AP of what leaves the cascade, and the share of the faces that is found at all."""
+    found = list[Detections]()
+    for rows in common.in_groups(len(test.faces), AT_ONCE):
+        found += find(cascade, config, [test.load(row) for row in rows])
+    curve = test.curve(found)
+    return {"ap": curve.average_precision, "recall": float(curve.recall[-1]) if curve.recall.size else 0.0}
+
+
+def train_net(
+    name: Name,
+    config: Config,
+    mesh: Mesh,
+    folder: Path,
+    examples: Examples,
+    earlier: Cascade,
+    begin: Start,
+    checkpoints: Checkpoints,
+    judge: Callable[[TrainState], dict[str, float]],
+    console: Console,
+) -> TrainState:
+    """The last state of a network, which is trained from `begin` on, unless it is trained already.
+
+    Its windows are cut first, and kept until it is trained, for `--resume`.
+    """
+    stage, kept = config.stage(name), folder / "windows.npz"
+    if int(begin.state.step) == stage.train.steps:
+        return begin.state
+    if begin.place is not None and kept.is_file():
+        pool = load_windows(kept)
+    else:
+        before = make_detector(earlier, options_of(config)) if earlier else None
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+            bar = progress.add_task(f"windows for {name.upper()}-net", total=len(examples))
+            pool = cut_windows(name, examples, before, stage, lambda done: progress.update(bar, completed=done))
+        save_windows(pool, kept)
+    counts = ", ".join(f"{count:,} {kind}" for kind, count in zip(KINDS, np.bincount(pool["kinds"]), strict=False))
+    console.print(f"{name.upper()}-net, windows: {counts}")
+    loader = make_loader(pool, stage)
+    if begin.place is not None:
+        loader.set_state(begin.place)
+        console.print(f"{name.upper()}-net: resumed at step {int(begin.state.step)}")
+    step = make_train_step(name, stage, mesh)
+    watch = DetectionWatch(cast(RetinaFaceConfig, stage))  # of which it reads what both have, as the loop does
+    trained = train(step, begin.state, loader, cast(RunConfig, stage), mesh, folder, checkpoints, judge, watch, console)
+    kept.unlink()
+    return trained.state
+
+
+def report(
+    console: Console,
+    folder: Path,
+    config: Config,
+    data: dict[str, Any],
+    test: TestSet,
+    cascade: Cascade,
+    numbers: dict[str, Any],
+) -> None:
+    """Write weights, pictures and the result, and print it.
+
+    Args:
+        data: names of what taught and what judged.
+        numbers: what was measured.
+    """
+    for net, arrays in to_facenet_pytorch(cascade).items():
+        common.write_npz(folder / "weights" / f"{net}.npz", arrays)
+    shown = [test.load(row) for row in range(min(SHEET, len(test.faces)))]
+    found = map(common.surest, find(cascade, config, shown))
+    draw_sheet(zip(shown, found, strict=True), folder / "detections.png")
+    draw_training({name: read_log(folder / name / "log.jsonl") for name in NAMES}, folder / "training.png")
+    result = numbers | {"test_images": len(test.faces), "test_faces": sum(test.faces), "data": data}
+    write_json(folder / "result.json", result)
+    console.print(f"everything is in {folder}")
+    print("result: " + json.dumps(result), flush=True)
+
+
+def draw_training(logs: Mapping[Name, Sequence[dict[str, Any]]], path: Path) -> None:
+    """The loss and its terms, and accuracy, of each network over its steps."""
+    figure = Figure(figsize=(4 * len(logs), 6), layout="constrained")
+    columns = figure.subplots(2, len(logs)).T
+    for (name, log), (losses, accuracy) in zip(logs.items(), columns, strict=True):
+        steps = [row["step"] for row in log]
+        for term in ("loss", "classification", "boxes", "points"):
+            losses.plot(steps, [row[term] for row in log], label=term, linewidth=1)
+        losses.set(title=f"{name.upper()}-net", yscale="log")
+        losses.legend()
+        accuracy.plot(steps, [row["accuracy"] for row in log], linewidth=1)
+        accuracy.set(xlabel="step", ylabel="windows told apart, training")
+        accuracy.grid(alpha=0.3)
+    save_figure(figure, path)
+
+
+if __name__ == "__main__":
+    cli.run(main)
