@@ -21,10 +21,11 @@ from faces.align import ALIGNMENTS
 from faces.cache import Cache, digest_of
 from faces.config import flatten
 from faces.cut_faces import Cut, cut_faces
+from faces.data.images import decode_image
 from faces.detect.detections import RULES
 from faces.detect.published import DETECTORS, open_detector
 from faces.embed import BLOCK
-from faces.errors import ConfigError
+from faces.errors import ConfigError, ImageError
 from faces.mesh import make_mesh
 from faces.preprocessing import WHOLE, Preprocessing
 
@@ -33,9 +34,9 @@ NEED_NO_FACE = ("centre_crop", "fixed_box")
 """Alignments that ask no detector."""
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
+def add_options(parser: argparse.ArgumentParser, needs_model: bool = True) -> None:
     """Options of model, detector, alignment and cache."""
-    parser.add_argument("--weights", type=Path, required=True, metavar="MODEL",
+    parser.add_argument("--weights", type=Path, required=needs_model, metavar="MODEL",
                         help="folder of experiments.convert or a training run, or a file of weights")  # fmt: skip
     parser.add_argument("--symbol", type=Path, metavar="JSON", help="of a file: MXNet's graph, if not beside it")
     parser.add_argument("--network", metavar="NAME", help="of a file: the network it is of, if not to be found out")
@@ -142,13 +143,14 @@ class Search:
 
 
 class CachedEmbedder:
-    """A model's embeddings, with those computed before."""
+    """A model's embeddings, with those computed before; of length 1 unless `unit` is False."""
 
-    def __init__(self, model: Model, cache: Path):
+    def __init__(self, model: Model, cache: Path, unit: bool = True):
         seen = model.preprocessing
         what = f"{model.description.origin.sha256} {model.name} {seen.channels} {seen.mean} {seen.scale} {seen.flip}"
+        what += "" if unit else " as long as the network gives them"
         self._cache = Cache(cache / f"embeddings-{hashlib.sha256(what.encode()).hexdigest()[:16]}.npz")
-        self._embed = embedder_of(model, make_mesh())
+        self._embed = embedder_of(model, make_mesh(), unit)
         self._images, self._seconds = 0, 0.0
 
     @property
@@ -157,7 +159,7 @@ class CachedEmbedder:
         return self._images / self._seconds if self._images else 0.0
 
     def __call__(self, images: np.ndarray, console: Console) -> np.ndarray:
-        """Aligned pictures, uint8 (n, rows, columns, 3) -> float32 (n, d), of length 1."""
+        """Aligned pictures, uint8 (n, rows, columns, 3) -> float32 (n, d)."""
         keys = [digest_of(image) for image in images]
         new = list({key: row for row, key in enumerate(keys) if self._cache.get(key) is None}.values())
         try:
@@ -179,6 +181,27 @@ class CachedEmbedder:
         vector = self._cache.get(key)
         assert vector is not None  # put there above
         return vector
+
+
+def read_photograph(path: Path) -> np.ndarray:
+    """The photograph in a file, uint8 (height, width, 3), RGB; ImageError where it cannot be read."""
+    try:
+        return decode_image(path.read_bytes(), str(path))
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read ({error.strerror}).") from None
+
+
+def record(model: Model, images_per_second: float, options: argparse.Namespace) -> dict[str, Any]:
+    """What `result.json` says about how faces became embeddings."""
+    return {
+        "images_per_second": round(images_per_second, 2),
+        "config": model.name,
+        "data": {"train": model.description.origin.file, "test": [str(options.data.name)]},
+        "preprocessing": flatten(model.preprocessing),
+        "detector": options.detector,
+        "select": options.select,
+        "undetected": options.undetected,
+    }
 
 
 def progress_bar(console: Console) -> Progress:

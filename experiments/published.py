@@ -184,15 +184,16 @@ def _save_weights(folder: Path, params: Params, batch_stats: BatchStats) -> None
         manager.save(0, args=ocp.args.Composite(state=ocp.args.StandardSave(state)))  # pyright: ignore[reportCallIssue]
 
 
-def embedder_of(model: Model, mesh: Mesh) -> Callable[[np.ndarray], np.ndarray]:
+def embedder_of(model: Model, mesh: Mesh, unit: bool = True) -> Callable[[np.ndarray], np.ndarray]:
     """The model's evaluation form, with its own range of pixels, order of channels and flip.
 
     Args:
         model: any.
         mesh: images are divided over its devices.
+        unit: bring embeddings to length 1; otherwise they keep the length that the network gives.
     Returns:
         Aligned pictures (`faces.preprocessing.align`), uint8 (n, rows, columns, 3), RGB -> float32 (n, d), or (n, 2d)
-        with flip "concatenate", of length 1. Other pictures are a ConfigError.
+        with flip "concatenate". Other pictures are a ConfigError.
     """
     preprocessing = model.preprocessing
 
@@ -203,7 +204,7 @@ def embedder_of(model: Model, mesh: Mesh) -> Callable[[np.ndarray], np.ndarray]:
         return model.apply(params, batch_stats, ordered, train, key)
 
     data = DataConfig(images=0, mean=preprocessing.mean, scale=preprocessing.scale)
-    embed = make_embedder(apply, data, preprocessing.flip == "sum", mesh)
+    embed = make_embedder(apply, data, preprocessing.flip == "sum", mesh, unit)
     params, batch_stats = jax.device_put((model.params, model.batch_stats), copied(mesh))
 
     def embed_pictures(pictures: np.ndarray) -> np.ndarray:

@@ -29,6 +29,10 @@ def main(arguments: list[str]) -> None:
     options = parse(arguments)
     console = Console(soft_wrap=True, highlight=False)
     data = read_ytf(options.data, options.images)
+    at_hand = np.array([len(frames) for frames in data.frames])
+    ytf.lacking_videos(
+        at_hand, data.pairs, data.expected, at_hand, options.frames, allow_missing=options.allow_missing
+    )
     model = pipeline.open_for(options, console)
     search = pipeline.Search(options)
     search.check(model.preprocessing)
@@ -42,7 +46,6 @@ def main(arguments: list[str]) -> None:
     embed = pipeline.CachedEmbedder(model, options.cache)
     embeddings = embed(cut.faces, console)
     means, counted = ytf.video_means(embeddings, video, found, len(data.pairs.videos), options.frames)
-    at_hand = np.array([len(frames) for frames in data.frames])
     given = (means, counted, data.pairs, data.expected, at_hand)
     results = {
         rule: ytf.evaluate_ytf(*given, rule, options.frames, allow_missing=options.allow_missing) for rule in ytf.RULES

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
@@ -23,7 +24,7 @@ Embedder = Callable[[Any, Any, np.ndarray], np.ndarray]
 
 
 def make_embedder(
-    apply: Apply, data: DataConfig, flip: bool, mesh: Mesh
+    apply: Apply, data: DataConfig, flip: bool, mesh: Mesh, unit: bool = True
 ) -> Embedder:
     """Compile a backbone's evaluation form.
 
@@ -33,6 +34,7 @@ def make_embedder(
         flip: add the embedding of the mirrored image before normalising. Embeddings are added as the network gives
             them; where their lengths differ, the longer counts for more.
         mesh: a block's images are divided over its devices.
+        unit: bring embeddings to length 1; otherwise they keep the length that the network gives.
     Returns:
         An `Embedder`; the last block is padded and its padding dropped.
     """
@@ -45,7 +47,7 @@ def make_embedder(
         if flip:
             mirrored, _ = apply(params, batch_stats, pixels[:, :, ::-1], False)
             embeddings = embeddings + mirrored
-        return ops.l2_normalise(embeddings)
+        return ops.l2_normalise(embeddings) if unit else embeddings.astype(jnp.float32)
 
     placed = (copied(mesh), copied(mesh), split(mesh))
     compiled = jax.jit(embed_block, in_shardings=placed, out_shardings=copied(mesh))

@@ -56,6 +56,11 @@ def write_feature(path: Path | str, feature: np.ndarray) -> None:
     partial.replace(path)
 
 
+def feature_path(root: Path | str, part: Part, name: str, algorithm: str) -> Path:
+    """Where a picture's feature lies; see `feature_blocks`."""
+    return Path(root) / part / f"{name}_{algorithm}.bin"
+
+
 def read_list(path: Path | str, part: Part) -> list[str]:
     """Names of a list's pictures: "FOLDER/FILE" of FaceScrub, "FOLDER/FOLDER/FILE" of MegaFace.
 
@@ -108,7 +113,7 @@ def feature_blocks(
     for start in range(0, len(names), block):
         rows = []
         for name in names[start : start + block]:
-            path = Path(root) / part / f"{name}_{algorithm}.bin"
+            path = feature_path(root, part, name, algorithm)
             rows.append(read_feature(path))
             dimension = dimension or rows[0].size
             if rows[-1].size != dimension:

@@ -186,7 +186,7 @@ class IjbIdentification:
 def identify_templates(
     numbers: Int[np.ndarray, " templates"],
     features: Float[np.ndarray, "templates d"],
-    galleries: Sequence[tuple[Int[np.ndarray, " gallery"], Int[np.ndarray, " gallery"]]],
+    galleries: Sequence[tuple[Int[np.ndarray, " _"], Int[np.ndarray, " _"]]],
     probes: tuple[Int[np.ndarray, " probes"], Int[np.ndarray, " probes"]],
     fpirs: Sequence[float] = (0.1, 0.01),
     up_to: int = 10,

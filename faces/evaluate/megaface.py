@@ -8,7 +8,7 @@ scores matter. Distractors come in blocks, and memory is that of a block, whatev
 Trillion-Pairs asks for verification at 1e-9, and for identification at a threshold that one probe in 1,000 passes with
 a distractor.
 
-Not here: feature files and lists (`faces.data.megaface`).
+Not here: the search itself (`faces.gallery`), feature files and lists (`faces.data.megaface`).
 """
 
 from collections.abc import Iterable
@@ -18,6 +18,7 @@ from typing import Literal, get_args
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int
 
+from faces import gallery
 from faces.errors import EvaluationError
 from faces.evaluate.scores import allowed_accepts, threshold_at_rate, unit_rows
 
@@ -25,8 +26,6 @@ NoiseRule = Literal["keep", "drop", "insightface"]
 """What becomes of pictures that a list names as wrong: nothing; they are left out, probes and distractors alike; or
 InsightFace's rule (`replace_noisy_probes`, and distractors that can match nobody but are counted)."""
 NOISE_RULES: tuple[NoiseRule, ...] = get_args(NoiseRule)
-
-_SCORES_AT_ONCE = 2**22
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ def distractor_scores(
     far: float = 1e-6,
     up_to: int = 10,
 ) -> DistractorScores:
-    """Compare every probe with every distractor, about 4 million cosines at a time, in float32.
+    """Compare every probe with every distractor, in one pass over the blocks (`faces.gallery`).
 
     Args:
         probes: embeddings of any length.
@@ -61,33 +60,15 @@ def distractor_scores(
         up_to: scores kept for each probe.
 
     Raises:
-        EvaluationError: an embedding that is zero or not finite; more distractors than stated; none.
+        EvaluationError: more distractors than stated; as `faces.gallery.search`.
     """
-    rows = unit_rows(probes.astype(np.float32), "probes'")
-    wanted = allowed_accepts(far, len(rows) * distractors) + 1
-    best = np.full((len(rows), up_to), -np.inf, np.float32)
-    top = np.empty(0, np.float32)
-    seen = 0
-    step = max(1, _SCORES_AT_ONCE // max(1, len(rows)))
-    for block in blocks:
-        columns = unit_rows(block.astype(np.float32), "distractors'")
-        seen += len(columns)
-        for start in range(0, len(columns), step):
-            score = rows @ columns[start : start + step].T  # (probes, at once)
-            best = _largest(np.concatenate([best, score], axis=1), up_to)
-            lowest = top.min() if top.size == wanted else -np.inf
-            top = _largest(np.concatenate([top, score[score > lowest]]), wanted)
-    if not 0 < seen <= distractors:
-        raise EvaluationError(f"{distractors:,} distractors were announced and {seen:,} came; check their list.")
-    refused = len(rows) * (distractors - seen)  # pairs with distractors that were left out
-    top = np.concatenate([top, np.full(min(max(0, wanted - top.size), refused), -np.inf, np.float32)])
-    return DistractorScores(-np.sort(-best, axis=1), top, distractors)
-
-
-def _largest(values: np.ndarray, count: int) -> np.ndarray:
-    """The largest along the last axis, in any order; all where there are no more."""
-    size = values.shape[-1]
-    return values if size <= count else np.partition(values, size - count, axis=-1)[..., size - count :]
+    wanted = allowed_accepts(far, len(probes) * distractors) + 1
+    found = gallery.search(probes, blocks, up_to, wanted, block=min(gallery.BLOCK, distractors))
+    if found.rows > distractors:
+        raise EvaluationError(f"{distractors:,} distractors were announced and {found.rows:,} came; check their list.")
+    refused = len(probes) * (distractors - found.rows)  # pairs with distractors that were left out
+    filling = np.full(min(wanted - found.highest.size, refused), -np.inf, np.float32)
+    return DistractorScores(found.score, np.concatenate([found.highest, filling]), distractors)
 
 
 @dataclass(frozen=True)

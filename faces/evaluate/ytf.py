@@ -124,6 +124,40 @@ def video_similarities(
     return np.einsum("pd,pd->p", means[first].astype(np.float64), means[second])
 
 
+def lacking_videos(
+    frames: Int[np.ndarray, " videos"],
+    pairs: VideoPairs,
+    expected: Int[np.ndarray, " videos"],
+    at_hand: Int[np.ndarray, " videos"],
+    frame_limit: int = FRAMES,
+    *,
+    allow_missing: bool = False,
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names of the videos that are missing, and of those that are short.
+
+    A video without a frame with a face is missing. A video is short where fewer frames are at hand, faces or not, than
+    it should have; frames beyond `frame_limit` do not count for that.
+
+    Args:
+        frames: frames of each video that count; those at hand where nobody has looked for faces yet.
+        pairs, expected, at_hand, frame_limit, allow_missing: as `evaluate_ytf`.
+
+    Raises:
+        EvaluationError: videos are missing or short and not allowed to be.
+    """
+    missing = tuple(pairs.videos[index] for index in np.flatnonzero(frames == 0))
+    is_short = (frames > 0) & (at_hand < np.minimum(expected, frame_limit))
+    short = tuple(pairs.videos[index] for index in np.flatnonzero(is_short))
+    if (missing or short) and not allow_missing:
+        lacking = [f"{len(missing):,} have no frame with a face ({few_names(missing)})"] if missing else []
+        lacking += [f"{len(short):,} fewer frames than they should ({few_names(short)})"] if short else []
+        raise EvaluationError(
+            f"of {len(pairs.videos):,} videos {' and '.join(lacking)}; add the frames, or allow missing ones to get a "
+            "number that is called partial."
+        )
+    return missing, short
+
+
 def evaluate_ytf(
     means: Float[np.ndarray, "videos d"],
     frames: Int[np.ndarray, " videos"],
@@ -138,9 +172,6 @@ def evaluate_ytf(
 ) -> YtfResult:
     """Run the protocol: each split judged at the threshold that is best on the others.
 
-    A video without a frame with a face is missing. A video is short where fewer frames are at hand, faces or not, than
-    it should have; frames beyond `frame_limit` do not count for that.
-
     Args:
         means, frames: of `video_means`, with the same `frame_limit`.
         pairs: the list.
@@ -152,20 +183,11 @@ def evaluate_ytf(
         allow_missing: evaluate what is there; the result then says that it is partial.
 
     Raises:
-        EvaluationError: videos are missing or short and not allowed to be; as `verification.evaluate_pairs`.
+        EvaluationError: as `lacking_videos` and `verification.evaluate_pairs`.
 
     Source: FaceNet Sec. 5.7; the ten splits of Wolf, Hassner and Maoz, 2011.
     """
-    missing = tuple(pairs.videos[index] for index in np.flatnonzero(frames == 0))
-    is_short = (frames > 0) & (at_hand < np.minimum(expected, frame_limit))
-    short = tuple(pairs.videos[index] for index in np.flatnonzero(is_short))
-    if (missing or short) and not allow_missing:
-        lacking = [f"{len(missing):,} have no frame with a face ({few_names(missing)})"] if missing else []
-        lacking += [f"{len(short):,} fewer frames than they should ({few_names(short)})"] if short else []
-        raise EvaluationError(
-            f"of {len(pairs.videos):,} videos {' and '.join(lacking)}; add the frames, or allow missing ones to get a "
-            "number that is called partial."
-        )
+    missing, short = lacking_videos(frames, pairs, expected, at_hand, frame_limit, allow_missing=allow_missing)
     is_complete = (frames[pairs.first] > 0) & (frames[pairs.second] > 0)
     similarity = video_similarities(means, pairs.first, pairs.second, rule)
     verification = evaluate_pairs(

@@ -12,8 +12,12 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from experiments.networks import backbone_of
+from experiments.published import Description, Model, NetworkConfig, Origin, write_model
 from faces import cli
 from faces.backbone import Network, linear_init
+from faces.config import ModelConfig
+from faces.preprocessing import WHOLE, Preprocessing
 
 ONE_MATRIX = "iresnet_of_one_matrix"  # a name that is given `model.dropout`
 OF_ALL = ["--optimiser.schedule", "constant", "--train.log-every", "1", "--train.checkpoint-every", "3"]
@@ -74,3 +78,14 @@ def refused(main: Callable[[list[str]], None], capsys: Any, given: list[str], *w
     assert message.startswith("error: ") and "Traceback" not in message and len(message.splitlines()) == 1, message
     for word in words:
         assert word in message, message
+
+
+def one_matrix_model(folder: Path) -> Path:
+    """A converted model's folder with `OneMatrix` in it, untrained; wants the fixture `one_matrix`."""
+    config = ModelConfig(ONE_MATRIX, (16, 16), 8, "float32", "global")
+    backbone = backbone_of(config, "arcface")
+    params, batch_stats = jax.device_get(backbone.init(jax.random.key(0)))
+    how = Preprocessing((16, 16), "rgb", 127.5, 128.0, "fixed_box", 0.0, 0, WHOLE, "sum")
+    description = Description(NetworkConfig(ONE_MATRIX, 8), how, Origin("made for the tests", "0" * 64))
+    write_model(Model(description, params, batch_stats, backbone.apply), folder)
+    return folder

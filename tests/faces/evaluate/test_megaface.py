@@ -43,10 +43,10 @@ def loops(probes, identity, distractors, far, fpr, up_to):
     return curve, tar, tpr, len(trials)
 
 
-@pytest.mark.parametrize("at_once", [1, 100, 2**22])
+@pytest.mark.parametrize("at_once", [4, 4096])
 @pytest.mark.parametrize(("seed", "far", "fpr"), [(0, 0.0, 0.0), (1, 0.01, 0.2), (2, 0.1, 0.5), (3, 1.0, 1.0)])
 def test_evaluation_is_the_loop(seed, far, fpr, at_once, monkeypatch):
-    monkeypatch.setattr(megaface, "_SCORES_AT_ONCE", at_once)
+    monkeypatch.setattr(megaface.gallery, "PROBES_AT_ONCE", at_once)
     probes, identity, distractors = sets_of(seed)
     blocks = [distractors[:1], distractors[1:23], distractors[23:]]
     scores = megaface.distractor_scores(probes, iter(blocks), 40, far, up_to=5)
@@ -98,7 +98,7 @@ def test_refusals():
     probes, identity, distractors = sets_of(5)
     with pytest.raises(EvaluationError, match="39 distractors were announced and 40 came"):
         megaface.distractor_scores(probes, [distractors], 39)
-    with pytest.raises(EvaluationError, match="40 distractors were announced and 0 came"):
+    with pytest.raises(EvaluationError, match="13 probes and a gallery of 0"):
         megaface.distractor_scores(probes, [], 40)
     scores = megaface.distractor_scores(probes, [distractors], 40, far=0.01)
     with pytest.raises(EvaluationError, match=r"false accept rate of 0\.1 over 520 comparisons needs the 53 highest"):
@@ -106,7 +106,7 @@ def test_refusals():
     with pytest.raises(EvaluationError, match="none of 13 probes' people has a second picture"):
         megaface.evaluate_distractors(probes, np.arange(13), scores, far=0.01)
     distractors[3] = 0
-    with pytest.raises(EvaluationError, match="1 of 40 distractors' embeddings are zero"):
+    with pytest.raises(EvaluationError, match="row 3 of the gallery, counted from 0, is an embedding that is zero"):
         megaface.distractor_scores(probes, [distractors], 40)
 
 

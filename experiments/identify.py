@@ -1,0 +1,142 @@
+"""Whose picture is this: `python -m experiments.identify --weights MODEL --data LFW --out DIR`.
+
+LFW's photographs as identification, with lists by rule (`faces.evaluate.identification`): everybody's first picture is
+the gallery, and the others search it (closed set, rank 1); or the gallery holds the people with two pictures and more,
+and those with one are strangers (open set: the detection and identification rate, DIR, where 1% of the strangers are
+taken for somebody). Faces are found, aligned and embedded as `experiments.evaluate` does. Any folder of PERSON/IMAGE
+serves; `--whole` says how many pictures it should have. With fewer, or with photographs in which no face is found,
+there is no number, unless `--allow-missing` asks for one that is called partial. DIR receives `result.json`, the line
+that is printed last, `environment.json`, and `cmc.png` and `dir.png`.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from experiments import pipeline
+from faces import cli
+from faces.data.image_folder import FolderSource
+from faces.data.lfw import image_root
+from faces.errors import EvaluationError
+from faces.evaluate import rate_plots
+from faces.evaluate.identification import IdentificationResult, evaluate_lfw_identification
+from faces.evaluate.report import far_text
+from faces.evaluate.verification import few_names
+from faces.run_record import environment, write_json
+
+LFW_PICTURES = 13_233
+FAR = 0.01
+RANKS = (1, 5, 10, 20)
+
+
+def main(arguments: list[str]) -> None:
+    """Parse, cut, embed, search, report."""
+    options = parse(arguments)
+    console = Console(soft_wrap=True, highlight=False)
+    source = FolderSource(image_root(options.data))
+    lacking = options.whole - len(source)
+    if lacking > 0 and not options.allow_missing:
+        raise EvaluationError(
+            f"{options.data}: {len(source):,} pictures, the whole set has {options.whole:,}; add the others, say with "
+            "--whole how many there are, or --allow-missing to get a number that is called partial."
+        )
+    model = pipeline.open_for(options, console)
+    search = pipeline.Search(options)
+    search.check(model.preprocessing)
+    options.out.mkdir(parents=True, exist_ok=True)
+
+    photographs = (source[row] for row in range(len(source)))
+    cut = search.cut(photographs, len(source), "the photographs", model.preprocessing, console)
+    console.print(f"a face found in {cut.seen - len(cut.undetected):,} of {cut.seen:,} photographs")
+    lost = cut.undetected if options.undetected == "refuse" else ()
+    if lost and not options.allow_missing:
+        raise EvaluationError(
+            f"no face was found in {len(lost):,} of {cut.seen:,} photographs "
+            f"({few_names([source.source_name(row) for row in lost])}); say with --undetected what becomes of them, or "
+            "--allow-missing to leave them out and get a number that is called partial."
+        )
+    kept = np.setdiff1d(np.arange(len(source)), lost)
+    embed = pipeline.CachedEmbedder(model, options.cache)
+    people = [source.identity_names[identity] for identity in source.identities[kept]]
+    fars = (FAR, *np.geomspace(1e-3, 1.0, 61).tolist())
+    found = evaluate_lfw_identification(embed(cut.faces[kept], console), people, fars, max(RANKS))
+
+    is_partial = lacking > 0 or bool(lost)
+    remark = _remark(len(kept), max(options.whole, len(source)), len(set(people)), is_partial)
+    console.print(remark)
+    console.print(_table(found, "PARTIAL identification" if is_partial else "Identification"))
+    _draw(found, options.out, "Identification" + (", PARTIAL" if is_partial else ""))
+    open_set = found.open_set[0]
+    result = {
+        "rank_1": found.rank_1,
+        "cmc": found.cmc.tolist(),
+        f"dir_at_far_{far_text(FAR)}": open_set.dir,
+        "far": open_set.far,
+        "threshold": open_set.threshold,
+        "closed_set": dict(zip(("gallery", "probes"), found.closed, strict=True)),
+        "open_set": dict(zip(("gallery", "probes", "strangers"), found.open, strict=True)),
+        "pictures": len(kept),
+        "people": len(set(people)),
+        "coverage": len(kept) / max(options.whole, len(source)),
+        "partial": is_partial,
+        "remark": remark,
+        **pipeline.record(model, embed.images_per_second, options),
+    }
+    write_json(options.out / "result.json", result)
+    write_json(options.out / "environment.json", environment())
+    console.print(f"everything is in {options.out}")
+    print("result: " + json.dumps(result), flush=True)
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.identify", description=(__doc__ or "").split("\n")[0], allow_abbrev=False
+    )
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="LFW, or any folder of PERSON/IMAGE")
+    parser.add_argument("--whole", type=int, default=LFW_PICTURES, metavar="N",
+                        help="pictures of the whole set (%(default)s, LFW's; 0: those at hand)")  # fmt: skip
+    pipeline.add_options(parser)
+    options = parser.parse_args(arguments)
+    pipeline.check_options(parser, options)
+    return options
+
+
+def _remark(pictures: int, whole: int, people: int, is_partial: bool) -> str:
+    """What must stand beside the numbers."""
+    kind = "PARTIAL: " if is_partial else ""
+    return (
+        f"{kind}{pictures:,} of {whole:,} pictures, {people:,} people; gallery and probes by rule, everybody's first "
+        "picture at hand against the others"
+    )
+
+
+def _table(found: IdentificationResult, title: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    table.add_column("")
+    for heading in ("gallery", "probes", "strangers"):
+        table.add_column(heading, justify="right")
+    table.add_column("found")
+    gallery, probes = found.closed
+    ranks = ", ".join(f"rank {rank} {found.cmc[rank - 1]:.2%}" for rank in RANKS)
+    table.add_row("closed set", f"{gallery:,}", f"{probes:,}", "", ranks)
+    point = found.open_set[0]
+    at = f"DIR {point.dir:.2%} at FAR {point.far_target:.0%} (met {point.far:.2%}), cosine {point.threshold:.4f}"
+    table.add_row("open set", *(f"{count:,}" for count in found.open), at)
+    return table
+
+
+def _draw(found: IdentificationResult, out: Path, title: str) -> None:
+    rate_plots.plot_ranks({"closed set": found.cmc}, out / "cmc.png", title)
+    points = found.open_set[1:]
+    curve = np.array([point.far_target for point in points]), np.array([point.dir for point in points])
+    labels = ("strangers taken for somebody (FAR)", "probes found (DIR, rank 1)")
+    rate_plots.plot_rates({"open set": curve}, out / "dir.png", title, *labels, FAR)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,218 @@
+"""A model on IJB-B or IJB-C: `python -m experiments.ijb --weights MODEL --data DIR --set ijbc --out DIR`.
+
+DIR holds `meta/`, the text files, and `loose_crop/`, the faces (`faces.data.ijb`). The five points of the text files
+place a face in the network's picture; with `--detector` faces are found anew instead. A template is made of its media
+(`faces.evaluate.ijb`); its faces count by the length of their embedding and by the detector's score, unless
+`--face-length unit` and `--score ignore` say otherwise. 1:1 is TAR at six false accept rates over the list of pairs;
+1:N is rank 1, 5, 10 and TPIR at FPIR 0.1 and 0.01, the mean of the two galleries, and rank 1 in both joined. `--out`
+receives `result.json`, the line that is printed last, `environment.json`, `roc.png` and `cmc.png`.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from experiments import pipeline
+from experiments.published import Model
+from faces import cli
+from faces.data.ijb import GALLERIES, IjbFaces, TemplateList, read_galleries, read_ijb_faces, read_probes
+from faces.data.ijb import read_template_pairs as read_pairs
+from faces.errors import EvaluationError
+from faces.evaluate import ijb, rate_plots
+from faces.evaluate.report import far_text
+from faces.evaluate.verification import few_names
+from faces.preprocessing import align
+from faces.run_record import environment, write_json
+
+IMAGES = "loose_crop"
+AT_ONCE = 16_384
+"""Faces cut and embedded at a time: 469,375 of IJB-C in memory would be 18 GB."""
+CURVE = tuple(np.geomspace(1e-6, 1.0, 61).tolist())
+FPIRS = (0.1, 0.01)
+RANKS = (1, 5, 10)
+
+
+def main(arguments: list[str]) -> None:
+    """Parse, read the lists, cut, embed, make templates, judge, report."""
+    options = parse(arguments)
+    console = Console(soft_wrap=True, highlight=False)
+    meta, name = options.data / "meta", options.set
+    faces, pairs = read_ijb_faces(meta, name), read_pairs(meta, name)
+    galleries, probes = read_galleries(meta, name), read_probes(meta, name)
+    at_hand = _at_hand(options.data / IMAGES, faces, options.allow_missing)
+    model = pipeline.open_for(options, console)
+    search = pipeline.Search(options)
+    by_list = options.detector == pipeline.NONE and model.preprocessing.alignment == "five_points"
+    if not by_list:
+        search.check(model.preprocessing)
+    options.out.mkdir(parents=True, exist_ok=True)
+
+    embed = pipeline.CachedEmbedder(model, options.cache, unit=options.face_length == "unit")
+    embeddings, found = _embed(options, faces, at_hand, model, None if by_list else search, embed, console)
+    rows = np.flatnonzero(found)
+    score = faces.score[rows] if options.score == "weigh" else None
+    numbers, features = ijb.template_features(
+        embeddings[rows], faces.template[rows], faces.media[rows], score, keep_length=options.face_length == "keep"
+    )
+    there = np.isin(pairs.first, numbers) & np.isin(pairs.second, numbers)  # (pairs,)
+    listed = (pairs.first[there], pairs.second[there], pairs.same[there])
+    verified = ijb.verify_templates(numbers, features, *listed, (*ijb.FARS, *CURVE))
+    lists = [_at_least_one_face(numbers, one) for one in (*galleries, probes)]
+    identified = ijb.identify_templates(numbers, features, lists[:2], lists[2], FPIRS, max(RANKS))
+    first, second = (np.concatenate(column) for column in zip(*lists[:2], strict=True))
+    in_joined = ijb.identify_templates(numbers, features, [(first, second)], lists[2], (), max(RANKS))
+
+    is_partial = len(rows) < len(faces.images)
+    remark = (
+        f"{'PARTIAL ' if is_partial else ''}{options.set.upper()}: {len(rows):,} of {len(faces.images):,} faces, "
+        f"{len(numbers):,} of {len(np.unique(faces.template)):,} templates, {int(there.sum()):,} of {there.size:,} "
+        "pairs"
+    )
+    console.print(remark)
+    points = verified.points[: len(ijb.FARS)]
+    console.print(_table(points, identified, in_joined, remark.split(":")[0]))
+    _draw(verified, identified, in_joined, options.out, remark.split(":")[0])
+    result = {
+        "tar_at_far": {far_text(point.far_target): point.tar for point in points},
+        "auc": verified.auc,
+        "same_pairs": verified.same_pairs,
+        "different_pairs": verified.different_pairs,
+        "cmc": identified.cmc.tolist(),
+        "tpir_at_fpir": {f"{point.far_target:g}": point.dir for point in identified.open_set},
+        "rank_1_joined": float(in_joined.cmc[0]),
+        "faces": len(rows),
+        "templates": len(numbers),
+        "coverage": len(rows) / len(faces.images),
+        "partial": is_partial,
+        "remark": remark,
+        "face_length": options.face_length,
+        "score": options.score,
+        **pipeline.record(model, embed.images_per_second, options),
+    }
+    write_json(options.out / "result.json", result)
+    write_json(options.out / "environment.json", environment())
+    console.print(f"everything is in {options.out}")
+    print("result: " + json.dumps(result), flush=True)
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.ijb", description=(__doc__ or "").split("\n")[0], allow_abbrev=False
+    )
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help=f"meta and {IMAGES}")
+    parser.add_argument("--set", choices=tuple(GALLERIES), required=True)
+    parser.add_argument("--face-length", choices=("keep", "unit"), default="keep",
+                        help="a face counts by the length of its embedding, or as any other (%(default)s)")  # fmt: skip
+    parser.add_argument("--score", choices=("weigh", "ignore"), default="weigh",
+                        help="a face counts by the detector's score in the list, or not (%(default)s)")  # fmt: skip
+    pipeline.add_options(parser)
+    options = parser.parse_args(arguments)
+    pipeline.check_options(parser, options)
+    return options
+
+
+def _at_hand(folder: Path, faces: IjbFaces, allow_missing: bool) -> np.ndarray:
+    """Which faces' files are there, bool (faces,)."""
+    present = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+    at_hand = np.array([image in present for image in faces.images], bool)
+    missing = sorted({image for image in faces.images if image not in present})
+    if missing and not (allow_missing and at_hand.any()):
+        raise EvaluationError(
+            f"{folder}: {len(missing):,} of the faces that the list names are missing ({few_names(missing)}); add them"
+            + ("." if not at_hand.any() else ", or allow missing ones to get a number that is called partial.")
+        )
+    return at_hand
+
+
+def _embed(
+    options: argparse.Namespace,
+    faces: IjbFaces,
+    at_hand: np.ndarray,
+    model: Model,
+    search: pipeline.Search | None,
+    embed: pipeline.CachedEmbedder,
+    console: Console,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Embeddings, (faces, d), and whose row is one, bool (faces,): a few thousand faces at a time.
+
+    Without `search` a face lies where the list's points say.
+    """
+    found, parts = np.zeros(len(faces.images), bool), []
+    rows = np.flatnonzero(at_hand)
+    for start in range(0, rows.size, AT_ONCE):
+        part = rows[start : start + AT_ONCE]
+        images = (pipeline.read_photograph(options.data / IMAGES / faces.images[row]) for row in part)
+        undetected: tuple[int, ...] = ()
+        if search is None:
+            placed = zip(images, faces.points[part], strict=True)
+            pictures = np.stack([align(model.preprocessing, image, None, points) for image, points in placed])
+        else:
+            label = f"{start + part.size:,} of {rows.size:,}"
+            cut = search.cut(images, part.size, label, model.preprocessing, console)
+            pictures, undetected = cut.faces, cut.undetected if options.undetected == "refuse" else ()
+        kept = np.setdiff1d(np.arange(part.size), undetected)
+        found[part[kept]] = True
+        if kept.size:
+            parts.append(embed(pictures[kept], console))
+    lost = [faces.images[row] for row in np.flatnonzero(at_hand & ~found)]
+    if lost and not (options.allow_missing and parts):
+        raise EvaluationError(
+            f"no face was found in {len(lost):,} of {rows.size:,} pictures ({few_names(lost)}); say with --undetected "
+            "what becomes of them, or allow missing ones to get a number that is called partial."
+        )
+    embedded = np.concatenate(parts)
+    embeddings = np.zeros((found.size, embedded.shape[1]), np.float32)  # (faces, d)
+    embeddings[found] = embedded
+    return embeddings, found
+
+
+def _at_least_one_face(numbers: np.ndarray, listed: TemplateList) -> tuple[np.ndarray, np.ndarray]:
+    """Templates and people of a list, without templates that have no face at hand."""
+    there = np.isin(listed.template, numbers)
+    if not there.any():
+        raise EvaluationError("a list of the 1:N protocol has no template with a face at hand; add its faces.")
+    return listed.template[there], listed.person[there]
+
+
+def _table(
+    points: tuple[ijb.VerificationPoint, ...],
+    identified: ijb.IjbIdentification,
+    joined: ijb.IjbIdentification,
+    title: str,
+) -> Table:
+    table = Table(title=title, title_justify="left")
+    for heading in ("protocol", "at", "%"):
+        table.add_column(heading, justify="right" if heading == "%" else "left")
+    for point in points:
+        table.add_row("1:1, TAR", f"FAR {far_text(point.far_target)}", f"{100 * point.tar:.2f}")
+    for rank in RANKS:
+        share = identified.cmc[rank - 1]
+        table.add_row("1:N, mean of two galleries", f"rank {rank}", f"{100 * share:.2f}")
+    for point in identified.open_set:
+        table.add_row("1:N, TPIR", f"FPIR {point.far_target:g}", f"{100 * point.dir:.2f}")
+    table.add_row("1:N, galleries joined", "rank 1", f"{100 * joined.cmc[0]:.2f}")
+    return table
+
+
+def _draw(
+    verified: ijb.IjbVerification,
+    identified: ijb.IjbIdentification,
+    joined: ijb.IjbIdentification,
+    out: Path,
+    title: str,
+) -> None:
+    curve = verified.points[len(ijb.FARS) :]
+    rates = np.array([point.far_target for point in curve]), np.array([point.tar for point in curve])
+    labels = ("false accept rate (FAR)", "true accept rate (TAR)")
+    rate_plots.plot_rates({f"AUC {verified.auc:.4f}": rates}, out / "roc.png", f"{title}, 1:1", *labels, 1e-4)
+    ranks = {"mean of two galleries": identified.cmc, "galleries joined": joined.cmc}
+    rate_plots.plot_ranks(ranks, out / "cmc.png", f"{title}, 1:N")
+
+
+if __name__ == "__main__":
+    cli.run(main)

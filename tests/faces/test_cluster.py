@@ -1,0 +1,115 @@
+"""Clusters against merging the nearest pair of all, one by one, in float64; their metrics against loops over pairs."""
+
+import numpy as np
+import pytest
+from scipy.cluster.hierarchy import fcluster
+from scipy.cluster.hierarchy import linkage as scipy_linkage
+
+from faces import cluster
+from faces.errors import EvaluationError
+from faces.mesh import make_mesh
+
+
+def crowd(seed: int, people: int = 15, d: int = 8, spread: float = 0.6) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures of people of very different sizes, in mixed order."""
+    rng = np.random.default_rng(seed)
+    person = rng.permutation(np.repeat(np.arange(people), rng.geometric(0.25, people)))
+    x = rng.normal(size=(people, d))[person] + spread * rng.normal(size=(person.size, d))
+    return (x * rng.uniform(0.5, 2, (person.size, 1))).astype(np.float32), person
+
+
+def greedy(x: np.ndarray, threshold: float, linkage: str) -> list[set[int]]:
+    """By the definition."""
+    unit = x.astype(np.float64) / np.linalg.norm(x.astype(np.float64), axis=1)[:, None]
+    cosine = unit @ unit.T
+    rule = {"average": np.mean, "complete": np.min, "single": np.max}[linkage]
+    clusters = [{row} for row in range(len(x))]
+    while len(clusters) > 1:
+        found = [
+            (float(rule(cosine[np.ix_(sorted(a), sorted(b))])), i, j)
+            for i, a in enumerate(clusters)
+            for j, b in enumerate(clusters[:i])
+        ]
+        best, i, j = max(found)
+        if best < threshold:
+            break
+        clusters[j] |= clusters.pop(i)
+    return clusters
+
+
+def as_sets(labels: np.ndarray) -> list[list[int]]:
+    return [np.flatnonzero(labels == label).tolist() for label in range(labels.max() + 1)]
+
+
+@pytest.mark.parametrize("linkage", cluster.LINKAGES)
+@pytest.mark.parametrize(("seed", "threshold"), [(8, 0.7), (1, 0.5), (2, 0.2), (3, -0.5), (4, 0.999)])
+def test_clusters_are_those_of_the_definition(seed: int, threshold: float, linkage: cluster.Linkage):
+    x, _ = crowd(seed, people=8)
+    labels = cluster.cluster(x, threshold, linkage)
+    expected = sorted((sorted(one) for one in greedy(x, threshold, linkage)), key=lambda one: (-len(one), one[0]))
+    assert as_sets(labels) == expected and labels.dtype == np.int32
+
+
+@pytest.mark.parametrize("linkage", cluster.LINKAGES)
+@pytest.mark.parametrize("threshold", [0.75, 0.6])
+def test_clusters_are_scipys_on_several_tiles(linkage: cluster.Linkage, threshold: float, monkeypatch):
+    monkeypatch.setattr(cluster, "TILE", 100)
+    x, _ = crowd(5, people=90, d=24, spread=0.55)
+    unit = x.astype(np.float64) / np.linalg.norm(x.astype(np.float64), axis=1)[:, None]
+    distance = (1 - unit @ unit.T)[np.triu_indices(len(x), 1)]
+    expected = fcluster(scipy_linkage(distance, linkage), 1 - threshold, "distance")
+    labels = cluster.cluster(x, threshold, linkage, make_mesh(2))
+    found = cluster.agreement(labels, expected)
+    assert found.precision == found.recall == 1.0 and 5 < found.clusters == found.people < len(x) - 50
+
+
+@pytest.mark.parametrize("linkage", cluster.LINKAGES)
+def test_pictures_that_are_the_same(linkage: cluster.Linkage):
+    x = np.repeat(np.eye(3, dtype=np.float32), [4, 2, 5], axis=0)
+    assert cluster.cluster(x, 0.9, linkage).tolist() == [1] * 4 + [2] * 2 + [0] * 5
+    assert cluster.cluster(x[:1], 0.9, linkage).tolist() == [0]
+
+
+def test_similar_pairs_are_the_loop(monkeypatch):
+    monkeypatch.setattr(cluster, "TILE", 16)
+    x, _ = crowd(6)
+    unit = x.astype(np.float64) / np.linalg.norm(x.astype(np.float64), axis=1)[:, None]
+    pairs = cluster.similar_pairs(x, 0.4, make_mesh(8))
+    expected = {(i, j) for i in range(len(x)) for j in range(i + 1, len(x)) if unit[i] @ unit[j] >= 0.4}
+    assert set(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True)) == expected
+    assert pairs.first.size == len(expected) > 20
+    np.testing.assert_allclose(pairs.cosine, np.einsum("pd,pd->p", unit[pairs.first], unit[pairs.second]), atol=1e-6)
+
+
+def test_what_is_refused():
+    x, _ = crowd(7)
+    with pytest.raises(EvaluationError, match=r"more than 50 pairs of \d+ pictures have a cosine of -1 or more"):
+        cluster.similar_pairs(x, -1.0, most=50)
+    x[3] = 0
+    with pytest.raises(EvaluationError, match="the first is row 3"):
+        cluster.cluster(x, 0.5, "average")
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_agreement_is_the_loop(seed: int):
+    rng = np.random.default_rng(seed)
+    labels, people = rng.integers(0, 6, 40), rng.integers(10, 19, 40)
+    pairs = [(labels[i] == labels[j], people[i] == people[j]) for i in range(40) for j in range(i)]
+    right = sum(together and same for together, same in pairs)
+    found = cluster.agreement(labels, people)
+    assert found.precision == pytest.approx(right / sum(together for together, _ in pairs))
+    assert found.recall == pytest.approx(right / sum(same for _, same in pairs))
+    assert found.f == pytest.approx(2 * right / sum(int(together) + int(same) for together, same in pairs))
+    shares = [
+        (np.mean(people[labels == labels[i]] == people[i]), np.mean(labels[people == people[i]] == labels[i]))
+        for i in range(40)
+    ]
+    precision, recall = np.mean(shares, axis=0)
+    assert (found.bcubed_precision, found.bcubed_recall) == (pytest.approx(precision), pytest.approx(recall))
+    assert found.bcubed_f == pytest.approx(2 * precision * recall / (precision + recall))
+    assert (found.clusters, found.people) == (np.unique(labels).size, np.unique(people).size)
+
+
+def test_agreement_without_pairs():
+    found = cluster.agreement(np.arange(3), np.arange(3))
+    assert (found.precision, found.recall, found.bcubed_precision, found.bcubed_f) == (1.0, 1.0, 1.0, 1.0)
