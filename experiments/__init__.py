@@ -1,1 +1,5 @@
 """Thin mains: `python -m experiments.NAME`. What they do is done elsewhere; here it is put together and reported."""
+
+from faces import start
+
+start.take_huge_pages()

@@ -11,7 +11,6 @@ from faces.config import RunConfig, flatten
 from faces.data import augment
 from faces.data.source import FaceSource
 from faces.evaluate import baselines as simple
-from faces.evaluate import plots
 from faces.evaluate.pair_set import PairSet
 from faces.evaluate.report import fold_table, result_dict, summary_table
 from faces.evaluate.verification import VerificationResult
@@ -103,6 +102,8 @@ def write(
 
     `collapsed_loss` is the loss of a network that maps all faces to one point, where there is such a number.
     """
+    from faces.evaluate import plots  # here, as Matplotlib takes half a second that no start should wait for
+
     evaluations = read_log(folder / "evaluations.jsonl")
     log = read_log(folder / "log.jsonl")
     generated = bool(tests) and tests[0].generated

@@ -18,13 +18,12 @@ from typing import Any, Generic
 
 import jax
 import numpy as np
-import tyro
 from jax.sharding import Mesh
 from rich.console import Console
 
 from experiments import kept, report, runs
 from experiments.networks import backbone_of
-from faces import run_record
+from faces import run_record, start
 from faces.backbone import Backbone
 from faces.checkpoint import Checkpoints
 from faces.config import AnyConfig, RunConfig, check, difference, load_config
@@ -80,11 +79,14 @@ def run(recipe: Recipe[AnyConfig], description: str, arguments: list[str]) -> No
     options, config = parse(recipe, description, arguments)
     if options.coordinator:
         jax.distributed.initialize(options.coordinator, options.processes, options.process)
+        start.compile_together()
     is_writer = jax.process_index() == 0
     console = Console(soft_wrap=True, quiet=not is_writer)
     folder = _run_folder(options)
     mesh = make_mesh(options.devices)
     console.print(f"devices: {', '.join(device.device_kind for device in mesh.devices.flat)}")
+    if folder_of_programs := start.programs_folder():
+        console.print(f"compiled programs are kept in {folder_of_programs}")
     in_file, _ = load_config(options.config, recipe.schema)
     report.print_config(console, options.config, config, difference(in_file, config))
 
@@ -183,8 +185,11 @@ def parse(
     paper, _, name = options.config.partition("/")
     if name and paper in ("arcface", "facenet") and paper != recipe.name:
         raise ConfigError(f"{options.config}: a config of the other paper; run it with python -m experiments.{paper}.")
-    loaded, _ = load_config(options.config, recipe.schema)
-    config = tyro.cli(recipe.schema, args=rest, default=loaded, prog=parser.prog) if rest else loaded
+    config, _ = load_config(options.config, recipe.schema)
+    if rest:
+        import tyro  # here, as the default run needs none of it
+
+        config = tyro.cli(recipe.schema, args=rest, default=config, prog=parser.prog)
     return options, check(config, "command line")
 
 

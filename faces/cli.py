@@ -1,6 +1,6 @@
 """What every main of `experiments/` does around its work: errors a user can mend become one sentence, not a traceback.
 
-Not here: the arguments and the work of each main.
+Not here: what happens before a main is imported (`start.py`), its arguments and its work.
 """
 
 import sys
@@ -10,15 +10,18 @@ from typing import NoReturn
 from rich.console import Console
 from rich.text import Text
 
+from faces import start
 from faces.errors import FacesError
 
 
 def run(main: Callable[[list[str]], None]) -> NoReturn:
-    """Run `main` on the command line's arguments and exit.
+    """Run `main` on the command line's arguments and exit; programs that JAX compiles are kept for the next time.
 
     Exit codes: 0; 2 with `error: <sentence>` on standard error for a `FacesError` (argument parsers use 2 as well); 130
     for Ctrl-C. Any other exception is a defect of ours and keeps its traceback.
     """
+    start.choose_routines()
+    start.keep_programs()
     sys.exit(exit_code(main, sys.argv[1:]))
 
 

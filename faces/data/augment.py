@@ -6,6 +6,8 @@ more than twice as large as the input is first shrunk by area averaging; bilinea
 Not here: alignment by landmarks, which needs a detector; normalisation of the values, which is done on the device.
 """
 
+import math
+
 import cv2
 import numpy as np
 
@@ -47,17 +49,34 @@ def crop(
         fx, fy = image.shape[1] / width, image.shape[0] / height
         left, top, right, bottom = left * fx, top * fy, right * fx, bottom * fy
     box_width, box_height = right - left, bottom - top
-    centre = np.array([(left + right) / 2 + shift[0] * box_width, (top + bottom) / 2 + shift[1] * box_height])
-    angle = np.deg2rad(rotation)
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    scale = np.diag([(-1 if flip else 1) * box_width * zoom / columns, box_height * zoom / rows])
-    linear = turn @ scale
+    centre_x, centre_y = (left + right) / 2 + shift[0] * box_width, (top + bottom) / 2 + shift[1] * box_height
+    scale_x, scale_y = (-1 if flip else 1) * box_width * zoom / columns, box_height * zoom / rows
+    angle = math.radians(rotation)
+    cos, sin = math.cos(angle), math.sin(angle)
     # Pixel (i, j) covers [j, j+1) x [i, i+1): its centre is at +0.5 in the result and in the image alike.
-    offset = centre - linear @ np.array([columns / 2 - 0.5, rows / 2 - 0.5]) - 0.5
-    inverse = np.column_stack([linear, offset])  # (2, 3): result coordinates -> image coordinates
-    return cv2.warpAffine(
-        image, inverse, (columns, rows), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
+    middle_x, middle_y = columns / 2 - 0.5, rows / 2 - 0.5
+    xx, xy, yx, yy = cos * scale_x, -sin * scale_y, sin * scale_x, cos * scale_y
+    x = centre_x - (xx * middle_x + xy * middle_y) - 0.5
+    y = centre_y - (yx * middle_x + yy * middle_y) - 0.5
+    whole = (-1, columns - 1) if flip else (1, 0)
+    if (rows, columns) == image.shape[:2] and (xx, x, xy, yx, yy, y) == (*whole, 0, 0, 1, 0):
+        return cv2.flip(image, 1) if flip else image.copy()
+    return _warp(image, np.array([[xx, xy, x], [yx, yy, y]]), size)
+
+
+def _warp(image: np.ndarray, inverse: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Bilinear samples of an image, (rows, columns, 3); `inverse`, (2, 3), maps the result's coordinates to its own."""
+    rows, columns = size
+    # OpenCV samples four channels in half the time of three, to the same values; but padding a large image costs more.
+    pads = image.shape[0] * image.shape[1] <= 4 * rows * columns
+    sampled = cv2.warpAffine(
+        cv2.cvtColor(image, cv2.COLOR_RGB2RGBA) if pads else image,
+        inverse,
+        (columns, rows),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
     )
+    return cv2.cvtColor(sampled, cv2.COLOR_RGBA2RGB) if pads else sampled
 
 
 def augment(image: np.ndarray, size: tuple[int, int], config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
@@ -89,10 +108,10 @@ def augment(image: np.ndarray, size: tuple[int, int], config: AugmentConfig, rng
 
 def recompress(image: np.ndarray, quality: int) -> np.ndarray:
     """The RGB image as it comes back from JPEG at this quality (1..100)."""
-    _, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
     decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
     assert decoded is not None  # what imencode has just written
-    return np.ascontiguousarray(decoded[..., ::-1])
+    return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
 
 
 def lower_quality(image: np.ndarray, pixels: int, jpeg_quality: int) -> np.ndarray:
@@ -112,11 +131,23 @@ def reduce_pixels(image: np.ndarray, pixels: int) -> np.ndarray:
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
+_IDENTITY = np.eye(3)
+_LUMA = np.tile([0.299, 0.587, 0.114], (3, 1))  # of ITU-R BT.601, for each channel of the result
+
+
 def _colour(image: np.ndarray, change: np.ndarray) -> np.ndarray:
-    """Brightness, contrast and saturation multiplied by 1 + change[0], [1], [2]."""
-    values = image.astype(np.float32) * np.float32(1 + change[0])
-    mean = values.mean(dtype=np.float32)
-    values = mean + (values - mean) * np.float32(1 + change[1])
-    grey = values @ np.array([0.299, 0.587, 0.114], np.float32)  # (rows, columns), luma of ITU-R BT.601
-    values = grey[..., None] + (values - grey[..., None]) * np.float32(1 + change[2])
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    """Brightness, contrast and saturation multiplied by 1 + change[0], [1], [2] (b, c, s), in this order.
+
+    Contrast is about the mean m of all values, saturation about each pixel's luma; together they are one linear map,
+
+        b m + c (b v - b m), and of that s v + (1 - s) luma(v)  =  c b (s I + (1 - s) 1 luma^T) v + (1 - c) b m,
+
+    computed in float32. A value half-way between two grey values may be rounded either way.
+    """
+    brightness, contrast, saturation = 1 + change
+    mean = sum(cv2.mean(image)) / 3
+    mixed = np.empty((3, 4))
+    mixed[:, :3] = contrast * brightness * (saturation * _IDENTITY + (1 - saturation) * _LUMA)
+    mixed[:, 3] = (1 - contrast) * brightness * mean
+    values = cv2.transform(image.astype(np.float32), mixed)  # (rows, columns, 3)
+    return cv2.convertScaleAbs(np.maximum(values, 0, out=values))  # rounds, and cuts off above 255

@@ -66,19 +66,29 @@ def stored_encoding(data: bytes, name: str) -> tuple[bytes, np.ndarray]:
     Raises:
         ImageError: as `decode_image`.
     """
+    pixels, is_stored = decode_judged(data, name)
+    return (data if is_stored else encode_png(pixels)), pixels
+
+
+def decode_judged(data: bytes, name: str) -> tuple[np.ndarray, bool]:
+    """What `decode_image` makes of an image, and whether `decode_stored` may take its bytes from now on.
+
+    Raises:
+        ImageError: as `decode_image`.
+    """
     image, plain = _open(data, name)
     pixels = np.array(image)  # (height, width, 3)
-    return (data if plain and _opencv_agrees(data, pixels) else encode_png(pixels)), pixels
+    return pixels, plain and _opencv_agrees(data, pixels)
 
 
 def decode_stored(data: bytes) -> np.ndarray:
-    """Pixels of bytes that `stored_encoding` gave: the same as `decode_image`, three times as fast.
+    """Pixels of bytes that `stored_encoding` or `decode_judged` vouch for: as `decode_image`, in a fifth of the time.
 
     Returns:
         uint8 (height, width, 3), RGB.
 
     Raises:
-        ImageError: OpenCV cannot decode the bytes, which then are none that `stored_encoding` gave.
+        ImageError: OpenCV cannot decode the bytes, for which then nothing vouched.
     """
     # A transposing EXIF tag cannot occur; ignoring the block spares reading it.
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION

@@ -8,6 +8,7 @@ Not here: composing batches (the papers' packages), placing them on devices (`fa
 """
 
 import functools
+import os
 from collections.abc import Callable
 from typing import Any, TypedDict
 
@@ -16,7 +17,7 @@ import numpy as np
 
 from faces.config import AugmentConfig
 from faces.data.augment import augment
-from faces.data.source import FaceSource
+from faces.data.source import FaceSource, stream_images
 
 
 class Batch(TypedDict):
@@ -54,12 +55,11 @@ class _Steps:
         step = int(index)
         epoch, row = divmod(step, self._batches_per_epoch)
         chosen = self._order(epoch)[row]
-        images = [
-            augment(self._source[chosen[j]], self._size, self._config, np.random.default_rng((self._seed, step, j)))
-            for j in self._columns
-        ]
         indices = chosen[self._columns.start : self._columns.stop]
-        return {"images": np.stack(images), "identities": self._source.identities[indices].astype(np.int32)}
+        images = np.empty((len(indices), *self._size, 3), np.uint8)  # (part of the batch, rows, columns, 3)
+        for j, image, place in zip(self._columns, stream_images(self._source, indices), images, strict=True):
+            place[:] = augment(image, self._size, self._config, np.random.default_rng((self._seed, step, j)))
+        return {"images": images, "identities": self._source.identities[indices].astype(np.int32)}
 
 
 def make_loader(
@@ -70,7 +70,7 @@ def make_loader(
     config: AugmentConfig,
     seed: int,
     part: tuple[int, int] = (0, 1),
-    threads: int = 2,
+    threads: int | None = None,
 ) -> "grain.DatasetIterator[Batch]":
     """An iterator over the batches of steps 0 .. steps - 1.
 
@@ -82,10 +82,12 @@ def make_loader(
         config: augmentation.
         seed: of the augmentation.
         part: (index, count): this process reads columns index/count .. (index+1)/count of each batch.
-        threads: batches read at the same time, and read ahead.
+        threads: batches read at the same time; as many and two more are read ahead. By default half the cores, but at
+            least 2 and at most 8.
     Returns:
         A grain iterator; `get_state()` and `set_state()` give and take its place in the run.
     """
     steps_of_run = _Steps(source, order, steps, size, config, seed, part)
-    read = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
+    threads = threads or min(max((os.cpu_count() or 1) // 2, 2), 8)
+    read = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads + 2)
     return iter(grain.MapDataset.source(steps_of_run).to_iter_dataset(read))

@@ -10,27 +10,20 @@ Not here: writing it (`preparing.py`), which source lies at a path (`open.py`).
 """
 
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-import tensorflow_datasets as tfds
 from array_record.python.array_record_data_source import ArrayRecordDataSource
 
 from faces.data.images import decode_stored
 from faces.data.source import FaceSource
+from faces.data.tf_example import bytes_feature
 from faces.errors import DataError
 
 MANIFEST = "prepared.json"
-
-FEATURES = tfds.features.FeaturesDict(
-    {
-        "image": tfds.features.Image(shape=(None, None, 3)),
-        "identity": tfds.features.Scalar(np.int32),
-        "identity_name": tfds.features.Text(),
-        "source": tfds.features.Text(),
-    }
-)
+FETCHED = 64  # records in memory at a time
 
 
 class EncodedSource(FaceSource, Protocol):
@@ -95,20 +88,41 @@ class PreparedFaces:
     def __reduce__(self):
         return PreparedFaces, (self._path,)
 
+    def stream(self, indices: np.ndarray) -> Iterator[np.ndarray]:
+        """The images of these indices, one by one. Records are fetched by dozens, which takes a tenth of the time."""
+        for start in range(0, len(indices), FETCHED):
+            part = indices[start : start + FETCHED].tolist()
+            for index, record in zip(part, self._fetch(part), strict=True):
+                yield decode_stored(self._feature(record, index, "image"))
+
     def encoded(self, index: int) -> bytes:
         """Image `index` as stored: JPEG, PNG or WebP."""
-        return self._example(index)["image"]
+        return self._feature(self._record(index), index, "image")
 
     def source_name(self, index: int) -> str:
         """Path or key of image `index` in the source it was prepared from."""
-        return self._example(index)["source"].decode()
+        return self._feature(self._record(index), index, "source").decode()
 
-    def _example(self, index: int) -> Any:
+    def _fetch(self, indices: list[int]) -> Sequence[bytes]:
         try:
-            record = self._records[index]
+            return self._records.__getitems__(indices)
+        except RuntimeError:  # it does not say which one is damaged
+            return [self._record(index) for index in indices]
+
+    def _record(self, index: int) -> bytes:
+        try:
+            return self._records[index]
         except RuntimeError as error:
-            raise DataError(f"{self.name}, image {index}: the record is damaged ({error}); prepare again.") from None
-        return FEATURES.deserialize_example_np(record, decoders={"image": tfds.decode.SkipDecoding()})
+            raise self._damaged(index, error) from None
+
+    def _feature(self, record: bytes, index: int, name: str) -> bytes:
+        try:
+            return bytes_feature(record, name)
+        except ValueError as error:
+            raise self._damaged(index, error) from None
+
+    def _damaged(self, index: int, error: Exception) -> DataError:
+        return DataError(f"{self.name}, image {index}: the record is damaged ({error}); prepare again.")
 
 
 def open_prepared(path: Path | str) -> PreparedFaces:

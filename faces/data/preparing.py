@@ -23,12 +23,21 @@ import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordWriter
 
 from faces.data.images import encode_png, stored_encoding
-from faces.data.prepared import FEATURES, MANIFEST, EncodedSource
+from faces.data.prepared import MANIFEST, EncodedSource
 from faces.errors import DataError, ImageError
 
 SHARD_BYTES = 2**30
 WINDOW = 256  # encoded images in memory at a time
 Box = tuple[int, int, int, int]
+
+FEATURES = tfds.features.FeaturesDict(
+    {
+        "image": tfds.features.Image(shape=(None, None, 3)),
+        "identity": tfds.features.Scalar(np.int32),
+        "identity_name": tfds.features.Text(),
+        "source": tfds.features.Text(),
+    }
+)
 
 
 @dataclass(frozen=True)

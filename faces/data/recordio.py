@@ -28,7 +28,7 @@ from typing import overload
 
 import numpy as np
 
-from faces.data.images import decode_image
+from faces.data.images import decode_judged, decode_stored
 from faces.errors import DataError, ImageError
 
 MAGIC = 0xCED7230A
@@ -185,7 +185,8 @@ class RecordFile(Sequence[Record]):
 
 
 class RecordSource:
-    """The images of a .rec file as a `FaceSource`, decoded when asked for.
+    """The images of a .rec file as a `FaceSource`, decoded when asked for: with every check the first time, and by the
+    quicker decoder from then on, where both agreed.
 
     Stored labels may start anywhere and have gaps, unless a `property` file says how many there are: then they must lie
     below that number. Either way they are numbered anew from 0.
@@ -205,6 +206,7 @@ class RecordSource:
     def __init__(self, path: Path | str):
         self._records = RecordFile(path)
         self.name = str(path)
+        self._is_checked = np.zeros(len(self._records), bool)  # (images,)
         self._check_property(self._records.path.with_name("property"))
         labels, positions = np.unique(self._records.identities, return_inverse=True)
         self.identities = positions.astype(np.int32)  # (images,)
@@ -214,7 +216,11 @@ class RecordSource:
         return len(self._records)
 
     def __getitem__(self, index: int) -> np.ndarray:
-        return decode_image(self.encoded(index), f"{self.name}, key {self.source_name(index)}")
+        data = self.encoded(index)
+        if self._is_checked[index]:
+            return decode_stored(data)
+        pixels, self._is_checked[index] = decode_judged(data, f"{self.name}, key {self.source_name(index)}")
+        return pixels
 
     def encoded(self, index: int) -> bytes:
         """Image `index` as stored."""

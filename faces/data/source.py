@@ -4,8 +4,9 @@ A prepared dataset on disk, a folder that was read into memory and generated fac
 the identities alone, loaders the images as well.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -30,6 +31,15 @@ class FaceSource(Protocol):
     def __getitem__(self, index: int) -> np.ndarray:
         """Image `index`, uint8 (height, width, 3), RGB."""
         ...
+
+
+def stream_images(source: FaceSource, indices: np.ndarray) -> Iterator[np.ndarray]:
+    """The images of these indices, one by one.
+
+    A source that is quicker when it is told all of them before has a method `stream(indices)`; the others are indexed.
+    """
+    stream: Any = getattr(source, "stream", None)
+    return (source[index] for index in indices.tolist()) if stream is None else stream(indices)
 
 
 @dataclass(frozen=True)
@@ -72,6 +82,9 @@ class Subset:
 
     def __getitem__(self, index: int) -> np.ndarray:
         return self._source[int(self._indices[index])]
+
+    def stream(self, indices: np.ndarray) -> Iterator[np.ndarray]:
+        return stream_images(self._source, self._indices[indices])
 
 
 def limit_images(source: FaceSource, images: int, seed: int) -> FaceSource:
@@ -137,3 +150,6 @@ class Relabelled:
 
     def __getitem__(self, index: int) -> np.ndarray:
         return self._source[index]
+
+    def stream(self, indices: np.ndarray) -> Iterator[np.ndarray]:
+        return stream_images(self._source, indices)

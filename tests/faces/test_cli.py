@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from faces import start
 from faces.cli import exit_code, run
 from faces.errors import DataError
 
@@ -30,11 +31,12 @@ def test_ctrl_c(capsys):
 
 def test_run_exits_with_the_code_and_passes_the_arguments(monkeypatch):
     seen = []
+    monkeypatch.setattr(start, "keep_programs", lambda: seen.append("programs are kept"))
     monkeypatch.setattr(sys, "argv", ["program", "a", "b"])
     with pytest.raises(SystemExit) as exit_info:
         run(seen.extend)
     assert exit_info.value.code == 0
-    assert seen == ["a", "b"]
+    assert seen == ["programs are kept", "a", "b"]
 
 
 def test_our_own_defects_keep_their_traceback():

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+import cv2
 import numpy as np
 import pytest
 
@@ -250,6 +251,38 @@ def test_colours_equal_loops(end):
             for k, value in enumerate((red, green, blue)):
                 expected = min(max(grey + (value - grey) * factor, 0), 255)
                 assert abs(int(given[i, j, k]) - expected) <= 0.51
+
+
+def test_colours_are_the_three_changes_one_after_the_other():
+    """In float32 step by step: at most one grey value apart, where a value lies between two."""
+    image, random = picture(7, 60, 50), np.random.default_rng(0)
+    for _ in range(20):
+        change = random.uniform(-0.5, 0.5, 3)
+        values = image.astype(np.float32) * np.float32(1 + change[0])
+        mean = values.mean(dtype=np.float32)
+        values = mean + (values - mean) * np.float32(1 + change[1])
+        grey = (values @ np.array([0.299, 0.587, 0.114], np.float32))[..., None]
+        expected = np.clip(np.rint(grey + (values - grey) * np.float32(1 + change[2])), 0, 255)
+        difference = np.abs(augment._colour(image, change) - expected)
+        assert difference.max() <= 1 and (difference > 0).mean() < 1e-3
+
+
+@pytest.mark.parametrize("shape", [(20, 20), (90, 90)])
+def test_padding_with_a_channel_changes_no_pixel(shape):
+    """The larger image is sampled as it is."""
+    image = np.random.default_rng(3).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    inverse = np.array([[0.9, 0.2, -1.3], [-0.2, 0.9, 2.1]])
+    flags = {"flags": cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, "borderMode": cv2.BORDER_REPLICATE}
+    channels = [cv2.warpAffine(image[..., k], inverse, (21, 19), **flags) for k in range(3)]
+    np.testing.assert_array_equal(augment._warp(image, inverse, (19, 21)), np.stack(channels, axis=2))
+
+
+def test_a_crop_is_never_a_view():
+    for flip in (False, True):
+        image = NOISE.copy()
+        given = augment.crop(image, (12, 10), flip=flip)
+        given[:] = 0
+        np.testing.assert_array_equal(image, NOISE)
 
 
 def test_recompress_keeps_channels_and_loses_more_at_lower_quality():

@@ -8,7 +8,7 @@ import pytest
 
 from faces.config import AugmentConfig
 from faces.data.loader import make_loader
-from faces.data.source import ArraySource, Subset, limit_images
+from faces.data.source import ArraySource, Relabelled, Subset, limit_images
 
 OFF = AugmentConfig(flip=False, shift=0.0, zoom=0.0, rotate=0.0, colour=0.0, jpeg_quality=0)
 ON = AugmentConfig(flip=True, shift=0.1, zoom=0.1, rotate=10.0, colour=0.2, jpeg_quality=40)
@@ -96,6 +96,33 @@ def test_parts_make_up_the_whole(count):
     ]
     assert_equal(together, list(loader()))
     assert len(parts[0][0]["identities"]) == 6 // count
+
+
+class Streamed:
+    """A source that can only be streamed."""
+
+    def __init__(self, faces):
+        self._faces, self.name, self.identities = faces, faces.name, faces.identities
+
+    def __len__(self):
+        return len(self._faces)
+
+    def stream(self, indices):
+        assert isinstance(indices, np.ndarray)
+        return (self._faces[index] for index in indices)
+
+
+@pytest.mark.parametrize("wrap", [
+    lambda faces: faces,
+    lambda faces: Subset(faces, np.random.default_rng(5).permutation(20)),
+    lambda faces: Relabelled(faces, 0.3, 1),
+])  # fmt: skip
+def test_a_source_that_streams_gives_the_same_batches(wrap):
+    indexed, streamed = (
+        list(make_loader(wrap(faces), order, STEPS, SIZE, ON, 3, part=(1, 2)))
+        for faces in (source(), Streamed(source()))
+    )
+    assert_equal(streamed, indexed)
 
 
 def test_a_batch_that_does_not_divide():

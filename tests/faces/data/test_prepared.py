@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from faces.data import preparing
+from faces.data import prepared, preparing
 from faces.data.image_folder import FolderSource
 from faces.data.lfw import read_lfw
 from faces.data.open import detect_kind, open_faces, open_source
@@ -195,6 +195,18 @@ def test_threads_and_pickle(folder, tmp_path):
             np.testing.assert_array_equal(pixels, source[index % 7])
 
 
+def test_a_stream_is_what_indexing_gives(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(prepared, "FETCHED", 3)
+    monkeypatch.setattr(preparing, "SHARD_BYTES", 1500)  # several files
+    write_prepared(FolderSource(folder), tmp_path / "out")
+    faces = open_prepared(tmp_path / "out")
+    for indices in ([4], [6, 0, 3, 3, 1, 5, 0, 2], []):
+        given = list(faces.stream(np.array(indices, np.int64)))
+        assert len(given) == len(indices)
+        for pixels, index in zip(given, indices, strict=True):
+            np.testing.assert_array_equal(pixels, faces[index])
+
+
 def test_damage_is_refused(folder, tmp_path):
     out = tmp_path / "out"
 
@@ -207,9 +219,12 @@ def test_damage_is_refused(folder, tmp_path):
     with pytest.raises(DataError, match=r"is damaged .*; prepare it again"):
         open_prepared(out)
     damage("*.array_record-*", lambda data: data.replace(b"ann/ann_0001.png", b"ann/ann_0002.png"))
-    prepared = open_prepared(out)
-    with pytest.raises(DataError, match=r"image \d: the record is damaged"):
-        [prepared[i] for i in range(7)]
+    damaged = open_prepared(out)
+    with pytest.raises(DataError, match=r"image \d: the record is damaged") as one_by_one:
+        [damaged[i] for i in range(7)]
+    with pytest.raises(DataError) as in_a_stream:
+        list(damaged.stream(np.arange(7)))
+    assert str(in_a_stream.value) == str(one_by_one.value)
     damage("identities.npy", lambda data: data[:-3])
     with pytest.raises(DataError, match="is damaged"):
         open_prepared(out)

@@ -1,14 +1,19 @@
 """The .rec reader against an independent writer, a real file, and damage."""
 
 import csv
+import io
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 
+import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
+from faces.data import recordio
+from faces.data.images import decode_image, decode_stored
 from faces.data.recordio import RecordFile, RecordSource
-from faces.errors import DataError
+from faces.errors import DataError, ImageError
 from tests.faces.data.makers import MAGIC, encoded, insightface_rec, packed, picture, write_rec
 
 PAYLOADS = [b"abc", b"defg" * 5, b"hi", b"jklmn" * 7, b"o"]
@@ -185,6 +190,28 @@ def test_source_numbers_identities_from_0(tmp_path):
     assert source.identity_names == ["7", "40"]
     assert [source.source_name(i) for i in range(len(source))] == ["10", "11", "12"]
     np.testing.assert_array_equal(source[2], pictures[2])
+
+
+def test_an_image_is_the_same_each_time_and_the_quick_decoder_comes_only_after_the_strict_one(tmp_path, monkeypatch):
+    """Turned, composited and damaged images are never left to the quick one."""
+    upright = picture(1, 24, 18)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    buffer = io.BytesIO()
+    Image.fromarray(upright).save(buffer, "JPEG", exif=exif)
+    see_through = cv2.imencode(".png", np.dstack([upright, np.full((24, 18), 99, np.uint8)]))[1].tobytes()
+    payloads = [encoded(upright, ".jpg"), encoded(upright), buffer.getvalue(), see_through]
+    broken = [encoded(upright)[:60]]
+    path = write_rec(tmp_path / "x.rec", {key: packed(0.0, data) for key, data in enumerate(payloads + broken, 1)})
+    source = RecordSource(path)
+    quick = []
+    monkeypatch.setattr(recordio, "decode_stored", lambda data: quick.append(data) or decode_stored(data))
+    for _ in range(3):
+        for index, payload in enumerate(payloads):
+            np.testing.assert_array_equal(source[index], decode_image(payload, "x"))
+        with pytest.raises(ImageError, match="key 5"):
+            source[4]
+    assert quick == 2 * payloads[:2]
 
 
 @pytest.mark.realdata
