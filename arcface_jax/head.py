@@ -114,6 +114,24 @@ def class_loss(
     valid: int | Bool[Array, "rows"],
     block: int = 0,
 ) -> Float[Array, "batch"]:
+    """Loss of each image against class centres that are divided over the mesh: `class_loss_and_score` without score.
+
+    Args: as `class_loss_and_score`.
+    Returns:
+        Loss per image, float32 (batch,), divided as the embeddings.
+    """
+    return class_loss_and_score(embeddings, centres, labels, head, mesh, valid, block)[0]
+
+
+def class_loss_and_score(
+    embeddings: Float[Array, "batch d"],
+    centres: Float[Array, "rows *k width"],
+    labels: Int[Array, "batch"],
+    head: Head,
+    mesh: Mesh,
+    valid: int | Bool[Array, "rows"],
+    block: int = 0,
+) -> tuple[Float[Array, "batch"], Float[Array, "batch"]]:
     """Loss of each image against class centres that are divided over the mesh, for a training step.
 
     The numbers of `margin_softmax_loss` or `softmax_loss`, on any number of devices. Take gradients outside this
@@ -129,9 +147,11 @@ def class_loss(
         valid: the number of classes, the rows behind them being padding; or which rows are classes. A row that is none
             has the logit -inf and the gradient zero.
         block: 0 scores all of a device's classes at once. Otherwise as many classes at a time, and anew in the backward
-            pass: memory for (batch, block) scores in place of (batch, rows / devices), for one more matrix product.
+            pass: memory for (batch, block) scores in place of (batch, rows / devices), for four matrix products
+            instead of three.
     Returns:
-        Loss per image, float32 (batch,), divided as the embeddings.
+        Loss per image, and the score with its own class before the margin: cos theta_y, unless scores are "linear".
+        Both float32 (batch,), divided as the embeddings; gradients flow through both.
     Numerics: as `margin_softmax_loss`.
     """
     x, scale = _directions(embeddings, head)
@@ -147,7 +167,7 @@ def class_loss(
 
     run = jax.shard_map(on_one_device, mesh=mesh, in_specs=(_SPLIT,) * 5, out_specs=(_COPIED, _COPIED))
     own, others = run(x, scale, labels, centres, is_class)  # (batch,) each
-    return lax.with_sharding_constraint(_loss(own, others, scale, head), split(mesh))
+    return lax.with_sharding_constraint((_loss(own, others, scale, head), own), split(mesh))
 
 
 def _dense_loss(embeddings: Array, centres: Array, labels: Array, head: Head) -> Array:
@@ -174,14 +194,25 @@ def _own_and_others(
     normalise: bool, x: Array, scale: Array, centres: Array, labels: Array, is_class: Array
 ) -> tuple[Array, Array]:
     """Score of the own class (0 if it is not among these), and log-sum-exp of the others' logits, (batch,) each."""
+    scores = _scores(normalise, x, centres)  # (batch, classes)
+    is_own, is_other = _own_or_other(labels, is_class)
+    own = jnp.sum(jnp.where(is_own, scores, 0.0), axis=1)
+    logits = jnp.where(is_other, scale[:, None] * scores, -jnp.inf)
+    return own, _log_sum_exp_along(logits, axis=1)
+
+
+def _scores(normalise: bool, x: Array, centres: Array) -> Array:
+    """Each image with each class, or the nearest of its K centres: (batch, classes)."""
     centres = ops.l2_normalise(centres) if normalise else centres.astype(jnp.float32)
     # One product for each k and a running maximum: half the memory and time of a (batch, classes, K) array.
     each_k = [centres] if centres.ndim == 2 else [centres[:, k] for k in range(centres.shape[1])]
-    scores = reduce(jnp.maximum, [jnp.dot(x, w.T, precision=lax.Precision.HIGHEST) for w in each_k])  # (batch, classes)
-    is_own = (labels[:, None] == jnp.arange(centres.shape[0])[None, :]) & is_class[None, :]
-    own = jnp.sum(jnp.where(is_own, scores, 0.0), axis=1)
-    logits = jnp.where(is_class[None, :] & ~is_own, scale[:, None] * scores, -jnp.inf)
-    return own, _log_sum_exp_along(logits, axis=1)
+    return reduce(jnp.maximum, [jnp.dot(x, w.T, precision=lax.Precision.HIGHEST) for w in each_k])
+
+
+def _own_or_other(labels: Array, is_class: Array) -> tuple[Array, Array]:
+    """Whether each class is the image's own, and whether it is another, (batch, classes) each; padding is neither."""
+    is_own = labels[:, None] == jnp.arange(is_class.shape[0])[None, :]
+    return is_own & is_class[None, :], ~is_own & is_class[None, :]
 
 
 def _loss(own: Array, others: Array, scale: Array, head: Head) -> Array:
@@ -224,36 +255,39 @@ def _block_by_block(
 _each_block = jax.custom_vjp(_block_by_block, nondiff_argnums=(0, 1))
 
 
-def _each_block_forward(block: int, normalise: bool, *arrays: Array) -> tuple[tuple[Array, Array], tuple[Array, ...]]:
-    return _each_block(block, normalise, *arrays), arrays
+def _each_block_forward(block: int, normalise: bool, *arrays: Array) -> tuple[tuple[Array, Array], tuple[Any, Array]]:
+    own, others = _each_block(block, normalise, *arrays)
+    return (own, others), (arrays, others)
 
 
 def _each_block_backward(
-    block: int, normalise: bool, arrays: tuple[Array, ...], gradient: tuple[Array, Array]
+    block: int, normalise: bool, saved: tuple[Any, Array], gradient: tuple[Array, Array]
 ) -> tuple[Array | None, ...]:
     """Score each block anew and pull its gradient back; one block's scores exist at a time.
 
-    Written by hand because the gradient of the loop above would hold one of the whole of the centres for each block.
+    Written by hand because the gradient of the loop above would hold one of the whole of the centres for each block,
+    and would take the log-sum-exp, which the forward pass has left, once more.
     """
-    x, scale, centres, labels, is_class = arrays
+    (x, scale, centres, labels, is_class), each_others = saved
 
-    def add_block(total: tuple[Array, Array, Array], each: tuple[Array, Array, Array]) -> tuple[Any, None]:
-        start, *of_outputs = each
+    def add_block(total: tuple[Array, Array, Array], each: tuple[Array, ...]) -> tuple[Any, None]:
+        start, others, of_own, of_others = each
         at, labels_here, is_class_here = _block_at(start, block, labels, is_class)
         centres_here = lax.dynamic_slice_in_dim(centres, at, block)
-
-        def outputs(x: Array, scale: Array, centres: Array) -> tuple[Array, Array]:
-            return _own_and_others(normalise, x, scale, centres, labels_here, is_class_here)
-
-        _, pull_back = jax.vjp(outputs, x, scale, centres_here)
-        of_x, of_scale, of_here = pull_back(tuple(of_outputs))
-        of_here = of_here + lax.dynamic_slice_in_dim(total[2], at, block)
+        scores, pull_back = jax.vjp(partial(_scores, normalise), x, centres_here)  # (batch, block)
+        is_own, is_other = _own_or_other(labels_here, is_class_here)
+        # d others / d logit is the softmax over them; where a block holds none, others is -inf and nothing is used.
+        softmax = jnp.exp(jnp.where(is_other, scale[:, None] * scores - others[:, None], -jnp.inf))
+        of_logits = of_others[:, None] * softmax
+        of_scores = jnp.where(is_own, of_own[:, None], scale[:, None] * of_logits)
+        of_x, of_here = pull_back(of_scores)
         of_centres = lax.dynamic_update_slice_in_dim(total[2], of_here, at, 0)
-        return (total[0] + of_x, total[1] + of_scale, of_centres), None
+        return (total[0] + of_x, total[1] + jnp.sum(of_logits * scores, axis=1), of_centres), None
 
     starts = jnp.arange(0, centres.shape[0], block)
     zero = (jnp.zeros_like(x), jnp.zeros_like(scale), jnp.zeros_like(centres))
-    total, _ = lax.scan(add_block, zero, (starts, *gradient))
+    # Last block first: what it overlaps of the one before is no class in it, and is overwritten next.
+    total, _ = lax.scan(add_block, zero, (starts, each_others, *gradient), reverse=True)
     return *total, None, None
 
 

@@ -183,10 +183,12 @@ def _terms(
     loss, terms, metrics = config.loss, {}, {}
     if loss.classifier != "none":
         head_now = head_of(loss, step)
-        per_image = head.class_loss(embeddings, centres, labels, head_now, mesh, valid, config.head.block)  # (B,)
+        per_image, cos_theta = head.class_loss_and_score(
+            embeddings, centres, labels, head_now, mesh, valid, config.head.block
+        )  # (B,) each
         terms["classification"] = (1.0, jnp.mean(per_image))
-        directions = centres[..., :-1] if loss.classifier == "softmax" else centres
-        cos_theta = target_cosine_of(embeddings, directions, labels, mesh)  # (B,)
+        if loss.classifier == "softmax":  # whose score is no cosine
+            cos_theta = target_cosine_of(embeddings, centres[..., :-1], labels, mesh)  # (B,)
         metrics["theta"] = jnp.rad2deg(jnp.mean(arccos(jax.lax.stop_gradient(cos_theta))))
         if loss.intra > 0:
             terms["intra"] = (loss.intra, jnp.mean(losses.intra_loss(cos_theta)))  # Eq. (5)

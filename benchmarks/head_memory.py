@@ -1,19 +1,23 @@
 """Memory and time of the class loss: all scores at once against a block of classes at a time.
 
-    python -m benchmarks.head_memory [--classes C] [--batch B] [--dim D] [--block N] [--json FILE]
+    python -m benchmarks.head_memory [--classes C] [--batch B] [--dim D] [--block N] [--rounds N] [--json FILE]
 
 Measured on one CPU device is what a training step does between embeddings and the gradients of embeddings and centres:
-the ArcFace loss (Eq. (3)), its mean over the batch, backward. Each method has a process of its own, in which centres,
-embeddings and the compiled program exist before the measurement starts. Beside the highest resident memory stands what
-XLA has planned: temporaries, and the gradients, which either method must hold.
+the ArcFace loss (Eq. (3)), its mean over the batch, backward. For its memory each method has a process of its own, in
+which centres, embeddings and the compiled program exist before the measurement starts; for time the two take turns in
+one. Beside the highest resident memory stands what XLA has planned: temporaries, and the gradients, which either method
+must hold.
+
+Without options two sizes are measured, a million classes and ten million. Ten million with all scores at once take 11
+GB, at a batch and a d small enough for that.
 
 Not here: accelerators, several devices, the network.
 """
 
 import argparse
+import dataclasses
 import json
 import math
-import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -30,6 +34,7 @@ from arcface_jax import head
 from arcface_jax.centres import memory_estimate
 from arcface_jax.margins import ARCFACE
 from benchmarks.peak_memory import peak_memory
+from benchmarks.rounds import COPIED, Row, limits, take_turns
 from faces import cli, run_record
 from faces.mesh import make_mesh
 
@@ -37,7 +42,13 @@ jax.config.update("jax_platforms", "cpu")
 
 S = 64.0
 MIB = 2**20
+SIZES = ((1_000_000, 256, 128), (10_000_000, 64, 64))
+"""Classes, batch, d."""
+MEMORY_GOAL, TIME_GOAL = 10.0, 1 / 1.4
+BUDGET = 120.0  # seconds for all rounds at one size
 Call = Callable[[], Any]
+Size = tuple[int, int, int, int]
+"""Classes, batch, d, block."""
 
 
 def make_program(classes: int, batch: int, dim: int, block: int) -> tuple[Any, tuple[jax.Array, ...]]:
@@ -64,40 +75,59 @@ def ready_call(classes: int, batch: int, dim: int, block: int) -> Call:
     return lambda: jax.block_until_ready(program(*arrays))
 
 
-def planned_and_timed(classes: int, batch: int, dim: int, block: int, rounds: int) -> dict[str, Any]:
-    """XLA's plan in bytes, seconds of the quickest call, and the numbers that both methods must agree on."""
-    program, arrays = make_program(classes, batch, dim, block)
+def planned(program: Any, arrays: tuple[jax.Array, ...]) -> dict[str, Any]:
+    """XLA's plan in MiB, and the numbers that both methods must agree on."""
     loss, gradients = program(*arrays)
-    norms = [float(jnp.linalg.norm(gradient)) for gradient in gradients]
-    del gradients
-    plan, seconds = program.memory_analysis(), []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        jax.block_until_ready(program(*arrays))
-        seconds.append(time.perf_counter() - start)
+    plan = program.memory_analysis()
     return {
         "temporaries_mib": plan.temp_size_in_bytes / MIB,
         "gradients_mib": plan.output_size_in_bytes / MIB,
-        "seconds": min(seconds),
-        "loss_and_gradient_norms": [float(loss), *norms],
+        "loss_and_gradient_norms": [float(loss), *(float(jnp.linalg.norm(gradient)) for gradient in gradients)],
     }
 
 
-def measure(options: argparse.Namespace, block: int) -> dict[str, Any]:
-    """One method, each measurement in a fresh process."""
-    size = (options.classes, options.batch, options.dim, block)
-    row: dict[str, Any] = {"peak_mib": peak_memory(ready_call, *size, limit=math.inf)}
+def planned_and_timed(size: Size, rounds: int) -> tuple[dict[str, Any], dict[str, Any], float]:
+    """Both methods' plans and times, and the bytes a second that the machine copies."""
+    (dense, arrays), (blocks, _) = make_program(*size[:3], 0), make_program(*size)
+    plans = planned(dense, arrays), planned(blocks, arrays)
+    calls: dict[str, Call] = {
+        "dense": lambda: jax.block_until_ready(dense(*arrays)),
+        "blocks": lambda: jax.block_until_ready(blocks(*arrays)),
+        "copy": limits()["copy"],
+    }
+    times = take_turns(calls, rounds, BUDGET)
+    return plans[0] | times["dense"], plans[1] | times["blocks"], 2 * COPIED / times["copy"]["median_ms"] * 1e3
+
+
+def measure(size: Size, rounds: int) -> tuple[dict[str, Any], dict[str, Any], float]:
+    """Both methods at one size, each measurement in a fresh process."""
+    classes, batch, dim, block = size
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as child:
-        row |= child.submit(planned_and_timed, *size, options.rounds).result()
-    estimate = memory_estimate(options.batch, options.classes, options.dim, 1, block=block)
-    row["estimate_mib"] = (estimate["scores"] + estimate["gradient of scores"]) / MIB
-    return row
+        dense, blocks, copied = child.submit(planned_and_timed, size, rounds).result()
+    for row, at_once in ((dense, 0), (blocks, block)):
+        row["peak_mib"] = peak_memory(ready_call, classes, batch, dim, at_once, limit=math.inf)
+        estimate = memory_estimate(batch, classes, dim, 1, block=at_once)
+        row["estimate_mib"] = (estimate["scores"] + estimate["gradient of scores"]) / MIB
+    return dense, blocks, copied
 
 
-def print_table(console: Console, options: argparse.Namespace, dense: dict[str, Any], blocks: dict[str, Any]) -> None:
+def rows_of(size: Size, dense: dict[str, Any], blocks: dict[str, Any], copied: float) -> list[Row]:
+    """Memory beside what either method must hold, and time."""
+    work = f"head in blocks, C = {size[0]:,}, B = {size[1]}, d = {size[2]}"
+    rows = []
+    if dense["peak_mib"] is not None:
+        ours, theirs = (method["peak_mib"] - method["gradients_mib"] for method in (blocks, dense))
+        remark = f"with the gradients, which both hold: {blocks['peak_mib']:,.0f} against {dense['peak_mib']:,.0f} MiB"
+        rows.append(Row(f"{work}: memory", "all scores at once", ours, theirs, "MiB", MEMORY_GOAL, remark))
+    times = blocks["median_ms"], dense["median_ms"]
+    remark = f"four products where the other makes three; copy {copied / 1e9:.1f} GB/s"
+    return [*rows, Row(f"{work}: time", "all scores at once", *times, "ms", TIME_GOAL, remark)]
+
+
+def print_table(console: Console, size: Size, dense: dict[str, Any], blocks: dict[str, Any]) -> None:
     """Both methods and their ratio."""
-    size = f"C = {options.classes:,}, B = {options.batch}, d = {options.dim}, float32"
-    table = Table("", "all at once", f"blocks of {options.block:,}", "ratio", title=f"Loss and both gradients, {size}")
+    title = f"Loss and both gradients, C = {size[0]:,}, B = {size[1]}, d = {size[2]}, float32"
+    table = Table("", "all at once", f"blocks of {size[3]:,}", "ratio", title=title)
     for column in table.columns[1:]:
         column.justify = "right"
     rows = {
@@ -105,11 +135,11 @@ def print_table(console: Console, options: argparse.Namespace, dense: dict[str, 
         "temporaries_mib": "XLA's temporaries, MiB",
         "gradients_mib": "gradients, MiB",
         "estimate_mib": "scores and their gradient (estimate), MiB",
-        "seconds": "time, s",
+        "median_ms": "time, median, ms",
     }
     for key, title in rows.items():
         if dense[key] is not None:
-            table.add_row(title, f"{dense[key]:,.2f}", f"{blocks[key]:,.2f}", f"{dense[key] / blocks[key]:,.1f}")
+            table.add_row(title, f"{dense[key]:,.2f}", f"{blocks[key]:,.2f}", f"{dense[key] / blocks[key]:,.2f}")
     console.print(table)
 
 
@@ -117,16 +147,19 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser("python -m benchmarks.head_memory", description=(__doc__ or "").split("\n")[0])
     whole = partial(parser.add_argument, type=int, metavar="N")
-    whole("--classes", default=1_000_000, help="C (default 1000000)")
-    whole("--batch", default=256, help="B (default 256)")
-    whole("--dim", default=128, help="d (default 128; both methods hold 8 C d bytes of centres and gradient)")
+    whole("--classes", help="C; with it, or B or d, that size alone is measured (1000000 where not given)")
+    whole("--batch", help="B (256)")
+    whole("--dim", help="d (128)")
     whole("--block", default=4096, help="classes at a time (default 4096)")
-    whole("--rounds", default=3, help="timed calls, of which the quickest counts (default 3)")
+    whole("--rounds", default=5, help="timed calls of each (default 5)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers to this file as well")
     options = parser.parse_args(arguments)
-    for name in ("classes", "batch", "dim", "block", "rounds"):
-        if getattr(options, name) < 1:
-            parser.error(f"--{name}: at least 1 is needed, {getattr(options, name)} given")
+    given = options.classes, options.batch, options.dim
+    one = tuple(default if value is None else value for value, default in zip(given, SIZES[0], strict=True))
+    sizes = SIZES if given == (None, None, None) else (one,)
+    options.sizes = [(*size, options.block) for size in sizes]
+    if min(*one, options.block, options.rounds) < 1:
+        parser.error("--classes, --batch, --dim, --block, --rounds: at least 1 is needed")
     if options.json and not options.json.parent.is_dir():
         parser.error(f"--json: there is no folder {options.json.parent}; make it first")
     return options
@@ -136,15 +169,21 @@ def main(arguments: list[str]) -> None:
     """Measure both, compare their results, report."""
     options = parse(arguments)
     console = Console(soft_wrap=True, highlight=False)
-    with console.status("all scores at once"):
-        dense = measure(options, 0)
-    with console.status("in blocks"):
-        blocks = measure(options, options.block)
-    print_table(console, options, dense, blocks)
-    for pair in zip(dense["loss_and_gradient_norms"], blocks["loss_and_gradient_norms"], strict=True):
-        assert math.isclose(*pair, rel_tol=1e-5), pair
-    size = {key: getattr(options, key) for key in ("classes", "batch", "dim", "block")}
-    result = size | {"dense": dense, "blocks": blocks, "environment": run_record.environment()}
+    rows, methods = [], []
+    for size in options.sizes:
+        with console.status(f"{size[0]:,} classes"):
+            dense, blocks, copied = measure(size, options.rounds)
+        print_table(console, size, dense, blocks)
+        for pair in zip(dense["loss_and_gradient_norms"], blocks["loss_and_gradient_norms"], strict=True):
+            assert math.isclose(*pair, rel_tol=1e-5), pair
+        rows += rows_of(size, dense, blocks, copied)
+        named = dict(zip(("classes", "batch", "dim", "block"), size, strict=True))
+        methods.append(named | {"dense": dense, "blocks": blocks})
+    result = {
+        "rows": [dataclasses.asdict(row) | {"ratio": row.ratio} for row in rows],
+        "sizes": methods,
+        "environment": run_record.environment(),
+    }
     if options.json:
         run_record.write_json(options.json, result)
     console.print(f"result: {json.dumps(result)}", markup=False)

@@ -24,6 +24,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from faces.mesh import DATA
 
+_WHOLE, _PARTS = PartitionSpec(), PartitionSpec(None, DATA)
+
 Embed = Callable[[Any, jax.Array], jax.Array]
 """(params, images) -> embeddings (images, d)."""
 
@@ -52,7 +54,7 @@ def value_and_grad(
     parts = batch // micro_batch
     # Part m takes every parts-th image, so that it draws on all devices' images and none has to move.
     grouped = images.reshape(micro_batch, parts, *images.shape[1:]).swapaxes(0, 1)  # (parts, micro_batch, ...)
-    grouped = jax.lax.with_sharding_constraint(grouped, NamedSharding(mesh, PartitionSpec(None, DATA)))
+    grouped = jax.lax.with_sharding_constraint(grouped, NamedSharding(mesh, _PARTS))
 
     embeddings = jax.lax.map(lambda part: embed(params, part), grouped)  # (parts, micro_batch, d)
 
@@ -61,12 +63,19 @@ def value_and_grad(
 
     value, of_embeddings = jax.value_and_grad(loss_of_grouped, has_aux=True)(embeddings)
 
-    def add_part(total: Any, part: tuple[jax.Array, jax.Array]) -> tuple[Any, None]:
-        part_images, part_gradient = part
-        _, pull_back = jax.vjp(lambda p: embed(p, part_images), params)
-        (gradient,) = pull_back(part_gradient)
-        return jax.tree.map(jnp.add, total, gradient), None
+    def on_one_device(params: Any, grouped: jax.Array, of_embeddings: jax.Array) -> Any:
+        # Each device's own copy, so that the gradient is of its own images until all parts are added: one exchange.
+        params = jax.tree.map(lambda x: jax.lax.pcast(x, DATA, to="varying"), params)
 
-    zero = jax.tree.map(jnp.zeros_like, params)
-    gradient, _ = jax.lax.scan(add_part, zero, (grouped, of_embeddings))
-    return value, gradient
+        def add_part(total: Any, part: tuple[jax.Array, jax.Array]) -> tuple[Any, None]:
+            part_images, part_gradient = part
+            _, pull_back = jax.vjp(lambda p: embed(p, part_images), params)
+            (gradient,) = pull_back(part_gradient)
+            return jax.tree.map(jnp.add, total, gradient), None
+
+        zero = jax.tree.map(jnp.zeros_like, params)
+        total, _ = jax.lax.scan(add_part, zero, (grouped, of_embeddings))
+        return jax.lax.psum(total, DATA)
+
+    run = jax.shard_map(on_one_device, mesh=mesh, in_specs=(_WHOLE, _PARTS, _PARTS), out_specs=_WHOLE)
+    return value, run(params, grouped, of_embeddings)

@@ -39,22 +39,24 @@ def triplet_loss(
 
 
 def triplet_loss_of_pairs(
-    embeddings: Float[Array, "batch d"],
-    negative: Int[Array, "batch batch"],
+    embeddings: Float[Array, "anchors d"],
+    negative: Int[Array, "anchors batch"],
     alpha: float,
-) -> Float[Array, "batch batch"]:
+    gallery: Float[Array, "batch d"] | None = None,
+) -> Float[Array, "anchors batch"]:
     """Eq. (3) for every pair (a, p) of a batch and the negative chosen for it.
 
     The same numbers as `triplet_loss(embeddings[a], embeddings[p], embeddings[negative[a, p]], alpha)`, from one matrix
     of distances instead of B^2 gathered vectors: O(B^2) memory, and gradients reach all three images.
 
     Args:
-        embeddings: (batch, d).
-        negative: index into the batch for each pair, int32 (batch, batch), as `mining` gives it.
+        embeddings: of the anchors, (anchors, d).
+        negative: index into the batch for each pair, int32 (anchors, batch), as `mining` gives it.
         alpha: the margin.
+        gallery: embeddings of the batch, (batch, d); None where every image of it is an anchor.
     Returns:
-        Loss of pair (a, p), float32 (batch, batch). Entries that are no pair mean nothing: mask them with `is_pair`.
+        Loss of pair (a, p), float32 (anchors, batch). Entries that are no pair mean nothing: mask them with `is_pair`.
     """
-    distance = ops.squared_distances(embeddings, embeddings)  # (anchors, gallery)
+    distance = ops.squared_distances(embeddings, embeddings if gallery is None else gallery)  # (anchors, gallery)
     d_an = jnp.take_along_axis(distance, negative, axis=1)  # (anchors, positives)
     return jax.nn.relu(distance - d_an + alpha)  # Eq. (3)

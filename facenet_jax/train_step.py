@@ -149,17 +149,41 @@ def triplet_objective(
     Returns:
         The loss, and metrics as `make_train_step` lists them (those of the embeddings).
     """
-    embeddings = jax.lax.with_sharding_constraint(embeddings.astype(jnp.float32), copied(mesh))
+    embeddings = jax.lax.with_sharding_constraint(embeddings.astype(jnp.float32), split(mesh))  # (anchors, d)
+    gallery: Any = _gathered(embeddings, mesh)  # (B, d)
     identities = jax.lax.with_sharding_constraint(identities, copied(mesh))
-    negative, is_pair = mine(embeddings, identities, config, key)  # (B, B) each
+    negative, is_pair = mine(gallery, identities, config, key)  # (B, B) each
     negative, is_pair = jax.lax.with_sharding_constraint((negative, is_pair), split(mesh))
-    per_pair = losses.triplet_loss_of_pairs(embeddings, negative, config.loss.alpha)  # (B, B)
+    per_pair = losses.triplet_loss_of_pairs(embeddings, negative, config.loss.alpha, gallery)  # (B, B)
     per_pair = jnp.where(is_pair, per_pair, 0.0)
     total, pairs = jnp.sum(per_pair), jnp.sum(is_pair)
     active = jnp.sum(per_pair > 0)
     divisor = {"sum": 1, "mean_of_pairs": jnp.maximum(pairs, 1), "mean_of_active": jnp.maximum(active, 1)}
     loss = total / divisor[config.loss.reduction]  # DEVIATION D01: Eq. (3) is the sum, which "sum" gives
-    return loss, _describe(embeddings, negative, is_pair, total, pairs, active)
+    return loss, _describe(gallery, negative, is_pair, total, pairs, active)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _gathered(x: jax.Array, mesh: Mesh) -> jax.Array:
+    """Rows that are divided among the devices, whole on every device.
+
+    The gradient comes back divided: a device needs its own rows' alone. The transpose of a placement would be the same
+    placement, and send all of it to all devices once more.
+    """
+    return jax.lax.with_sharding_constraint(x, copied(mesh))
+
+
+def _gathered_forward(x: jax.Array, mesh: Mesh) -> tuple[jax.Array, None]:
+    return _gathered(x, mesh), None
+
+
+def _gathered_backward(mesh: Mesh, _: None, gradient: jax.Array) -> tuple[jax.Array]:
+    # Summed over the devices first: for divided rows alone XLA would exchange (B, B) distances' gradients instead.
+    summed = jax.lax.with_sharding_constraint(gradient, copied(mesh))
+    return (jax.lax.with_sharding_constraint(summed, split(mesh)),)
+
+
+_gathered.defvjp(_gathered_forward, _gathered_backward)
 
 
 def mine(embeddings: jax.Array, identities: jax.Array, config: Config, key: jax.Array) -> mining.Mined:

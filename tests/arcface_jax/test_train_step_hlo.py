@@ -1,0 +1,69 @@
+"""What ArcFace's compiled step exchanges on 8 devices, and that it holds and copies no more than it needs."""
+
+from functools import cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from arcface_jax.partial_fc import quota
+from arcface_jax.train_step import init_state, make_train_step
+from benchmarks import hlo
+from faces.mesh import make_mesh, split
+from tests.arcface_jax import setting
+
+DEVICES, IMAGES, D, CLASSES, BLOCK, RATE = 8, 16, 6, 1000, 25, 0.3
+ROWS = 1024 // DEVICES  # of the centres, on a device
+SAMPLED = quota(ROWS, IMAGES, RATE)
+PARAMETERS = (8 * 8 * 3 + 1) * D
+SETTINGS: dict[str, dict[str, Any]] = {
+    "dense": {"optimiser__momentum": 0.9},
+    "blocks": {"head__block": BLOCK},
+    "sampled": {"head__sampling_rate": RATE, "optimiser__momentum": 0.9},
+}
+
+
+@cache
+def compiled(name: str) -> tuple[str, int]:
+    """The optimised program, and how many arrays the state has."""
+    config, mesh, backbone = setting.config(**SETTINGS[name]), make_mesh(DEVICES), setting.linear()
+    state = jax.eval_shape(lambda: init_state(config, mesh, backbone, CLASSES))
+    batch = {
+        "images": jax.ShapeDtypeStruct((IMAGES, *setting.SIZE, 3), jnp.uint8, sharding=split(mesh)),
+        "identities": jax.ShapeDtypeStruct((IMAGES,), jnp.int32, sharding=split(mesh)),
+    }
+    text = make_train_step(config, mesh, backbone, CLASSES).lower(state, batch).compile().as_text()
+    return text, len(jax.tree.leaves(state))
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_exchanges_are_those_planned(name: str):
+    """v3 Appendix 5.1: embeddings are gathered, their gradient is summed where each belongs; of scores two numbers per
+    image are summed and one is compared. Besides: labels, the loss's gradient by image, the parameters' gradient, and
+    scalars. Partial FC sends each label once more, as its place in the sample. Nothing depends on the classes."""
+    text, _ = compiled(name)
+    again = 4 * IMAGES if name == "sampled" else 0
+    scalars = {"loss": 4, "theta": 4, "centres' part of the gradient's norm": 4}
+    assert hlo.bytes_by_kind(text) == {
+        "all-gather": 4 * IMAGES * D + 4 * IMAGES * 2 + again,
+        "reduce-scatter": 4 * IMAGES * D + again,
+        "all-reduce": 4 * PARAMETERS + 4 * IMAGES * 3 + sum(scalars.values()),
+    }
+    assert all(one.times == 1 for one in hlo.collectives(text))
+
+
+def test_scores_are_of_one_devices_classes_of_a_block_or_of_the_sample():
+    columns = {"dense": {ROWS}, "blocks": {BLOCK}, "sampled": {SAMPLED}}
+    for name, expected in columns.items():
+        found = hlo.shapes(compiled(name)[0])
+        with_images = {n for n in (BLOCK, SAMPLED, ROWS, CLASSES, DEVICES * ROWS)
+                       if (IMAGES, n) in found or (n, IMAGES) in found}  # fmt: skip
+        assert with_images == expected, name
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_the_state_stays_in_its_memory_and_the_host_is_not_asked(name: str):
+    text, arrays = compiled(name)
+    assert hlo.donated(text) == set(range(arrays))
+    assert hlo.host_transfers(text) == []
