@@ -31,8 +31,8 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
 COMMANDS = [line for block in BLOCKS for line in block.replace("\\\n", "").splitlines()]
 MAINS = (
-    facenet, arcface, prepare, convert, detect, evaluate, image_quality, ytf, identify, ijb, megaface, retinaface, mtcnn,
-    cluster, search,
+    facenet, arcface, prepare, convert, detect, evaluate, image_quality, ytf, identify, ijb, megaface,
+    retinaface, mtcnn, cluster, search,
 )  # fmt: skip
 PARSERS = {main.__name__.removeprefix("experiments."): main.parse for main in MAINS}
 NETWORKS = {f"{package.__name__}": package.NETWORKS for package in (facenet_jax.models, arcface_jax.models)}
