@@ -115,11 +115,11 @@ def write_table(results: Path, files: Sequence[Path]) -> None:
 
 def table(records: Sequence[dict[str, Any]]) -> str:
     """Markdown: ours and the peer's number of the latest run, and the ratio of every run."""
-    latest: dict[tuple[str, str], dict[str, Any]] = {}
-    ratios: dict[tuple[str, str], list[str]] = {}
+    latest: dict[tuple[str, str, str], dict[str, Any]] = {}
+    ratios: dict[tuple[str, str, str], list[str]] = {}
     for column, record in enumerate(records):
         for row in record["rows"]:
-            key = (row["work"], row["peer"])
+            key = (row["work"], row["peer"], row["unit"])
             latest[key] = row
             ratios.setdefault(key, ["none"] * len(records))[column] = f"{row['ratio']:.2f}"
     lines = [

@@ -33,7 +33,9 @@ def test_the_table_holds_every_run(tmp_path: Path):
     results = tmp_path / "RESULTS.md"
     results.write_text(f"before\n{run.BEGIN}\nold\n{run.END}\nafter\n")
     files = []
-    for number, rows in enumerate(([row(10, 25, "ms", 2.0)], [row(10, 15, "ms", 2.0), row(200, 50, "MiB", 1.0, "b")])):
+    first = [row(10, 25, "ms", 2.0), row(1, 3, "MiB", 2.0)]
+    second = [row(10, 15, "ms", 2.0), row(200, 50, "MiB", 1.0, "b")]
+    for number, rows in enumerate((first, second)):
         files.append(tmp_path / f"{number}.json")
         files[-1].write_text(json.dumps({"time": f"2026-01-0{number + 1}T10:20:30+00:00", "rows": rows}))
     run.write_table(results, files)
@@ -41,6 +43,7 @@ def test_the_table_holds_every_run(tmp_path: Path):
     assert text.startswith(f"before\n{run.BEGIN}\n") and text.endswith(f"{run.END}\nafter\n") and "old" not in text
     assert "Runs: 2026-01-01 10:20 UTC, 2026-01-02 10:20 UTC." in text
     assert "| work | peer | 10 ms | 15 ms | 2.50, 1.50 | 2, missed | remark |" in text
+    assert "| work | peer | 1 MiB | 3 MiB | 3.00, none | 2 | remark |" in text
     assert "| b | peer | 200 MiB | 50 MiB | none, 0.25 | 1, missed | remark |" in text
 
     results.write_text("no marks")
