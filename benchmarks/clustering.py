@@ -30,7 +30,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy.sparse.csgraph import connected_components
 
-from benchmarks.rounds import SGEMM_FLOPS, Row, cores, limits, take_turns
+from benchmarks.rounds import SGEMM_FLOPS, Row, check_options, cores, limits, take_turns
 from faces import cli, cluster, run_record
 
 jax.config.update("jax_platforms", "cpu")
@@ -113,8 +113,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.rounds < 1 or options.faces < 100:
         parser.error("--rounds: at least 1, --faces: at least 100")
-    if options.json and not options.json.parent.is_dir():
-        parser.error(f"--json: there is no folder {options.json.parent}; make it first")
+    check_options(parser, options)
     return options
 
 

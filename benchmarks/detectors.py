@@ -21,7 +21,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.rounds import Row, cores, take_turns
+from benchmarks.rounds import Row, check_options, cores, take_turns
 from experiments.detect import image_files, read
 from faces import run_record
 from faces.detect.detections import Detections, Detector
@@ -43,8 +43,7 @@ def parse(arguments: list[str], name: str, description: str, weights: str) -> ar
     for option in ("images", "rounds"):
         if getattr(options, option) < 1:
             parser.error(f"--{option}: at least 1 is needed, {getattr(options, option)} given")
-    if options.json and not options.json.parent.is_dir():
-        parser.error(f"--json: there is no folder {options.json.parent}; make it first")
+    check_options(parser, options)
     return options
 
 

@@ -29,7 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.peak_memory import peak_memory
-from benchmarks.rounds import SGEMM_FLOPS, Row, cores, limits, take_turns
+from benchmarks.rounds import SGEMM_FLOPS, Row, check_options, cores, limits, take_turns
 from faces import cli, gallery, run_record
 from faces.evaluate.scores import allowed_accepts
 
@@ -100,8 +100,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.rounds < 1 or options.rows < K:
         parser.error(f"--rounds: at least 1, --rows: at least {K}")
-    if options.json and not options.json.parent.is_dir():
-        parser.error(f"--json: there is no folder {options.json.parent}; make it first")
+    check_options(parser, options)
     return options
 
 

@@ -34,7 +34,7 @@ from arcface_jax import head
 from arcface_jax.centres import memory_estimate
 from arcface_jax.margins import ARCFACE
 from benchmarks.peak_memory import peak_memory
-from benchmarks.rounds import COPIED, Row, limits, take_turns
+from benchmarks.rounds import COPIED, Row, check_options, limits, take_turns
 from faces import cli, run_record
 from faces.mesh import make_mesh
 
@@ -160,8 +160,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     options.sizes = [(*size, options.block) for size in sizes]
     if min(*one, options.block, options.rounds) < 1:
         parser.error("--classes, --batch, --dim, --block, --rounds: at least 1 is needed")
-    if options.json and not options.json.parent.is_dir():
-        parser.error(f"--json: there is no folder {options.json.parent}; make it first")
+    check_options(parser, options)
     return options
 
 

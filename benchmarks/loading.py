@@ -39,7 +39,7 @@ from rich.console import Console
 from rich.table import Table
 
 from arcface_jax.config import Config
-from benchmarks.rounds import Call, Row, cores, take_turns
+from benchmarks.rounds import Call, Row, check_options, cores, take_turns
 from experiments.arcface import RECIPE
 from experiments.networks import backbone_of
 from faces import cli, run_record
@@ -196,10 +196,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=7, metavar="N", help="rounds per comparison (default 7)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers to this file as well")
     options = parser.parse_args(arguments)
-    if options.rounds < 1:
-        parser.error(f"--rounds: at least 1 is needed, {options.rounds} given")
-    if options.json and not options.json.parent.is_dir():
-        parser.error(f"--json: there is no folder {options.json.parent}; make it first")
+    check_options(parser, options)
     return options
 
 

@@ -31,7 +31,7 @@ from rich.table import Table
 
 from arcface_jax import head
 from arcface_jax.margins import ARCFACE
-from benchmarks.rounds import COPIED, SGEMM_FLOPS, Call, Row, cores, limits, take_turns
+from benchmarks.rounds import COPIED, SGEMM_FLOPS, Call, Row, check_options, cores, limits, take_turns
 from faces import cli, run_record
 from faces.mesh import make_mesh
 
@@ -166,8 +166,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.rounds < 1 or min(options.batches) < 1:
         parser.error("--rounds, --batches: at least 1 is needed")
-    if options.json and not options.json.parent.is_dir():
-        parser.error(f"--json: there is no folder {options.json.parent}; make it first")
+    check_options(parser, options)
     return options
 
 

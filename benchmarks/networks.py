@@ -34,7 +34,7 @@ import optax
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.rounds import SGEMM_FLOPS, Call, Row, cores, limits, take_turns
+from benchmarks.rounds import SGEMM_FLOPS, Call, Row, check_options, cores, limits, take_turns
 from experiments.networks import backbone_of
 from faces import cli, counts, run_record
 from faces.backbone import Backbone, BatchStats, Params
@@ -230,10 +230,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=11, metavar="N", help="rounds per comparison (default 11)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers to this file as well")
     options = parser.parse_args(arguments)
-    if options.rounds < 1:
-        parser.error(f"--rounds: at least 1 is needed, {options.rounds} given")
-    if options.json and not options.json.parent.is_dir():
-        parser.error(f"--json: there is no folder {options.json.parent}; make it first")
+    check_options(parser, options)
     return options
 
 

@@ -27,7 +27,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.rounds import Row, cores, take_turns
+from benchmarks.rounds import Row, check_options, cores, take_turns
 from faces import cli, run_record
 from faces.evaluate.verification import evaluate_pairs
 
@@ -102,10 +102,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=11, metavar="N", help="rounds per comparison (default 11)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers to this file as well")
     options = parser.parse_args(arguments)
-    if options.rounds < 1:
-        parser.error(f"--rounds: at least 1 is needed, {options.rounds} given")
-    if options.json and not options.json.parent.is_dir():
-        parser.error(f"--json: there is no folder {options.json.parent}; make it first")
+    check_options(parser, options)
     return options
 
 

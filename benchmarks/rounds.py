@@ -6,6 +6,7 @@ Each is judged by the median of its rounds. A ratio above 1 means that ours is t
 Not here: memory (`peak_memory.py`), what is measured (the scripts), and the whole table (`run.py`).
 """
 
+import argparse
 import os
 import statistics
 import time
@@ -52,6 +53,14 @@ class Row:
 def cores() -> int:
     """Cores this process may use: XLA takes as many threads, and the peer is given as many."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def check_options(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """End with the parser's error over a `--rounds` of none, or a `--json` in a folder that is not there."""
+    if options.rounds < 1:
+        parser.error(f"--rounds: at least 1 is needed, {options.rounds} given")
+    if options.json and not options.json.parent.is_dir():
+        parser.error(f"--json: there is no folder {options.json.parent}; make it first")
 
 
 def take_turns(calls: Mapping[str, Call], rounds: int, budget: float = BUDGET) -> dict[str, dict[str, float]]:

@@ -40,7 +40,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.peak_memory import peak_memory
-from benchmarks.rounds import Call, Row, cores, take_turns
+from benchmarks.rounds import Call, Row, check_options, cores, take_turns
 from facenet_jax import losses, mining
 from faces import cli, run_record
 
@@ -294,10 +294,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers to this file as well")
     options = parser.parse_args(arguments)
-    if options.rounds < 1:
-        parser.error(f"--rounds: at least 1 is needed, {options.rounds} given")
-    if options.json and not options.json.parent.is_dir():
-        parser.error(f"--json: there is no folder {options.json.parent}; make it first")
+    check_options(parser, options)
     return options
 
 
