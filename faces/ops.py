@@ -60,20 +60,16 @@ def normalise(images: Array, mean: float, scale: float) -> Float[Array, "..."]:
     return (images.astype(jnp.float32) - mean) / scale
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def conv2d(
     x: Float[Array, "batch height width channels"],
     kernel: Float[Array, "rows columns channels features"],
     stride: int,
     padding: Padding = "SAME",
 ) -> Float[Array, "batch out_height out_width features"]:
-    """Convolution that is quick on CPUs too: with a 1x1 kernel, and backwards.
+    """Convolution; with a 1x1 kernel one matrix product over all pixels.
 
-    A 1x1 kernel is one matrix product over all pixels, for which XLA on CPUs has a better routine, twice as quick.
-
-    XLA on CPUs computes the kernel's gradient as a convolution with a kernel as large as the map, several times slower
-    than the forward pass. As one matrix product for each of the kernel's places it is quicker. Other platforms keep
-    XLA's form. Reverse-mode differentiation only.
+    For products XLA on CPUs has a better routine, twice as quick. Larger kernels, and their gradients most of all, want
+    `faces.start.choose_routines` on a CPU.
 
     Args:
         x: (batch, height, width, channels).
@@ -86,10 +82,6 @@ def conv2d(
         (batch, out_height, out_width, features); with "SAME" the sizes are height / stride and width / stride, rounded
         up.
     """
-    return _conv(x, kernel, stride, padding)
-
-
-def _conv(x: Array, kernel: Array, stride: int, padding: Padding) -> Array:
     if kernel.shape[:2] != (1, 1) or any(map(any, _sides(x, (1, 1), stride, padding))):
         return _xla_conv(x, kernel, stride, padding)
     x = x[:, ::stride, ::stride]
@@ -101,54 +93,6 @@ def _conv(x: Array, kernel: Array, stride: int, padding: Padding) -> Array:
 def _xla_conv(x: Array, kernel: Array, stride: int, padding: Padding, groups: int = 1) -> Array:
     layout, strides = ("NHWC", "HWIO", "NHWC"), (stride, stride)
     return lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=layout, feature_group_count=groups)
-
-
-def _conv2d_forward(x: Array, kernel: Array, stride: int, padding: Padding) -> tuple[Array, tuple[Array, Array]]:
-    return _conv(x, kernel, stride, padding), (x, kernel)
-
-
-def _conv2d_backward(stride: int, padding: Padding, saved: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
-    x, kernel = saved
-    (of_x,) = jax.vjp(lambda x: _conv(x, kernel, stride, padding), x)[1](gradient)
-
-    def by_xla(x: Array, gradient: Array) -> Array:
-        return jax.vjp(lambda kernel: _xla_conv(x, kernel, stride, padding), kernel)[1](gradient)[0]
-
-    def by_products(x: Array, gradient: Array) -> Array:
-        return kernel_gradient_by_products((kernel.shape[0], kernel.shape[1]), stride, x, gradient, padding)
-
-    return of_x, lax.platform_dependent(x, gradient, cpu=by_products, default=by_xla)
-
-
-conv2d.defvjp(_conv2d_forward, _conv2d_backward)
-
-
-def kernel_gradient_by_products(
-    window: tuple[int, int],
-    stride: int,
-    x: Float[Array, "batch height width channels"],
-    gradient: Float[Array, "batch out_height out_width features"],
-    padding: Padding = "SAME",
-) -> Float[Array, "rows columns channels features"]:
-    """Gradient of `conv2d` with respect to its kernel, place by place of the kernel.
-
-    At (i, j) it is the sum over images and output pixels of x as seen from there, times the output's gradient.
-
-    Args:
-        window: rows and columns of the kernel.
-        stride: of the convolution.
-        x: its input.
-        gradient: of its output.
-        padding: of the convolution.
-    """
-    channels, features = x.shape[-1], gradient.shape[-1]
-    of_outputs = gradient.reshape(-1, features)  # (batch x pixels, features)
-    over_pixels = (((0,), (0,)), ((), ()))  # sum over both sides' first axis, without a transposed copy
-    products = [
-        lax.dot_general(seen.reshape(-1, channels), of_outputs, over_pixels)  # (channels, features)
-        for seen in _seen_from_each_place(x, window, stride, padding)
-    ]
-    return jnp.stack(products).reshape(*window, channels, features)
 
 
 def _sides(x: Array, window: tuple[int, int], stride: int, padding: Padding) -> Sequence[tuple[int, int]]:
@@ -260,11 +204,18 @@ def depthwise_kernel_gradient(
     gradient: Float[Array, "batch out_height out_width channels"],
     padding: Padding = "SAME",
 ) -> Float[Array, "rows columns channels"]:
-    """Gradient of `depthwise_conv2d` with respect to its kernel, for a CPU; arguments as `kernel_gradient_by_products`.
+    """Gradient of `depthwise_conv2d` with respect to its kernel, for a CPU.
 
     Each place needs a sweep over all of `x` and `gradient`. In groups of four images, which stay in a core's cache for
     all nine sweeps, this takes a third to a half of the time of nine sweeps over the batch. Neither partial sums per
     image, products with a vector of ones, nor shifts of a flattened map come near it.
+
+    Args:
+        window: rows and columns of the kernel.
+        stride: of the convolution.
+        x: its input.
+        gradient: of its output.
+        padding: of the convolution.
     """
     group = math.gcd(x.shape[0], 4)
 
