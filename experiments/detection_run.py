@@ -1,4 +1,4 @@
-"""What the mains that train a detector share: the run's folder, resuming on the same data, WIDER FACE's three numbers.
+"""What the mains that train a detector share: command line, folder, resuming on the same data, WIDER FACE's numbers.
 
 Not here: the pictures that teach and judge (`detection_data.py`), training (`retinaface.py`, `mtcnn.py`).
 """
@@ -7,15 +7,17 @@ import argparse
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
+import tyro
 from rich.console import Console
 from rich.progress import track
 
+from experiments.detection_data import TestSet, photographs, scenes
 from experiments.training import named_path
 from faces.data.wider import WiderFaces, open_wider, read_subset
 from faces.detect.detections import Detections, Detector
@@ -29,7 +31,63 @@ _GROUND_TRUTH = ("ground_truth", "eval_tools/ground_truth", ".")
 _AT_ONCE = 16  # photographs in memory at a time
 
 
-def add_common_options(parser: argparse.ArgumentParser) -> None:
+class _Config(Protocol):
+    """What the detectors' configs have in common."""
+
+    def rules(self) -> Iterable[tuple[bool, str]]: ...
+
+
+SomeConfig = TypeVar("SomeConfig", bound=_Config)
+
+
+def parse(
+    name: str,
+    description: str,
+    recipes: Mapping[str, SomeConfig],
+    of_data: str,
+    example: str,
+    arguments: list[str],
+) -> tuple[argparse.Namespace, SomeConfig]:
+    """The command line of a main: options of the run, and the recipe's config with its overrides.
+
+    Args:
+        name: of the main, without its package.
+        description: one line.
+        recipes: configs by name, "scenes" among them.
+        of_data: which of them is taken with `--data`.
+        example: of an option for a field of the config.
+        arguments: what was given.
+
+    Raises:
+        ConfigError: overrides that break a rule of the config.
+    """
+    parser = argparse.ArgumentParser(
+        prog=f"python -m experiments.{name}",
+        description=description,
+        epilog=f"Every field of the config is an option too, e.g. --optimiser.learning-rate 0.02 {example}.",
+        allow_abbrev=False,
+    )
+    _add_options(parser)
+    parser.add_argument("--recipe", choices=recipes, help=f"named config (default scenes, or {of_data} with --data)")
+    options, rest = parser.parse_known_args(arguments)
+    _check_options(parser, options)
+    options.recipe = options.recipe or (of_data if options.data else "scenes")
+    config = recipes[options.recipe]
+    config = tyro.cli(type(config), args=rest, default=config, prog=parser.prog) if rest else config
+    for holds, sentence in config.rules():
+        if not holds:
+            raise ConfigError(f"command line: {sentence}.")
+    return options, config
+
+
+def pictures(options: argparse.Namespace, size: int, seed: int) -> tuple[Examples, TestSet]:
+    """What teaches and what judges: photographs of `--data`, or scenes of so many pixels a side."""
+    if options.data:
+        return photographs(options.data, options.labels, seed, options.test)
+    return scenes(options.faces, size, seed, options.scenes, options.test)
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
     """Data, scenes, evaluation, folder and devices of a run."""
     parser.add_argument("--data", type=Path, metavar="DIR", help="folder with WIDER_train, WIDER_val and "
                         "wider_face_split; default: scenes")  # fmt: skip
@@ -47,7 +105,7 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--devices", type=int, help="use so many devices (default: all)")
 
 
-def check_common_options(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+def _check_options(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     """Refuse what does not go together."""
     if min(options.scenes, options.test) < 1:
         parser.error("--scenes and --test: at least 1 is expected")

@@ -32,14 +32,13 @@ from typing import Any, cast
 
 import jax
 import numpy as np
-import tyro
 from jax.sharding import Mesh
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.progress import Progress
 
 from experiments import detection_run as common
-from experiments.detection_data import TestSet, photographs, scenes
+from experiments.detection_data import TestSet
 from faces import cli
 from faces.checkpoint import Checkpoints
 from faces.config import RunConfig, to_toml
@@ -98,10 +97,7 @@ def main(arguments: list[str]) -> None:
             raise ConfigError(f"{name}.images = {images}: cannot be divided among {mesh.devices.size} devices.")
     seed = config.course.seed
     wider = common.open_wider_test(options.eval[1]) if options.eval else None
-    if options.data:
-        examples, test = photographs(options.data, options.labels, seed, options.test)
-    else:
-        examples, test = scenes(options.faces, SCENE, seed, options.scenes, options.test)
+    examples, test = common.pictures(options, SCENE, seed)
     record = common.data_record(examples, test.name)
     console.print(f"recipe {options.recipe}")
     console.print(f"training: {examples.name}; judged on {test.name}, {sum(test.faces):,} faces")
@@ -143,23 +139,8 @@ def main(arguments: list[str]) -> None:
 
 def parse(arguments: list[str]) -> tuple[argparse.Namespace, Config]:
     """The command line: options of the run, and the recipe's config with its overrides."""
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.mtcnn",
-        description=(__doc__ or "").split("\n")[0],
-        epilog="Every field of the config is an option too, e.g. --optimiser.learning-rate 0.02 --p.steps 500.",
-        allow_abbrev=False,
-    )
-    common.add_common_options(parser)
-    parser.add_argument("--recipe", choices=RECIPES, help="named config (default scenes, or wider with --data)")
-    options, rest = parser.parse_known_args(arguments)
-    common.check_common_options(parser, options)
-    options.recipe = options.recipe or ("wider" if options.data else "scenes")
-    config = RECIPES[options.recipe]
-    config = tyro.cli(Config, args=rest, default=config, prog=parser.prog) if rest else config
-    for holds, sentence in config.rules():
-        if not holds:
-            raise ConfigError(f"command line: {sentence}.")
-    return options, config
+    description = (__doc__ or "").split("\n")[0]
+    return common.parse("mtcnn", description, RECIPES, "wider", "--p.steps 500", arguments)
 
 
 def start(name: Name, config: Config, mesh: Mesh, checkpoints: Checkpoints, resume: bool) -> Start:

@@ -29,12 +29,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import jax
-import tyro
 from matplotlib.figure import Figure
 from rich.console import Console
 
 from experiments import detection_run as common
-from experiments.detection_data import TestSet, photographs, scenes
+from experiments.detection_data import TestSet
 from faces import cli
 from faces.checkpoint import Checkpoints
 from faces.config import RunConfig, to_toml
@@ -68,10 +67,7 @@ def main(arguments: list[str]) -> None:
         raise ConfigError(f"batch.images = {config.batch.images}: cannot be divided among {mesh.devices.size} devices.")
     seed = config.train.seed
     wider = common.open_wider_test(options.eval[1]) if options.eval else None
-    if options.data:
-        examples, test = photographs(options.data, options.labels, seed, options.test)
-    else:
-        examples, test = scenes(options.faces, config.input.size, seed, options.scenes, options.test)
+    examples, test = common.pictures(options, config.input.size, seed)
     record = common.data_record(examples, test.name)
     console.print(f"recipe {options.recipe}, {config.input.network}, pictures of {config.input.size} pixels")
     console.print(f"training: {examples.name}; judged on {test.name}, {sum(test.faces):,} faces")
@@ -99,23 +95,8 @@ def main(arguments: list[str]) -> None:
 
 def parse(arguments: list[str]) -> tuple[argparse.Namespace, Config]:
     """The command line: options of the run, and the recipe's config with its overrides."""
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.retinaface",
-        description=(__doc__ or "").split("\n")[0],
-        epilog="Every field of the config is an option too, e.g. --optimiser.learning-rate 0.02 --train.steps 500.",
-        allow_abbrev=False,
-    )
-    common.add_common_options(parser)
-    parser.add_argument("--recipe", choices=RECIPES, help="named config (default scenes, or edition with --data)")
-    options, rest = parser.parse_known_args(arguments)
-    common.check_common_options(parser, options)
-    options.recipe = options.recipe or ("edition" if options.data else "scenes")
-    config = RECIPES[options.recipe]
-    config = tyro.cli(Config, args=rest, default=config, prog=parser.prog) if rest else config
-    for holds, sentence in config.rules():
-        if not holds:
-            raise ConfigError(f"command line: {sentence}.")
-    return options, config
+    description = (__doc__ or "").split("\n")[0]
+    return common.parse("retinaface", description, RECIPES, "edition", "--train.steps 500", arguments)
 
 
 def detector_of(state: TrainState, config: Config) -> Detector:
