@@ -22,7 +22,7 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,7 +36,7 @@ from rich.table import Table
 
 from benchmarks.rounds import SGEMM_FLOPS, Call, Row, check_options, cores, limits, take_turns
 from experiments.networks import backbone_of
-from faces import cli, counts, run_record
+from faces import cli, counts, embed, run_record
 from faces.backbone import Backbone, BatchStats, Params
 from faces.config import ModelConfig
 
@@ -83,11 +83,12 @@ def images_for(ours: Ours, batch: int) -> np.ndarray:
 
 
 def our_embedding(ours: Ours, images: np.ndarray) -> Callable[[], np.ndarray]:
-    """The compiled evaluation form on these images."""
-    params, batch_stats, placed = jax.device_put((ours.params, ours.batch_stats, images))
-    forward = jax.jit(lambda p, s, x: ours.backbone.apply(p, s, x, False)[0]).lower(params, batch_stats, placed)
-    compiled = forward.compile()
-    return lambda: np.asarray(compiled(params, batch_stats, placed))
+    """The compiled evaluation form on these images, as many at a time as `faces.embed` takes."""
+    step = embed.BLOCK_ON_CPU
+    params, batch_stats = jax.device_put((ours.params, ours.batch_stats))
+    parts = [jax.device_put(images[start : start + step]) for start in range(0, len(images), step)]
+    forward = jax.jit(lambda p, s, x: ours.backbone.apply(p, s, x, False)[0])
+    return lambda: np.concatenate([np.asarray(forward(params, batch_stats, part)) for part in parts])
 
 
 def our_training(ours: Ours, images: np.ndarray) -> Call:
@@ -157,18 +158,19 @@ def onnx_embedding(torch: Any, network: Any, images: np.ndarray) -> Callable[[],
     return lambda: session.run(None, {"images": nchw})[0]
 
 
-def embedding_calls(name: str, batch: int) -> dict[str, Callable[[], np.ndarray]]:
-    """Ours and every peer that is installed; the same embeddings from all, or an AssertionError."""
+def embedding_calls(name: str, batch: int, peers: Iterable[str]) -> dict[str, Callable[[], np.ndarray]]:
+    """Ours and those peers that are installed; the same embeddings from all, or an AssertionError."""
     ours = make_ours(name)
     images = images_for(ours, batch)
     calls = {OURS: our_embedding(ours, images)}
     if find_spec("torch"):
         torch, network = _torch(name, ours)
         network.eval()
-        calls[EAGER] = torch_embedding(torch, network, images)
-        calls[COMPILED] = torch_embedding(torch, torch.compile(network), images)
-        if find_spec("onnxruntime"):
-            calls[ONNX] = onnx_embedding(torch, network, images)
+        for peer in peers:
+            if peer != ONNX:
+                calls[peer] = torch_embedding(torch, torch.compile(network) if peer == COMPILED else network, images)
+            elif find_spec("onnxruntime"):
+                calls[peer] = onnx_embedding(torch, network, images)
     expected = _of_length_one(calls[OURS]())
     for peer, call in calls.items():
         difference = np.abs(_of_length_one(call()) - expected).max()
@@ -176,13 +178,13 @@ def embedding_calls(name: str, batch: int) -> dict[str, Callable[[], np.ndarray]
     return calls
 
 
-def training_calls(name: str, batch: int) -> dict[str, Call]:
-    """Ours and every peer that is installed."""
+def training_calls(name: str, batch: int, peers: Iterable[str]) -> dict[str, Call]:
+    """Ours and those peers that are installed."""
     ours = make_ours(name)
     images = images_for(ours, batch)
     calls = {OURS: our_training(ours, images)}
     if find_spec("torch"):
-        for peer in (EAGER, COMPILED):
+        for peer in peers:
             torch, network = _torch(name, ours)
             network.train()
             calls[peer] = torch_training(torch, torch.compile(network) if peer == COMPILED else network, images)
@@ -208,7 +210,7 @@ def multiply_adds(name: str) -> int:
 
 def compare(name: str, kind: str, batch: int, goals: dict[str, float], rounds: int) -> list[Row]:
     """Time everybody in turns; one row for each peer, or one against nobody where none is installed."""
-    calls = (embedding_calls if kind == "embedding" else training_calls)(name, batch)
+    calls = (embedding_calls if kind == "embedding" else training_calls)(name, batch, goals)
     times = take_turns({**calls, "sgemm": limits()["sgemm"]}, rounds, budget=60.0)
     rates = {peer: 1e3 * batch / times[peer]["median_ms"] for peer in calls}
     passes = 1 if kind == "embedding" else 3  # the backward pass is two more

@@ -17,7 +17,9 @@ from faces.config import DataConfig
 from faces.mesh import copied, split
 
 BLOCK = 128
-"""Images embedded at a time, rounded up to a multiple of the devices."""
+"""Images that a device embeds at a time."""
+BLOCK_ON_CPU = 32
+"""The same on a CPU, where the maps of more images no longer stay in the caches (`benchmarks/NOTES.md`)."""
 
 Embedder = Callable[[Any, Any, np.ndarray], np.ndarray]
 """(params, batch_stats, uint8 images (n, rows, columns, 3)) -> float32 (n, d) of length 1."""
@@ -38,8 +40,8 @@ def make_embedder(
     Returns:
         An `Embedder`; the last block is padded and its padding dropped.
     """
-    devices = mesh.devices.size
-    block = -(-BLOCK // devices) * devices
+    on_cpu = mesh.devices.flat[0].platform == "cpu"
+    block = (BLOCK_ON_CPU if on_cpu else BLOCK) * mesh.devices.size
 
     def embed_block(params: Any, batch_stats: Any, images: jax.Array) -> jax.Array:
         pixels = ops.normalise(images, data.mean, data.scale)

@@ -39,7 +39,7 @@ def by_hand(images, flip):
 @pytest.mark.parametrize("devices", [1, 8])
 def test_embeddings_equal_one_by_one(monkeypatch, devices, flip):
     """Blocks of 20, or of 24 over eight devices: less than a block, whole blocks, and a last one that is padded."""
-    monkeypatch.setattr(embed, "BLOCK", 20)
+    monkeypatch.setattr(embed, "BLOCK_ON_CPU", 20 if devices == 1 else 3)
     shapes = []
 
     def apply(params, batch_stats, images, train):
