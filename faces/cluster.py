@@ -12,11 +12,12 @@ nearer to a third than the nearer of its parts was.
 Not here: embeddings, search in a gallery (`gallery.py`).
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, TypeVar, get_args
 
 import jax
 import jax.numpy as jnp
@@ -35,8 +36,16 @@ LINKAGES: tuple[Linkage, ...] = get_args(Linkage)
 
 MOST_PAIRS = 10_000_000
 """Pairs above the threshold beyond which it is refused; average and complete linkage take some 200 bytes for each."""
-TILE = 2048
+TILE = 1024
 """Pictures compared with as many others at a time."""
+GROUP = 32
+"""Neighbouring pairs of a tile that the host looks at together: nearly all groups hold none."""
+REST = 0.05
+"""Mean squared length of what is left of embeddings of length 1 when they are shortened."""
+ROUNDING = 1e-5
+"""More than a cosine of two float32 embeddings differs by how it is summed."""
+
+Begun = TypeVar("Begun")
 
 
 @dataclass(frozen=True)
@@ -56,7 +65,10 @@ class SimilarPairs:
 def similar_pairs(
     embeddings: Float[np.ndarray, "n d"], threshold: float, mesh: Mesh | None = None, most: int = MOST_PAIRS
 ) -> SimilarPairs:
-    """All pairs of pictures whose cosine is at least the threshold, in tiles of 2,048 x 2,048.
+    """All pairs of pictures whose cosine is at least the threshold, in tiles of 1,024 x 1,024.
+
+    Of many pictures a tile holds not cosines but bounds on them, from much shorter rows (`_shortened`); the cosines of
+    the pairs whose bound reaches the threshold are computed one by one.
 
     Args:
         embeddings: of any length.
@@ -68,38 +80,113 @@ def similar_pairs(
         EvaluationError: an embedding that is zero or not finite; more than `most` pairs.
     """
     mesh = mesh or make_mesh()
-    unit = unit_rows(embeddings.astype(np.float32), "pictures'")
-    side = -(-min(TILE, len(unit)) // mesh.devices.size) * mesh.devices.size
-    placed = (split(mesh), copied(mesh))
-    compare = jax.jit(partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST), in_shardings=placed)
-    first, second, cosine, found = [], [], [], 0
-    for top, left in _tiles(len(unit), side):
-        score = np.asarray(compare(_padded(unit[top : top + side], side), _padded(unit[left : left + side], side).T))
-        row, column = np.nonzero(score[: len(unit) - top, : len(unit) - left] >= threshold)
-        if top == left:
-            above = row < column
-            row, column = row[above], column[above]
-        found += row.size
-        if found > most:
+    unit = unit_rows(embeddings.astype(np.float32, copy=False), "pictures'")
+    short = _shortened(unit)
+    rows, lowest = (unit, threshold) if short is None else (short, threshold - ROUNDING)
+    side = _side(len(rows), mesh.devices.size)
+    found, count = list[tuple[np.ndarray, np.ndarray, np.ndarray]](), 0
+    for top, left, tile in _one_ahead(_tiles(rows, side, lowest, short is None, mesh)):
+        row, column = _pairs_of(tile)
+        is_pair = (top + row < left + column) & (left + column < len(rows))
+        row, column = row[is_pair], column[is_pair]
+        first, second = top + row, left + column
+        if short is None:
+            cosine = np.asarray(tile.score)[row, column]
+        else:
+            cosine = _cosines(unit, first, second)
+            is_pair = cosine >= threshold
+            first, second, cosine = first[is_pair], second[is_pair], cosine[is_pair]
+        count += first.size
+        if count > most:
             raise EvaluationError(
                 f"more than {most:,} pairs of {len(unit):,} pictures have a cosine of {threshold:g} or more, too many "
                 "for people in common; raise the threshold."
             )
-        first.append(top + row)
-        second.append(left + column)
-        cosine.append(score[row, column])
-    return SimilarPairs(np.concatenate(first), np.concatenate(second), np.concatenate(cosine))
+        found.append((first, second, cosine))
+    return SimilarPairs(*(np.concatenate(column) for column in zip(*found, strict=True)))
 
 
-def _tiles(n: int, side: int) -> Iterator[tuple[int, int]]:
-    """Corners of the tiles on and above the diagonal."""
-    for top in range(0, n, side):
-        for left in range(top, n, side):
-            yield top, left
+def _shortened(unit: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "n short"] | None:
+    """Rows of fewer numbers whose products are never lower than the cosines; None where there is nothing to gain.
+
+    x = x1 + x2, its part in the leading principal directions and the rest. By Cauchy and Schwarz x . y is at most
+    x1 . y1 + |x2| |y2|, which is the product of (x1, |x2|) and (y1, |y2|). Embeddings of faces fill few of their
+    dimensions evenly, so that a fraction of the numbers leaves a rest of next to no length.
+    """
+    n, d = unit.shape
+    if n < 16 * d:
+        return None  # all products take no longer than finding the directions
+    sample = unit[:: n // (8 * d)]  # any directions give bounds; these need only be near the best
+    variance, directions = np.linalg.eigh(sample.T @ sample / len(sample))  # ascending
+    kept = int(np.sum(np.cumsum(variance) > REST))
+    if kept > d / 2:
+        return None
+    leading = unit @ directions[:, d - kept :]  # (n, kept)
+    rest = np.sqrt(np.maximum(1 - np.sum(np.square(leading), axis=1), 0) + ROUNDING / 10)
+    return np.concatenate([leading, rest[:, None]], axis=1)
+
+
+class _Tile(NamedTuple):
+    score: jax.Array | None  # float32 (side, side)
+    reaches: jax.Array  # bool (side, side), at least the lowest that counts
+    any_reaches: jax.Array  # bool (side, side / GROUP)
+
+
+def _tiles(
+    rows: Float32[np.ndarray, "n d"], side: int, lowest: float, with_score: bool, mesh: Mesh
+) -> Iterator[tuple[int, int, _Tile]]:
+    """Corners and contents of the tiles on and above the diagonal."""
+    parts = {start: _padded(rows[start : start + side], side) for start in range(0, len(rows), side)}
+    for top in parts:
+        above = jax.device_put(parts[top], split(mesh))
+        for left in parts:
+            if left >= top:
+                yield top, left, _compared(above, jax.device_put(parts[left], copied(mesh)), lowest, with_score)
+
+
+@partial(jax.jit, static_argnames="with_score")
+def _compared(rows: jax.Array, columns: jax.Array, lowest: float, with_score: bool) -> _Tile:
+    score = jnp.matmul(rows, columns.T, precision=jax.lax.Precision.HIGHEST)
+    reaches = score >= lowest
+    return _Tile(score if with_score else None, reaches, jnp.any(reaches.reshape(len(reaches), -1, GROUP), axis=2))
+
+
+def _pairs_of(tile: _Tile) -> tuple[Int64[np.ndarray, " pairs"], Int64[np.ndarray, " pairs"]]:
+    """Rows and columns that reach, in a fraction of the time of `np.nonzero`: in groups first, then within those."""
+    row, group = np.nonzero(np.asarray(tile.any_reaches))
+    which, place = np.nonzero(np.asarray(tile.reaches).reshape(len(tile.reaches), -1, GROUP)[row, group])
+    return row[which], group[which] * GROUP + place
+
+
+def _side(n: int, devices: int) -> int:
+    """Rows of a tile: a multiple of `GROUP` and of the devices."""
+    step = math.lcm(GROUP, devices)
+    return -(-min(TILE, n) // step) * step
 
 
 def _padded(rows: np.ndarray, count: int) -> np.ndarray:
     return np.pad(rows, ((0, count - len(rows)), (0, 0)))
+
+
+def _one_ahead(begun: Iterator[Begun]) -> Iterator[Begun]:
+    """The same, each after the next has begun: the devices compute while the host looks."""
+    waiting = next(begun)
+    for following in begun:
+        yield waiting
+        waiting = following
+    yield waiting
+
+
+def _cosines(
+    unit: Float32[np.ndarray, "n d"], first: Int64[np.ndarray, " pairs"], second: Int64[np.ndarray, " pairs"]
+) -> Float32[np.ndarray, " pairs"]:
+    """Of pairs of rows, as many at a time as stay in a core's cache."""
+    step = max(1, 2**17 // unit.shape[1])
+    starts = range(0, first.size, step)
+    parts = [
+        np.einsum("pd,pd->p", unit[first[start : start + step]], unit[second[start : start + step]]) for start in starts
+    ]
+    return np.concatenate([np.empty(0, np.float32), *parts])
 
 
 def cluster(
@@ -163,12 +250,12 @@ def _merged(
             chain.append(b)
             continue
         del chain[-2:]
-        b = before
+        a, b = (a, before) if len(near[a]) > len(near[before]) else (before, a)  # fewer links are moved
         joined = _complete(near, a, b) if sums is None else _average(near, a, b, sums, size, threshold)
-        for c in near[a]:
-            near[c].pop(a, None)
         for c in near[b]:
-            near[c].pop(b, None)
+            del near[c][b]
+        for c in near[a].keys() - joined.keys():
+            near[c].pop(a, None)  # b has lost it just now
         near[a], near[b] = joined, {}
         for c, similarity in joined.items():
             near[c][a] = similarity
@@ -198,13 +285,20 @@ def _complete(near: list[dict[int, float]], a: int, b: int) -> dict[int, float]:
 def _average(
     near: list[dict[int, float]], a: int, b: int, sums: np.ndarray, size: np.ndarray, threshold: float
 ) -> dict[int, float]:
-    """The same for mean cosines; the sums and sizes of a become those of both."""
+    """The same for mean cosines; the sums and sizes of a become those of both.
+
+    Linked to both, a cluster's mean cosine is the weighted mean of two known ones; only what is linked to one of them
+    needs the product of the sums.
+    """
+    of_a, of_b = near[a], near[b]
+    share = size[a] / (size[a] + size[b])
+    joined = {c: share * of_a[c] + (1 - share) * of_b[c] for c in of_a.keys() & of_b.keys()}
     sums[a] += sums[b]
     size[a] += size[b]
-    others = np.array(list((near[a].keys() | near[b].keys()) - {a, b}), np.int64)
+    others = np.array(list((of_a.keys() ^ of_b.keys()) - {a, b}), np.int64)
     similarity = sums[others] @ sums[a] / (size[others] * size[a])
     linked = similarity >= threshold
-    return dict(zip(others[linked].tolist(), similarity[linked].tolist(), strict=True))
+    return joined | dict(zip(others[linked].tolist(), similarity[linked].tolist(), strict=True))
 
 
 @dataclass(frozen=True)

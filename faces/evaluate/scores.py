@@ -25,7 +25,7 @@ def unit_rows(
     Raises:
         EvaluationError: a row that is zero or not finite.
     """
-    length = np.linalg.norm(embeddings.astype(np.float64), axis=1, keepdims=True)  # (rows, 1)
+    length = np.sqrt(np.einsum("nd,nd->n", embeddings, embeddings, dtype=np.float64))[:, None]  # (rows, 1)
     wrong = np.flatnonzero(~(np.isfinite(length[:, 0]) & (length[:, 0] > 0)))
     if wrong.size:
         first = wrong[0] if numbers is None else numbers[wrong[0]]
@@ -33,7 +33,7 @@ def unit_rows(
             f"{wrong.size:,} of {len(embeddings):,} {what} embeddings are zero or not finite, the first is row "
             f"{first}; check the weights and the images' normalisation."
         )
-    return (embeddings / length).astype(embeddings.dtype)
+    return np.divide(embeddings, length, out=np.empty_like(embeddings), casting="same_kind")
 
 
 def allowed_accepts(rate: float, comparisons: int) -> int:

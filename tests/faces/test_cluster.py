@@ -81,6 +81,41 @@ def test_similar_pairs_are_the_loop(monkeypatch):
     np.testing.assert_allclose(pairs.cosine, np.einsum("pd,pd->p", unit[pairs.first], unit[pairs.second]), atol=1e-6)
 
 
+@pytest.mark.parametrize("threshold", [0.7, -0.2])
+def test_similar_pairs_of_many_pictures_are_the_loop(threshold: float, monkeypatch):
+    monkeypatch.setattr(cluster, "TILE", 100)
+    x = flat_crowd(16, 0.1)
+    unit = x.astype(np.float64) / np.linalg.norm(x.astype(np.float64), axis=1)[:, None]
+    cosine = unit @ unit.T
+    pairs = cluster.similar_pairs(x, threshold, make_mesh(4))
+    expected = np.nonzero(np.triu(cosine >= threshold, 1))
+    order = np.lexsort((pairs.second, pairs.first))
+    np.testing.assert_array_equal(pairs.first[order], expected[0])
+    np.testing.assert_array_equal(pairs.second[order], expected[1])
+    np.testing.assert_allclose(pairs.cosine[order], cosine[expected], atol=1e-6)
+
+
+def test_shortened_rows_bound_the_cosine():
+    x = flat_crowd(16, 0.1)
+    unit = x / np.linalg.norm(x, axis=1)[:, None]
+    short = cluster._shortened(unit)
+    assert short is not None and short.shape[1] <= 8
+    over = short.astype(np.float64) @ short.T - unit.astype(np.float64) @ unit.T  # (n, n)
+    assert over.min() > -1e-6 and 0 < over.mean() < 0.06
+    assert cluster._shortened(unit[:200]) is None  # too few
+    assert cluster._shortened(flat_crowd(16, 1.0)) is None  # too even
+    rounding = cluster._shortened(np.repeat(np.eye(16, dtype=np.float32)[:4], 80, axis=0))  # nothing is left
+    assert rounding is not None and (rounding @ rounding.T).max() >= 1
+
+
+def flat_crowd(d: int, thickness: float) -> np.ndarray:
+    """20 d pictures of 10 people, whose embeddings lie near a space of d / 4 dimensions, all in mixed order."""
+    rng = np.random.default_rng(9)
+    scales = np.where(np.arange(d) < d // 4, 1.0, thickness)
+    x = (rng.normal(size=(10, d))[rng.integers(0, 10, 20 * d)] + 0.5 * rng.normal(size=(20 * d, d))) * scales
+    return (x @ np.linalg.qr(rng.normal(size=(d, d)))[0]).astype(np.float32)
+
+
 def test_what_is_refused():
     x, _ = crowd(7)
     with pytest.raises(EvaluationError, match=r"more than 50 pairs of \d+ pictures have a cosine of -1 or more"):
