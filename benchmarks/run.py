@@ -29,8 +29,8 @@ from faces import cli, run_record, start
 from faces.errors import DataError
 
 SCRIPTS = (
-    "triplet", "margin_head", "networks", "detect", "mtcnn", "loading", "protocol", "gallery", "clustering",
-    "second_start",
+    "triplet", "margin_head", "head_memory", "networks", "detect", "mtcnn", "loading", "protocol", "gallery",
+    "clustering", "second_start",
 )  # fmt: skip
 MEASURED = Path(__file__).with_name("measured")
 RESULTS = Path(__file__).parents[1] / "RESULTS.md"
