@@ -291,7 +291,7 @@ def _average(
     needs the product of the sums.
     """
     of_a, of_b = near[a], near[b]
-    share = size[a] / (size[a] + size[b])
+    share = float(size[a] / (size[a] + size[b]))  # a NumPy scalar would make every product slow
     joined = {c: share * of_a[c] + (1 - share) * of_b[c] for c in of_a.keys() & of_b.keys()}
     sums[a] += sums[b]
     size[a] += size[b]
