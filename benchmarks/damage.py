@@ -34,9 +34,6 @@ _NESTING = (
     b"\x94",
 )
 
-_CODECS = ("latin-1", "cp437", "unicode_escape", "raw_unicode_escape", "utf-8-sig", "utf-16-be", "utf-16-le",
-           "utf-32-be", "utf-32-le", "utf-16", "utf-32")  # fmt: skip
-
 Change = Callable[[np.random.Generator, bytes], bytes]
 
 

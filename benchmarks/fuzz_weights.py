@@ -48,6 +48,9 @@ FILES = 1_250
 LIMIT = 120.0
 SPARE = 64 * 2**20
 
+_CODECS = ("latin-1", "cp437", "unicode_escape", "raw_unicode_escape", "utf-8-sig", "utf-16-be", "utf-16-le",
+           "utf-32-be", "utf-32-le", "utf-16", "utf-32")  # fmt: skip
+
 
 @dataclass
 class Tally:
