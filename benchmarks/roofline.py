@@ -253,8 +253,8 @@ def as_markdown(costs: list[Cost]) -> str:
         "- Arithmetic and the larger traffic are XLA's cost analysis of the program before its passes: the CPU's plan "
         "(its fusions, its depthwise convolutions as shifts) says little about another chip. It counts every "
         "operation's operands as read from memory, so that the larger traffic is far from what a compiler leaves. The "
-        "smaller one is the operands and results of convolutions and products alone. A loop's body counts once; only mining has "
-        "one, a small one.",
+        "smaller one is the operands and results of convolutions and products alone. A loop's body counts once; only "
+        "mining has one, a small one.",
         "- Scores against class centres and distances are computed at highest precision: float32 outside the tensor "
         "cores on the H100, six passes on the TPU: they take more of the time than their share of the arithmetic.",
         "- Held: weights, their gradient, the optimiser's numbers, centres, scores and their gradient, and all that "
