@@ -1,6 +1,7 @@
 """All benchmarks one after the other, and their table in RESULTS.md.
 
     python -m benchmarks.run [--photographs DIR --detectors DIR] [--prepared DIR --large DIR] [--only NAME ...]
+        [--rounds N]
 
 Each benchmark is a process of its own with huge pages for malloc, so that none inherits another's threads or memory and
 ours and the peers' arrays lie alike. What it measures is kept as `benchmarks/measured/TIME.json`; the table is made of
@@ -47,7 +48,7 @@ def main(arguments: list[str]) -> None:
             console.print(f"{name}: left out, its data is not named")
             continue
         with console.status(name):
-            found = run(name, given)
+            found = run(name, given + ([f"--rounds={options.rounds}"] if options.rounds else []))
         rows += [row | {"benchmark": name} for row in found]
         for row in found:
             console.print(f"{name}: {row['work']}, {row['peer']}: {row['ratio']:.2f}, goal {row['goal']:g}")
@@ -71,6 +72,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--large", type=Path, metavar="DIR", help="for the loader: prepared 250x250 images")
     parser.add_argument("--only", nargs="+", choices=SCRIPTS, default=SCRIPTS, metavar="NAME",
                         help=f"of {', '.join(SCRIPTS)}")  # fmt: skip
+    parser.add_argument("--rounds", type=int, metavar="N", help="of each comparison (default: the script's own)")
     return parser.parse_args(arguments)
 
 

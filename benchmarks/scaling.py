@@ -201,6 +201,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 def main(arguments: list[str]) -> None:
     options = parse(arguments)
     console = Console(soft_wrap=True, highlight=False)
+    console.width = max(console.width, 160)  # the table says nothing once its numbers are cut
     programs = (
         partial(of_head, options, 0),
         partial(of_head, options, BLOCK),
