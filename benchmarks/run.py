@@ -56,7 +56,9 @@ def main(arguments: list[str]) -> None:
         raise DataError("benchmarks: nothing was measured, so nothing is written; name data, or see what was left out.")
     now = datetime.now(UTC)
     MEASURED.mkdir(exist_ok=True)
-    record = {"time": now.isoformat(timespec="seconds"), "rows": rows, "environment": run_record.environment()}
+    environment = run_record.environment()
+    environment["command"] = [Path(word).name for word in environment["command"]]  # folders' names, not their places
+    record = {"time": now.isoformat(timespec="seconds"), "rows": rows, "environment": environment}
     run_record.write_json(MEASURED / f"{now:%Y-%m-%dT%H%M}.json", record)
     write_table(RESULTS, sorted(MEASURED.glob("*.json")))
     console.print(f"the table in {RESULTS.name} is of {len(list(MEASURED.glob('*.json')))} runs")
