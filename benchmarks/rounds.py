@@ -63,17 +63,20 @@ def check_options(parser: argparse.ArgumentParser, options: argparse.Namespace) 
         parser.error(f"--json: there is no folder {options.json.parent}; make it first")
 
 
-def take_turns(calls: Mapping[str, Call], rounds: int, budget: float = BUDGET) -> dict[str, dict[str, float]]:
+def take_turns(
+    calls: Mapping[str, Call], rounds: int, budget: float = BUDGET, warm: bool = True
+) -> dict[str, dict[str, float]]:
     """Time each call once a round, after one call of each that is not timed.
 
     Args:
         calls: by name.
         rounds: at most so many.
         budget: seconds after which no further round begins, once there were three.
+        warm: False leaves out the calls before; for calls of minutes, that were made on something small.
     Returns:
         By name: `median_ms`, `quickest_ms`, `rounds`.
     """
-    for call in calls.values():
+    for call in calls.values() if warm else ():
         call()
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     started = time.perf_counter()
