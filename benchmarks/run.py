@@ -5,7 +5,8 @@
 
 Each benchmark is a process of its own with huge pages for malloc, so that none inherits another's threads or memory and
 ours and the peers' arrays lie alike. What it measures is kept as `benchmarks/measured/TIME.json`; the table is made of
-all files there, a column of ratios for each run, oldest first: one run on a machine that others share says little.
+all files there, with the ratios of all runs, oldest first: one run on a machine that others share says little. Whether
+a goal is met the latest run says.
 
 A benchmark whose peer is not installed or whose data is not named is left out, which is said. Peers:
 `pip install torch torchvision pytorch-metric-learning onnx onnxscript onnxruntime faiss-cpu scikit-learn`.
@@ -121,15 +122,15 @@ def table(records: Sequence[dict[str, Any]]) -> str:
     """Markdown: ours and the peer's number of the latest run, and the ratio of every run."""
     latest: dict[tuple[str, str, str], dict[str, Any]] = {}
     ratios: dict[tuple[str, str, str], list[str]] = {}
-    for column, record in enumerate(records):
+    for record in records:
         for row in record["rows"]:
             key = (row["work"], row["peer"], row["unit"])
             latest[key] = row
-            ratios.setdefault(key, ["none"] * len(records))[column] = f"{row['ratio']:.2f}"
+            ratios.setdefault(key, []).append(f"{row['ratio']:.2f}")
     lines = [
         f"Runs: {', '.join(record['time'][:16].replace('T', ' ') + ' UTC' for record in records)}.",
         "",
-        "| work | peer | ours | peer's | ratio of each run | goal | |",
+        "| work | peer | ours | peer's | ratio of each run that has it | goal | |",
         "|---|---|---|---|---|---|---|",
     ]
     for key, row in latest.items():

@@ -43,8 +43,8 @@ def test_the_table_holds_every_run(tmp_path: Path):
     assert text.startswith(f"before\n{run.BEGIN}\n") and text.endswith(f"{run.END}\nafter\n") and "old" not in text
     assert "Runs: 2026-01-01 10:20 UTC, 2026-01-02 10:20 UTC." in text
     assert "| work | peer | 10 ms | 15 ms | 2.50, 1.50 | 2, missed | remark |" in text
-    assert "| work | peer | 1 MiB | 3 MiB | 3.00, none | 2 | remark |" in text
-    assert "| b | peer | 200 MiB | 50 MiB | none, 0.25 | 1, missed | remark |" in text
+    assert "| work | peer | 1 MiB | 3 MiB | 3.00 | 2 | remark |" in text
+    assert "| b | peer | 200 MiB | 50 MiB | 0.25 | 1, missed | remark |" in text
 
     results.write_text("no marks")
     with pytest.raises(DataError, match="are missing"):
