@@ -15,7 +15,6 @@ Not here: embeddings, search in a gallery (`gallery.py`).
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from itertools import pairwise
 from typing import Literal, NamedTuple, TypeVar, get_args
 
@@ -23,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Float, Float32, Int, Int32, Int64
+from jaxtyping import Bool, Float, Float32, Int, Int32, Int64
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -79,20 +78,11 @@ def similar_pairs(
     Raises:
         EvaluationError: an embedding that is zero or not finite; more than `most` pairs.
     """
-    mesh = mesh or make_mesh()
     unit = unit_rows(embeddings.astype(np.float32, copy=False), "pictures'")
-    short = _shortened(unit)
-    rows, lowest = (unit, threshold) if short is None else (short, threshold - ROUNDING)
-    side = _side(len(rows), mesh.devices.size)
-    found, count = list[tuple[np.ndarray, np.ndarray, np.ndarray]](), 0
-    for top, left, tile in _one_ahead(_tiles(rows, side, lowest, short is None, mesh)):
-        row, column = _pairs_of(tile)
-        is_pair = (top + row < left + column) & (left + column < len(rows))
-        row, column = row[is_pair], column[is_pair]
-        first, second = top + row, left + column
-        if short is None:
-            cosine = np.asarray(tile.score)[row, column]
-        else:
+    nothing = np.empty(0, np.int64)
+    found, count = [(nothing, nothing, np.empty(0, np.float32))], 0
+    for first, second, cosine, _ in _candidates(unit, threshold, mesh or make_mesh()):
+        if cosine is None:
             cosine = _cosines(unit, first, second)
             is_pair = cosine >= threshold
             first, second, cosine = first[is_pair], second[is_pair], cosine[is_pair]
@@ -104,6 +94,35 @@ def similar_pairs(
             )
         found.append((first, second, cosine))
     return SimilarPairs(*(np.concatenate(column) for column in zip(*found, strict=True)))
+
+
+class _Candidates(NamedTuple):
+    """Pairs of one tile that may be at or above the threshold; all others are not."""
+
+    first: Int64[np.ndarray, " pairs"]
+    second: Int64[np.ndarray, " pairs"]
+    cosine: Float32[np.ndarray, " pairs"] | None
+    """None where only bounds are known."""
+    is_sure: Bool[np.ndarray, " pairs"]
+    """At or above it for certain."""
+
+
+def _candidates(unit: Float32[np.ndarray, "n d"], threshold: float, mesh: Mesh) -> Iterator[_Candidates]:
+    """Of all tiles on and above the diagonal."""
+    short = _shortened(unit)
+    rows, lowest = (unit, threshold) if short is None else (short, threshold - ROUNDING)
+    for top, left, tile in _one_ahead(_tiles(rows, _side(len(rows), mesh.devices.size), lowest, mesh)):
+        row, column = _pairs_of(tile)
+        is_pair = (top + row < left + column) & (left + column < len(rows))
+        row, column = row[is_pair], column[is_pair]
+        first, second = top + row, left + column
+        score = np.asarray(tile.score)[row, column]
+        if short is None:
+            yield _Candidates(first, second, score, np.ones(len(first), bool))
+        else:  # x1 . y1 - |x2| |y2| is the lower bound
+            yield _Candidates(
+                first, second, None, score - 2 * short[first, -1] * short[second, -1] >= threshold + ROUNDING
+            )
 
 
 def _shortened(unit: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "n short"] | None:
@@ -127,28 +146,26 @@ def _shortened(unit: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "n short
 
 
 class _Tile(NamedTuple):
-    score: jax.Array | None  # float32 (side, side)
+    score: jax.Array  # float32 (side, side)
     reaches: jax.Array  # bool (side, side), at least the lowest that counts
     any_reaches: jax.Array  # bool (side, side / GROUP)
 
 
-def _tiles(
-    rows: Float32[np.ndarray, "n d"], side: int, lowest: float, with_score: bool, mesh: Mesh
-) -> Iterator[tuple[int, int, _Tile]]:
+def _tiles(rows: Float32[np.ndarray, "n d"], side: int, lowest: float, mesh: Mesh) -> Iterator[tuple[int, int, _Tile]]:
     """Corners and contents of the tiles on and above the diagonal."""
     parts = {start: _padded(rows[start : start + side], side) for start in range(0, len(rows), side)}
     for top in parts:
         above = jax.device_put(parts[top], split(mesh))
         for left in parts:
             if left >= top:
-                yield top, left, _compared(above, jax.device_put(parts[left], copied(mesh)), lowest, with_score)
+                yield top, left, _compared(above, jax.device_put(parts[left], copied(mesh)), lowest)
 
 
-@partial(jax.jit, static_argnames="with_score")
-def _compared(rows: jax.Array, columns: jax.Array, lowest: float, with_score: bool) -> _Tile:
+@jax.jit
+def _compared(rows: jax.Array, columns: jax.Array, lowest: float) -> _Tile:
     score = jnp.matmul(rows, columns.T, precision=jax.lax.Precision.HIGHEST)
     reaches = score >= lowest
-    return _Tile(score if with_score else None, reaches, jnp.any(reaches.reshape(len(reaches), -1, GROUP), axis=2))
+    return _Tile(score, reaches, jnp.any(reaches.reshape(len(reaches), -1, GROUP), axis=2))
 
 
 def _pairs_of(tile: _Tile) -> tuple[Int64[np.ndarray, " pairs"], Int64[np.ndarray, " pairs"]]:
@@ -159,9 +176,9 @@ def _pairs_of(tile: _Tile) -> tuple[Int64[np.ndarray, " pairs"], Int64[np.ndarra
 
 
 def _side(n: int, devices: int) -> int:
-    """Rows of a tile: a multiple of `GROUP` and of the devices."""
+    """Rows of a tile: a multiple of `GROUP` and of the devices, at least one."""
     step = math.lcm(GROUP, devices)
-    return -(-min(TILE, n) // step) * step
+    return max(1, -(-min(TILE, n) // step)) * step
 
 
 def _padded(rows: np.ndarray, count: int) -> np.ndarray:
@@ -170,11 +187,11 @@ def _padded(rows: np.ndarray, count: int) -> np.ndarray:
 
 def _one_ahead(begun: Iterator[Begun]) -> Iterator[Begun]:
     """The same, each after the next has begun: the devices compute while the host looks."""
-    waiting = next(begun)
+    waiting = list[Begun]()
     for following in begun:
-        yield waiting
-        waiting = following
-    yield waiting
+        yield from waiting
+        waiting = [following]
+    yield from waiting
 
 
 def _cosines(
@@ -205,13 +222,12 @@ def cluster(
         Each picture's cluster: 0 is the largest, of equal sizes the one whose first picture comes first.
 
     Raises:
-        EvaluationError: as `similar_pairs`.
+        EvaluationError: as `similar_pairs`; single linkage takes any number of pairs.
     """
-    pairs = similar_pairs(embeddings, threshold, mesh)
     if linkage == "single":
-        edges = coo_array((np.ones(pairs.first.size, bool), (pairs.first, pairs.second)), shape=(len(embeddings),) * 2)
-        owner = connected_components(edges, directed=False)[1]
+        owner = _connected(embeddings, threshold, mesh or make_mesh())
     else:
+        pairs = similar_pairs(embeddings, threshold, mesh)
         sums = unit_rows(embeddings.astype(np.float64), "pictures'") if linkage == "average" else None
         owner = _merged(pairs, len(embeddings), threshold, sums)
     return _by_size(owner)
@@ -224,6 +240,45 @@ def _by_size(owner: Int[np.ndarray, " n"]) -> Int32[np.ndarray, " n"]:
     place = np.empty(order.size, np.int32)  # (clusters,)
     place[order] = np.arange(order.size, dtype=np.int32)
     return place[number]
+
+
+def _connected(embeddings: Float[np.ndarray, "n d"], threshold: float, mesh: Mesh) -> Int32[np.ndarray, " n"]:
+    """Single linkage. Pairs that are similar for certain come first; of the others only those between two clusters
+    matter, and most of them lie within one."""
+    unit = unit_rows(embeddings.astype(np.float32, copy=False), "pictures'")
+    owner = np.arange(len(unit), dtype=np.int32)
+    waiting, count = list[_Candidates](), 0
+    for candidates in _candidates(unit, threshold, mesh):
+        waiting.append(candidates)
+        count += candidates.first.size
+        if count > MOST_PAIRS:
+            owner = _linked(owner, waiting, unit, threshold)
+            waiting, count = [], 0
+    return _linked(owner, waiting, unit, threshold)
+
+
+def _linked(
+    owner: Int32[np.ndarray, " n"], waiting: list[_Candidates], unit: Float32[np.ndarray, "n d"], threshold: float
+) -> Int32[np.ndarray, " n"]:
+    """The clusters joined by those of the candidates that reach the threshold."""
+    if not waiting:
+        return owner
+    columns = zip(*((each.first, each.second, each.is_sure) for each in waiting), strict=True)
+    first, second, is_sure = (np.concatenate(column) for column in columns)
+    owner = _joined(owner, first[is_sure], second[is_sure])
+    between = ~is_sure & (owner[first] != owner[second])
+    first, second = first[between], second[between]
+    is_pair = _cosines(unit, first, second) >= threshold
+    return _joined(owner, first[is_pair], second[is_pair])
+
+
+def _joined(
+    owner: Int32[np.ndarray, " n"], first: Int64[np.ndarray, " pairs"], second: Int64[np.ndarray, " pairs"]
+) -> Int32[np.ndarray, " n"]:
+    """The clusters, numbered from 0, of which some pairs of pictures are joined; their new numbers."""
+    clusters = int(owner.max()) + 1
+    edges = coo_array((np.ones(first.size, bool), (owner[first], owner[second])), shape=(clusters, clusters))
+    return connected_components(edges, directed=False)[1][owner]
 
 
 def _merged(

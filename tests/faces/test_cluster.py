@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.cluster.hierarchy import fcluster
 from scipy.cluster.hierarchy import linkage as scipy_linkage
+from scipy.sparse.csgraph import connected_components
 
 from faces import cluster
 from faces.errors import EvaluationError
@@ -68,6 +69,7 @@ def test_pictures_that_are_the_same(linkage: cluster.Linkage):
     x = np.repeat(np.eye(3, dtype=np.float32), [4, 2, 5], axis=0)
     assert cluster.cluster(x, 0.9, linkage).tolist() == [1] * 4 + [2] * 2 + [0] * 5
     assert cluster.cluster(x[:1], 0.9, linkage).tolist() == [0]
+    assert cluster.cluster(x[:0], 0.9, linkage).tolist() == []
 
 
 def test_similar_pairs_are_the_loop(monkeypatch):
@@ -93,6 +95,17 @@ def test_similar_pairs_of_many_pictures_are_the_loop(threshold: float, monkeypat
     np.testing.assert_array_equal(pairs.first[order], expected[0])
     np.testing.assert_array_equal(pairs.second[order], expected[1])
     np.testing.assert_allclose(pairs.cosine[order], cosine[expected], atol=1e-6)
+
+
+@pytest.mark.parametrize(("threshold", "at_once"), [(0.9, 10**7), (0.9, 50), (0.95, 50), (0.97, 10**7)])
+def test_single_linkage_of_many_pictures_is_scipys(threshold: float, at_once: int, monkeypatch):
+    monkeypatch.setattr(cluster, "TILE", 100)
+    monkeypatch.setattr(cluster, "MOST_PAIRS", at_once)
+    x = flat_crowd(16, 0.1)
+    unit = x.astype(np.float64) / np.linalg.norm(x.astype(np.float64), axis=1)[:, None]
+    clusters, owner = connected_components(unit @ unit.T >= threshold, directed=False)
+    found = cluster.agreement(cluster.cluster(x, threshold, "single", make_mesh(4)), owner)
+    assert found.precision == found.recall == 1.0 and 5 < clusters == found.clusters < len(x) - 20
 
 
 def test_shortened_rows_bound_the_cosine():
