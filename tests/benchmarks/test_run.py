@@ -27,6 +27,9 @@ def test_every_call_takes_its_turn():
     times = take_turns({name: lambda name=name: turns.append(name) for name in "ab"}, rounds=4)
     assert turns == ["a", "b"] * 5  # the first of each is not timed
     assert times["a"]["rounds"] == 4 and times["a"]["quickest_ms"] <= times["a"]["median_ms"]
+    turns.clear()
+    take_turns({name: lambda name=name: turns.append(name) for name in "ab"}, rounds=1, warm=False)
+    assert turns == ["a", "b"]
 
 
 def test_the_table_holds_every_run(tmp_path: Path):
