@@ -30,7 +30,8 @@ def padded_classes(classes: int, devices: int) -> int:
 def init_centres(key: Key[Array, ""], rows: int, d: int, k: int = 1, linear: bool = False) -> Float[Array, "..."]:
     """Class centres before training, independent normal numbers of spread 0.01.
 
-    CHOICE: the paper is silent; 0.01 is what its authors' code starts from. With cosine scores only directions count.
+    CHOICE: the paper is silent; 0.01 is what its authors' code starts from. With cosine scores only directions count,
+    but the length divides what a step turns a centre by: short ones turn fast at first, and grow by it.
 
     Args:
         key: a JAX random key.
