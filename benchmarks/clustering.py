@@ -13,7 +13,7 @@ from the embeddings to the clusters; scikit-learn gets the same embeddings:
 
 The bound is the half of x x' that both need, at the rate of `sgemm`. Without scikit-learn, ours is measured alone.
 
-Not here: how well clusters are people (`faces.cluster.agreement`, `experiments.cluster`).
+Not here: how well clusters are people (`faces.evaluate.clusters`, `experiments.cluster`).
 """
 
 import argparse
@@ -32,6 +32,7 @@ from scipy.sparse.csgraph import connected_components
 
 from benchmarks.rounds import SGEMM_FLOPS, Row, check_options, cores, limits, take_turns
 from faces import cli, cluster, run_record
+from faces.evaluate.clusters import agreement
 
 jax.config.update("jax_platforms", "cpu")
 
@@ -140,7 +141,7 @@ def main(arguments: list[str]) -> None:
             calls["peer"] = kept(labels, "peer", peer[name])
         times[name] = take_turns(calls, options.rounds)
         if peer is not None:
-            found = cluster.agreement(labels["ours"], labels["peer"])
+            found = agreement(labels["ours"], labels["peer"])
             same[name] = found.precision == found.recall == 1.0
             bound = flops / SGEMM_FLOPS * times[name]["sgemm"]["median_ms"] / 1e3
             remark = f"{'the same clusters' if same[name] else 'OTHER CLUSTERS'}; half the product takes {bound:.2f} s"

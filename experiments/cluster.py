@@ -27,8 +27,9 @@ from rich.console import Console
 from experiments import pipeline
 from experiments.photographs import Faces, find_faces
 from faces import cli
-from faces.cluster import LINKAGES, agreement, cluster
+from faces.cluster import LINKAGES, cluster
 from faces.data.images import encode_png
+from faces.evaluate.clusters import agreement
 from faces.run_record import environment, write_json, write_text
 
 TILE, GAP, COLUMNS, ROWS = 72, 4, 12, 24

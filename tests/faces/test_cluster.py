@@ -8,6 +8,7 @@ from scipy.sparse.csgraph import connected_components
 
 from faces import cluster
 from faces.errors import EvaluationError
+from faces.evaluate.clusters import agreement
 from faces.mesh import make_mesh
 
 
@@ -60,7 +61,7 @@ def test_clusters_are_scipys_on_several_tiles(linkage: cluster.Linkage, threshol
     distance = (1 - unit @ unit.T)[np.triu_indices(len(x), 1)]
     expected = fcluster(scipy_linkage(distance, linkage), 1 - threshold, "distance")
     labels = cluster.cluster(x, threshold, linkage, make_mesh(2))
-    found = cluster.agreement(labels, expected)
+    found = agreement(labels, expected)
     assert found.precision == found.recall == 1.0 and 5 < found.clusters == found.people < len(x) - 50
 
 
@@ -104,7 +105,7 @@ def test_single_linkage_of_many_pictures_is_scipys(threshold: float, at_once: in
     x = flat_crowd(16, 0.1)
     unit = x.astype(np.float64) / np.linalg.norm(x.astype(np.float64), axis=1)[:, None]
     clusters, owner = connected_components(unit @ unit.T >= threshold, directed=False)
-    found = cluster.agreement(cluster.cluster(x, threshold, "single", make_mesh(4)), owner)
+    found = agreement(cluster.cluster(x, threshold, "single", make_mesh(4)), owner)
     assert found.precision == found.recall == 1.0 and 5 < clusters == found.clusters < len(x) - 20
 
 
@@ -144,7 +145,7 @@ def test_agreement_is_the_loop(seed: int):
     labels, people = rng.integers(0, 6, 40), rng.integers(10, 19, 40)
     pairs = [(labels[i] == labels[j], people[i] == people[j]) for i in range(40) for j in range(i)]
     right = sum(together and same for together, same in pairs)
-    found = cluster.agreement(labels, people)
+    found = agreement(labels, people)
     assert found.precision == pytest.approx(right / sum(together for together, _ in pairs))
     assert found.recall == pytest.approx(right / sum(same for _, same in pairs))
     assert found.f == pytest.approx(2 * right / sum(int(together) + int(same) for together, same in pairs))
@@ -159,5 +160,5 @@ def test_agreement_is_the_loop(seed: int):
 
 
 def test_agreement_without_pairs():
-    found = cluster.agreement(np.arange(3), np.arange(3))
+    found = agreement(np.arange(3), np.arange(3))
     assert (found.precision, found.recall, found.bcubed_precision, found.bcubed_f) == (1.0, 1.0, 1.0, 1.0)
