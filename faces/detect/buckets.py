@@ -11,13 +11,20 @@ the network that gets the sizes as well.
 Not here: networks, images made smaller (`shrink.py`, MTCNN's pyramid).
 """
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+Result = TypeVar("Result")
+
 STEP = 64
 STEPS_PER_OCTAVE = 2
+AT_ONCE = 2
+"""Batches that are worked on together: one fills the cores where the other has work for one of them, or for the host.
+More gain nothing (`benchmarks/NOTES.md`)."""
 
 
 class Batch(NamedTuple):
@@ -56,6 +63,37 @@ def batches(images: Sequence[np.ndarray], pixels_at_once: int) -> Iterator[Batch
                 sizes[row] = images[index].shape[:2]
                 pixels[row, : sizes[row, 0], : sizes[row, 1]] = images[index]
             yield Batch(indices, pixels, sizes)
+
+
+def of_each_image(
+    work: Callable[[Batch], Sequence[Result]], images: Sequence[np.ndarray], pixels_at_once: int
+) -> list[Result]:
+    """What `work` finds in each image, batch by batch, `AT_ONCE` of them at the same time.
+
+    Args:
+        work: a batch -> what it finds in each image of it, in their order; called from several threads.
+        images: uint8 (height, width, 3) each.
+        pixels_at_once: as for `batches`.
+    Returns:
+        In the order of `images`.
+    Raises:
+        Exception: what `work` raises.
+    """
+    found: dict[int, Result] = {}
+    begun: deque[tuple[list[int], Future[Sequence[Result]]]] = deque()
+
+    def collect() -> None:
+        indices, future = begun.popleft()
+        found.update(zip(indices, future.result(), strict=True))
+
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        for batch in batches(images, pixels_at_once):
+            begun.append((batch.indices, threads.submit(work, batch)))
+            if len(begun) > AT_ONCE:  # so that no more batches lie in memory than one that waits
+                collect()
+        while begun:
+            collect()
+    return [found[index] for index in range(len(images))]
 
 
 def _images_at_once(left: int, most: int) -> int:

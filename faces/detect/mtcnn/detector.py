@@ -14,15 +14,16 @@ Not here: the networks (`networks.py`), the stages' arithmetic (`stages.py`), tr
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from faces.detect.buckets import Batch, batches
+from faces.detect.buckets import Batch, of_each_image
 from faces.detect.detections import NOTHING, Detections, Detector
 from faces.detect.mtcnn import pyramid, stages
 from faces.detect.mtcnn.networks import Name, Outputs, Params
@@ -82,25 +83,17 @@ def make_detector(params: Mapping[Name, Params], options: Options | None = None)
     options = options or Options()
     placed = jax.device_put(dict(params))
 
-    def detect(images: Sequence[np.ndarray]) -> list[Detections]:
-        found = [NOTHING] * len(images)
-        for batch in batches(images, PIXELS_AT_ONCE):
-            # A batch may have empty rows after those of its images.
-            for index, detections in zip(batch.indices, _detect(placed, options, batch), strict=False):
-                found[index] = detections
-        return found
-
-    return detect
+    return lambda images: of_each_image(partial(_detect, placed, options), images, PIXELS_AT_ONCE)
 
 
-def _detect(params: Mapping[Name, Params], options: Options, batch: Batch) -> Iterator[Detections]:
-    """The faces of each row of a batch."""
+def _detect(params: Mapping[Name, Params], options: Options, batch: Batch) -> list[Detections]:
+    """The faces of each image of a batch, which may have empty rows after them."""
     p, r, o = options.thresholds
     in_level, across, after_r, after_o = options.suppression
     height, width = batch.pixels.shape[1:3]
     scales = tuple(pyramid.scales(min(height, width), options.min_face, options.factor))
     if not scales:
-        return
+        return [NOTHING] * len(batch.indices)
     sizes = [
         pyramid.level_sizes(rows, columns, len(scales), options.min_face, options.factor)
         for rows, columns in batch.sizes.tolist()
@@ -125,8 +118,8 @@ def _detect(params: Mapping[Name, Params], options: Options, batch: Batch) -> It
     if "o" in params:
         boxes, outputs = _look("o", params["o"], integral, boxes)
         boxes, points = stages.finish(boxes, outputs.box, outputs.points, threshold=o, suppression=after_o)
-    for corners, scores, valid, five in zip(*map(np.asarray, (*boxes, points)), strict=True):
-        yield Detections(corners[valid], five[valid], scores[valid])
+    rows = zip(*(np.asarray(each)[: len(batch.indices)] for each in (*boxes, points)), strict=True)
+    return [Detections(corners[valid], five[valid], scores[valid]) for corners, scores, valid, five in rows]
 
 
 def _look(net: Literal["r", "o"], params: Params, integral: jax.Array, boxes: Boxes) -> tuple[Boxes, Outputs]:

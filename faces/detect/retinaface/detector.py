@@ -6,7 +6,7 @@ Not here: reading weights (`weights.py`), reducing images (`faces.detect.shrink`
 (`faces.detect.detections`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from faces.backbone import BatchStats, Params
-from faces.detect.buckets import batches
+from faces.detect.buckets import Batch, of_each_image
 from faces.detect.detections import Detections, Detector
 from faces.detect.retinaface.anchors import first_pixels, make_anchors
 from faces.detect.retinaface.decode import Found, find_faces
@@ -71,16 +71,12 @@ def make_detector(weights: Weights, options: Options = DEFAULT) -> Detector:
     find = _program(weights.network, options)
     placed = jax.device_put((weights.params, weights.batch_stats))
 
-    def detect(images: Sequence[np.ndarray]) -> list[Detections]:
-        found = dict[int, Detections]()
-        for batch in batches(images, options.pixels_at_once):
-            boxes, points, scores = map(np.asarray, find(*placed, batch.pixels, batch.sizes))
-            for row, index in enumerate(batch.indices):
-                faces = np.count_nonzero(scores[row])
-                found[index] = Detections(boxes[row, :faces], points[row, :faces], scores[row, :faces])
-        return [found[index] for index in range(len(images))]
+    def detect_batch(batch: Batch) -> list[Detections]:
+        boxes, points, scores = map(np.asarray, find(*placed, batch.pixels, batch.sizes))
+        faces = np.count_nonzero(scores, axis=1)[: len(batch.indices)]  # (images,)
+        return [Detections(boxes[row, :n], points[row, :n], scores[row, :n]) for row, n in enumerate(faces)]
 
-    return detect
+    return lambda images: of_each_image(detect_batch, images, options.pixels_at_once)
 
 
 @cache

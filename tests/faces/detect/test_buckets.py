@@ -1,8 +1,11 @@
 """Batches hold every image once, whole, in few shapes."""
 
-import numpy as np
+import threading
 
-from faces.detect.buckets import batches, rounded_up
+import numpy as np
+import pytest
+
+from faces.detect.buckets import AT_ONCE, Batch, batches, of_each_image, rounded_up
 
 
 def test_sides():
@@ -52,3 +55,34 @@ def test_numbers_of_images_are_powers_of_four():
 def test_an_image_above_the_limit_comes_alone():
     images = [np.ones((70, 70, 3), np.uint8)] * 3
     assert [batch.pixels.shape for batch in batches(images, pixels_at_once=1)] == [(1, 128, 128, 3)] * 3
+
+
+def test_results_come_in_the_order_of_the_images():
+    images = [np.full((side, side, 3), n, np.uint8) for n, side in enumerate([9, 70, 9, 200, 9, 70, 9, 9, 9, 9], 1)]
+
+    def work(batch: Batch) -> list[int]:
+        return [int(batch.pixels[row, 0, 0, 0]) for row in range(len(batch.indices))]
+
+    assert of_each_image(work, images, pixels_at_once=4 * 64 * 64) == list(range(1, 11))
+    assert of_each_image(work, [], pixels_at_once=1) == []
+
+
+def test_two_batches_are_worked_on_at_the_same_time():
+    together = threading.Barrier(AT_ONCE, timeout=30)  # broken, were they worked on one after the other
+
+    def work(batch: Batch) -> list[int]:
+        together.wait()
+        return batch.indices
+
+    images = [np.ones((9, 9, 3), np.uint8)] * (2 * AT_ONCE)
+    assert of_each_image(work, images, pixels_at_once=1) == list(range(2 * AT_ONCE))
+
+
+def test_what_goes_wrong_in_a_batch_reaches_the_caller():
+    def work(batch: Batch) -> list[int]:
+        if 3 in batch.indices:
+            raise ZeroDivisionError("image 3")
+        return batch.indices
+
+    with pytest.raises(ZeroDivisionError, match="image 3"):
+        of_each_image(work, [np.ones((9, 9, 3), np.uint8)] * 6, pixels_at_once=1)
