@@ -68,10 +68,12 @@ def batches(images: Sequence[np.ndarray], pixels_at_once: int) -> Iterator[Batch
 def of_each_image(
     work: Callable[[Batch], Sequence[Result]], images: Sequence[np.ndarray], pixels_at_once: int
 ) -> list[Result]:
-    """What `work` finds in each image, batch by batch, `AT_ONCE` of them at the same time.
+    """What `work` finds in each image, batch by batch, `AT_ONCE` of them at the same time: so many lie in the device's
+    memory together.
 
     Args:
-        work: a batch -> what it finds in each image of it, in their order; called from several threads.
+        work: a batch -> what it finds in each image of it, in their order; called from several threads, which JAX's
+            `with` settings of the calling thread, such as `jax.default_device`, do not reach.
         images: uint8 (height, width, 3) each.
         pixels_at_once: as for `batches`.
     Returns:
