@@ -139,8 +139,8 @@ class Config(shared.RunConfig):
                 'head.sampling_rate: below 1 goes with classifier "margin", without inter, which compares all centres',
             ),
             (
-                head.sampling_rate == 1 or self.optimiser.name == "sgd",
-                'optimiser.name: Partial FC carries each centre\'s momentum along, which is written for "sgd"',
+                head.sampling_rate == 1 or self.optimiser.name in ("sgd", "muon"),
+                'optimiser.name: "sgd" or "muon", as Partial FC carries each centre\'s momentum of SGD along',
             ),
             (self.optimiser.head_weight_decay >= 0, "optimiser.head_weight_decay: must not be negative"),
             (self.data.min_images >= 0, "data.min_images: must not be negative"),

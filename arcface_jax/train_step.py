@@ -205,8 +205,12 @@ def _terms(
 
 
 def _optimisers(config: Config) -> tuple[optax.GradientTransformation, optax.GradientTransformation]:
-    """The same rule twice, for the network and for the centres, whose state is divided as they are."""
+    """The same rule twice, for the network and for the centres, whose state is divided as they are.
+
+    Under Muon centres go by SGD: each is a vector of its own, not a row of a map that works on all of them.
+    """
     optimiser, steps = dataclasses.replace(config.optimiser, clip_norm=0.0), config.train.steps
+    of_centres = dataclasses.replace(optimiser, name="sgd") if optimiser.name == "muon" else optimiser
 
     def of_network(params: Any) -> Any:
         decays = schedules.decay_kernels(optimiser.weight_decay, params)
@@ -215,7 +219,7 @@ def _optimisers(config: Config) -> tuple[optax.GradientTransformation, optax.Gra
 
     return (
         schedules.make_optimiser(optimiser, steps, of_network),
-        schedules.make_optimiser(optimiser, steps, partial(schedules.decay_kernels, optimiser.head_weight_decay)),
+        schedules.make_optimiser(of_centres, steps, partial(schedules.decay_kernels, optimiser.head_weight_decay)),
     )
 
 

@@ -51,12 +51,12 @@ class BatchConfig:
 class OptimiserConfig:
     """The update rule and the schedule of its learning rate."""
 
-    name: Literal["adagrad", "sgd", "adam"]
-    """Update rule. "sgd" uses `momentum`."""
+    name: Literal["adagrad", "sgd", "adam", "muon"]
+    """Update rule. "sgd" and "muon" use `momentum`; "muon" is for a network, and class centres go by "sgd" under it."""
     learning_rate: float
     """Learning rate after warm-up."""
     momentum: float
-    """Momentum of "sgd"; 0 with the others."""
+    """Momentum of "sgd" and, as Nesterov's, of "muon"; 0 with the others."""
     weight_decay: float
     """L2 penalty on kernels (not on biases and scales), added to the gradient as SGD's authors do."""
     initial_accumulator: float

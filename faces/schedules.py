@@ -11,6 +11,7 @@ import jax
 import optax
 
 from faces.config import OptimiserConfig
+from faces.muon import scale_by_muon
 
 
 def learning_rate(config: OptimiserConfig, steps: int) -> optax.Schedule:
@@ -53,6 +54,7 @@ def make_optimiser(
         "adagrad": lambda: optax.scale_by_rss(config.initial_accumulator, eps=1e-7),
         "sgd": lambda: optax.trace(config.momentum) if config.momentum else optax.identity(),
         "adam": optax.scale_by_adam,
+        "muon": lambda: scale_by_muon(config.momentum),
     }
     parts = []
     if config.clip_norm > 0:

@@ -40,6 +40,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "ramp": {"loss__margin_ramp_steps": 4},
     "decay": {"optimiser__momentum": 0.9, "optimiser__weight_decay": 0.01, "optimiser__head_weight_decay": 0.1},
     "clipped": {"optimiser__clip_norm": 0.5},
+    "muon": {"optimiser__name": "muon", "optimiser__momentum": 0.9},
 }
 
 
@@ -142,7 +143,7 @@ def test_terms_equal_the_oracle(name: str):
 @pytest.mark.parametrize(
     ("name", "devices"),
     [("softmax", 8), ("all_terms", 2), ("all_terms", 4), ("all_terms", 8), ("sub_centres", 8), ("in_blocks", 8),
-     ("decay", 8)],
+     ("decay", 8), ("muon", 8)],
 )  # fmt: skip
 def test_devices_agree(name: str, devices: int):
     """Eleven classes on one device or many: loss, and with plain SGD by the parameters the gradient, too."""
@@ -194,10 +195,22 @@ def test_the_margin_grows_to_the_whole():
     assert none[1] < ramp[1] < whole[1]
 
 
-@pytest.mark.parametrize(("devices", "momentum"), [(1, 0.0), (4, 0.9)])
-def test_partial_fc_moves_the_sampled_centres_alone(devices: int, momentum: float):
+def test_under_muon_centres_go_by_sgd():
+    """After one step the centres are SGD's and the network's matrix has moved by singular values around the rate."""
+    by_muon, by_sgd = (
+        after_steps(setting.config(optimiser__name=name, optimiser__momentum=0.9), 1, steps=1)[0]
+        for name in ("muon", "sgd")
+    )
+    np.testing.assert_array_equal(by_muon.centres, by_sgd.centres)
+    begin = jax.device_get(init_state(setting.config(), make_mesh(1), setting.linear(), setting.CLASSES))
+    moved = np.linalg.svd(by_muon.params["fc"]["kernel"] - begin.params["fc"]["kernel"], compute_uv=False)
+    assert (moved > 0.065).all() and (moved < 0.125).all()
+
+
+@pytest.mark.parametrize(("devices", "momentum", "rule"), [(1, 0.0, "sgd"), (4, 0.9, "sgd"), (4, 0.9, "muon")])
+def test_partial_fc_moves_the_sampled_centres_alone(devices: int, momentum: float, rule: str):
     settings = {"head__sampling_rate": 0.3, "batch__images": 4, "optimiser__momentum": momentum,
-                "optimiser__head_weight_decay": 0.01}  # fmt: skip
+                "optimiser__name": rule, "optimiser__head_weight_decay": 0.01}  # fmt: skip
     config, mesh, classes = setting.config(**settings), make_mesh(devices), 200
     state = init_state(config, mesh, setting.linear(), classes)
     before = jax.device_get(state.centres)

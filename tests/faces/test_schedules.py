@@ -147,7 +147,7 @@ def test_adagrad_does_not_move_what_never_had_a_gradient():
     np.testing.assert_allclose(updates["x"], [0.0, -0.1], rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["adagrad", "sgd", "adam"])
+@pytest.mark.parametrize("name", ["adagrad", "sgd", "adam", "muon"])
 @pytest.mark.parametrize(
     "schedule", [{"schedule": "cosine"}, {"schedule": "steps", "decay_steps": (3, 4), "decay": 10.0}]
 )
