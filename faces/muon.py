@@ -36,7 +36,8 @@ def orthogonalise(update: jax.Array) -> jax.Array:
     """U f(S) V^T for update = U S V^T, where f(S) lies around 1 unless S / |S| is below some 1e-3.
 
     A kernel is read as the matrix of its last axis, the outputs, against all others. Powers of the smaller of the two
-    Gram matrices commute, so that only the first and the last product have the kernel's size.
+    Gram matrices commute, so that only the first and the last product have the kernel's size. A Gram matrix holds the
+    squares of the singular values, so its products are in float32 on TPUs and GPUs as well.
 
     Args:
         update: (..., outputs) float32.
@@ -50,11 +51,12 @@ def orthogonalise(update: jax.Array) -> jax.Array:
     x = x / (jnp.linalg.norm(x) + 1e-8)
     a, b, c = POLYNOMIAL
     identity = jnp.eye(x.shape[1], dtype=x.dtype)
-    # Iterating x -> x p(x^T x): the product of the p's so far, and x^T x as it is after them.
-    product, gram = identity, x.T @ x  # (n, n)
-    for _ in range(ITERATIONS):
-        factor = a * identity + b * gram + c * (gram @ gram)
-        product, gram = product @ factor, factor @ gram @ factor
-    x = x @ product
+    with jax.default_matmul_precision("float32"):
+        # Iterating x -> x p(x^T x): the product of the p's so far, and x^T x as it is after them.
+        product, gram = identity, x.T @ x  # (n, n)
+        for _ in range(ITERATIONS):
+            factor = a * identity + b * gram + c * (gram @ gram)
+            product, gram = product @ factor, factor @ gram @ factor
+        x = x @ product
     scale = max(1.0, outputs / inputs) ** 0.5
     return scale * (x.T if wide else x).reshape(update.shape)

@@ -47,6 +47,13 @@ def test_no_gradient_no_step():
     np.testing.assert_array_equal(orthogonalise(jnp.zeros((4, 3))), np.zeros((4, 3)))
 
 
+def test_products_are_in_float32_on_every_device():
+    """TPUs would round each factor to bfloat16, GPUs to TF32."""
+    traced = jax.make_jaxpr(orthogonalise)(jnp.ones((3, 3, 4, 10)))
+    precisions = [equation.params["precision"] for equation in traced.eqns if equation.primitive.name == "dot_general"]
+    assert precisions == [(jax.lax.Precision.HIGHEST,) * 2] * 22
+
+
 def test_nesterovs_momentum_before_it_and_for_what_is_no_kernel():
     """Three steps by hand: speed = 0.8 speed + gradient; the step is 0.8 speed + gradient."""
     rng = np.random.default_rng(1)
