@@ -21,6 +21,9 @@ ITERATIONS = 5
 def scale_by_muon(momentum: float) -> optax.GradientTransformation:
     """Nesterov's momentum, then `orthogonalise` for every kernel; biases, scales and slopes keep the momentum.
 
+    An L2 penalty that the gradient already holds turns a kernel's step and does not lengthen it. The authors' decay
+    shrinks the kernel beside the step instead, and is not here.
+
     Args:
         momentum: from 0 to below 1. The authors' is 0.95.
     """
