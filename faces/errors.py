@@ -29,6 +29,10 @@ class EvaluationError(FacesError):
     """A number that may not be printed: images are missing, folds are empty, scores are not finite."""
 
 
+class OutputError(FacesError):
+    """A place that results cannot be written to, or may not be."""
+
+
 class CheckpointError(FacesError):
     """A checkpoint that is absent, incomplete or belongs to another config."""
 

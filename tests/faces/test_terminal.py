@@ -1,0 +1,29 @@
+"""Text from outside is printed as it is, and a bar tells its count on a narrow terminal too."""
+
+import io
+
+import pytest
+from rich.table import Table
+
+from faces.terminal import make_console, make_progress
+
+
+def test_brackets_and_colons_are_text():
+    stream = io.StringIO()
+    console = make_console(file=stream)
+    table = Table("[b]", title="out [/lfw]")
+    table.add_row("[red]x[/y] :smile:")
+    console.print("out [lfw] [/lfw] :smile:", table)
+    for text in ("out [lfw] [/lfw] :smile:", "[b]", "out [/lfw]", "[red]x[/y] :smile:"):
+        assert text in stream.getvalue()
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_a_bar_tells_count_and_time_left(width):
+    stream = io.StringIO()
+    console = make_console(file=stream, width=width, force_terminal=True, color_system=None)
+    with make_progress(console) as bar:
+        task = bar.add_task("faces of a set whose name [/lfw] is longer than the line " * 3, total=13233)
+        bar.advance(task, 12345)
+        bar.refresh()
+    assert "12345/13233 -:--:--" in stream.getvalue()
