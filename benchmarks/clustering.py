@@ -31,8 +31,9 @@ from rich.table import Table
 from scipy.sparse.csgraph import connected_components
 
 from benchmarks.rounds import SGEMM_FLOPS, Row, check_options, cores, limits, take_turns
-from faces import cli, cluster, run_record
+from faces import cli, cluster, outputs, run_record
 from faces.evaluate.clusters import agreement
+from faces.terminal import make_console
 
 jax.config.update("jax_platforms", "cpu")
 
@@ -120,7 +121,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 def main(arguments: list[str]) -> None:
     options = parse(arguments)
-    console = Console(soft_wrap=True, highlight=False)
+    console = make_console()
     embeddings, person = make_faces(options.faces)
     ours, peer = make_ours(embeddings), make_peer(embeddings)
     if peer is None:
@@ -155,7 +156,7 @@ def main(arguments: list[str]) -> None:
     result["rows"] = [dataclasses.asdict(row) | {"ratio": row.ratio} for row in rows]
     result["environment"] = run_record.environment()
     if options.json:
-        run_record.write_json(options.json, result)
+        outputs.write_json(options.json, result)
     console.print(f"result: {json.dumps(result)}", markup=False)
 
 

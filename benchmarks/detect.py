@@ -16,7 +16,6 @@ Not here: accelerators (everything runs on the CPU), MTCNN (`mtcnn.py`).
 from importlib.util import find_spec
 
 import jax
-from rich.console import Console
 
 from benchmarks import detectors
 from benchmarks.rounds import cores
@@ -25,6 +24,7 @@ from faces import cli
 from faces.detect.detections import Detector
 from faces.detect.retinaface import make_detector
 from faces.detect.retinaface.weights import from_pytorch
+from faces.terminal import make_console
 from faces.weights import read_weights
 
 jax.config.update("jax_platforms", "cpu")
@@ -35,7 +35,7 @@ OURS, PEER, PEER_SINGLE = "faces.detect.retinaface", f"PyTorch, {BATCH} at a tim
 
 def main(arguments: list[str]) -> None:
     options = detectors.parse(arguments, "detect", __doc__ or "", "mobilenet0.25_Final.pth")
-    console = Console(soft_wrap=True, highlight=False)
+    console = make_console()
     images = detectors.photographs(options.place, options.images)
     tensors = read_weights(options.detector_weights)
     peers: dict[str, Detector] = {}

@@ -23,7 +23,7 @@ from rich.table import Table
 
 from benchmarks.rounds import Row, check_options, cores, take_turns
 from experiments.detect import image_files, read
-from faces import run_record
+from faces import outputs, run_record
 from faces.detect.detections import Detections, Detector
 from faces.errors import DataError
 
@@ -109,7 +109,7 @@ def measure(
     result["rows"] = [dataclasses.asdict(row) | {"ratio": row.ratio} for row in rows]
     result["environment"] = run_record.environment()
     if options.json:
-        run_record.write_json(options.json, result)
+        outputs.write_json(options.json, result)
     console.print(f"result: {json.dumps(result)}", markup=False)
 
 

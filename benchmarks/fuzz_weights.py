@@ -227,10 +227,10 @@ def show(tallies: dict[str, Tally], console: Console) -> None:
             name, f"{tally.files:,}", f"{tally.read:,}", f"{tally.refused:,}", str(len(tally.defects)), memory, *times
         )
     console.print(table)
-    console.print(f"The slowest file: {rows['all'].slowest}.", highlight=False)
+    console.print(f"The slowest file: {rows['all'].slowest}.")
     for name, tally in tallies.items():
         for defect in tally.defects:
-            console.print(f"[red]{name}, file {defect}", highlight=False)
+            console.print(f"{name}, file {defect}")
 
 
 def total(tallies: dict[str, Tally]) -> Tally:
@@ -256,7 +256,7 @@ def main() -> int:
     sound = samples() | {path.name: [path.read_bytes()] for path in options.files_of_yours}
     folder = Path(tempfile.mkdtemp(prefix="fuzz_weights_"))
     console = Console()
-    console.print(f"The file that is read lies in {folder}.", highlight=False)
+    console.print(f"The file that is read lies in {folder}.")
     tallies = fuzz(sound, options.files, options.seed, folder, most=299_000)
     show(tallies, console)
     if options.json:

@@ -30,8 +30,9 @@ from rich.table import Table
 
 from benchmarks.peak_memory import peak_memory
 from benchmarks.rounds import SGEMM_FLOPS, Row, check_options, cores, limits, take_turns
-from faces import cli, gallery, run_record
+from faces import cli, gallery, outputs, run_record
 from faces.evaluate.scores import allowed_accepts
+from faces.terminal import make_console
 
 jax.config.update("jax_platforms", "cpu")
 
@@ -116,7 +117,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 def main(arguments: list[str]) -> None:
     options = parse(arguments)
-    console = Console(soft_wrap=True, highlight=False)
+    console = make_console()
     probes, rows = sides(options.rows)
     highest = allowed_accepts(FAR, PROBES * options.rows) + 1
     nearest, both, peer = make_ours(probes, rows, 0), make_ours(probes, rows, highest), make_peer(probes, rows)
@@ -163,7 +164,7 @@ def main(arguments: list[str]) -> None:
     result["rows"] = [dataclasses.asdict(row) | {"ratio": row.ratio} for row in table_rows(options.rows, times, memory)]
     result["environment"] = run_record.environment()
     if options.json:
-        run_record.write_json(options.json, result)
+        outputs.write_json(options.json, result)
     console.print(f"result: {json.dumps(result)}", markup=False)
 
 

@@ -35,8 +35,9 @@ from arcface_jax.centres import memory_estimate
 from arcface_jax.margins import ARCFACE
 from benchmarks.peak_memory import peak_memory
 from benchmarks.rounds import COPIED, Row, check_options, limits, take_turns
-from faces import cli, run_record
+from faces import cli, outputs, run_record
 from faces.mesh import make_mesh
+from faces.terminal import make_console
 
 jax.config.update("jax_platforms", "cpu")
 
@@ -167,7 +168,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 def main(arguments: list[str]) -> None:
     """Measure both, compare their results, report."""
     options = parse(arguments)
-    console = Console(soft_wrap=True, highlight=False)
+    console = make_console()
     rows, methods = [], []
     for size in options.sizes:
         with console.status(f"{size[0]:,} classes"):
@@ -184,7 +185,7 @@ def main(arguments: list[str]) -> None:
         "environment": run_record.environment(),
     }
     if options.json:
-        run_record.write_json(options.json, result)
+        outputs.write_json(options.json, result)
     console.print(f"result: {json.dumps(result)}", markup=False)
 
 

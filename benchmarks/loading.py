@@ -35,14 +35,13 @@ import cv2
 import jax
 import numpy as np
 from PIL import Image
-from rich.console import Console
 from rich.table import Table
 
 from arcface_jax.config import Config
 from benchmarks.rounds import Call, Row, check_options, cores, take_turns
 from experiments.arcface import RECIPE
 from experiments.networks import backbone_of
-from faces import cli, run_record
+from faces import cli, outputs, run_record
 from faces.config import AugmentConfig, load_config
 from faces.data.generated import generated_faces
 from faces.data.image_folder import FolderSource
@@ -50,6 +49,7 @@ from faces.data.loader import make_loader
 from faces.data.prepared import PreparedFaces, open_prepared
 from faces.data.preparing import write_prepared
 from faces.mesh import make_mesh, place_batch
+from faces.terminal import make_console
 
 jax.config.update("jax_platforms", "cpu")
 
@@ -202,7 +202,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 def main(arguments: list[str]) -> None:
     options = parse(arguments)
-    console = Console(soft_wrap=True, highlight=False)
+    console = make_console()
     everything = load_config(TRAINED, Config)[0].augment
     rows, measured = [], {}
     table = Table("", title=f"Images a second, {cores()} cores")
@@ -233,7 +233,7 @@ def main(arguments: list[str]) -> None:
         "environment": run_record.environment(),
     }
     if options.json:
-        run_record.write_json(options.json, result)
+        outputs.write_json(options.json, result)
     console.print(f"result: {json.dumps(result)}", markup=False)
 
 

@@ -32,8 +32,9 @@ from rich.table import Table
 from arcface_jax import head
 from arcface_jax.margins import ARCFACE
 from benchmarks.rounds import COPIED, SGEMM_FLOPS, Call, Row, check_options, cores, limits, take_turns
-from faces import cli, run_record
+from faces import cli, outputs, run_record
 from faces.mesh import make_mesh
+from faces.terminal import make_console
 
 jax.config.update("jax_platforms", "cpu")
 
@@ -172,7 +173,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 def main(arguments: list[str]) -> None:
     options = parse(arguments)
-    console = Console(soft_wrap=True, highlight=False)
+    console = make_console()
     if importlib.util.find_spec("torch") is None:
         console.print(f"{PEER}: not installed, so {OURS} is measured beside its bound alone: pip install torch")
     rows, times = [], []
@@ -187,7 +188,7 @@ def main(arguments: list[str]) -> None:
         "environment": run_record.environment(),
     }
     if options.json:
-        run_record.write_json(options.json, result)
+        outputs.write_json(options.json, result)
     console.print(f"result: {json.dumps(result)}", markup=False)
 
 

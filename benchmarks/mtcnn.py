@@ -24,7 +24,6 @@ from typing import Any, NamedTuple
 import cv2
 import jax
 import numpy as np
-from rich.console import Console
 
 from benchmarks import detectors
 from benchmarks.rounds import cores
@@ -32,6 +31,7 @@ from faces import cli
 from faces.detect.detections import Detections, Detector
 from faces.detect.mtcnn import Options, make_detector
 from faces.detect.mtcnn.weights import to_params
+from faces.terminal import make_console
 from faces.weights import read_weights
 
 jax.config.update("jax_platforms", "cpu")
@@ -181,7 +181,7 @@ def _suppress(boxes: np.ndarray, threshold: float, over: str) -> list[int]:
 
 def main(arguments: list[str]) -> None:
     args = detectors.parse(arguments, "mtcnn", __doc__ or "", f"folder with {', '.join(FILES)}")
-    console = Console(soft_wrap=True, highlight=False)
+    console = make_console()
     images = detectors.photographs(args.place, args.images)
     weights = [read_weights(args.detector_weights / name) for name in FILES]
     options = Options()

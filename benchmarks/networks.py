@@ -31,14 +31,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from rich.console import Console
 from rich.table import Table
 
 from benchmarks.rounds import SGEMM_FLOPS, Call, Row, check_options, cores, limits, take_turns
 from experiments.networks import backbone_of
-from faces import cli, counts, embed, run_record
+from faces import cli, counts, embed, outputs, run_record
 from faces.backbone import Backbone, BatchStats, Params
 from faces.config import ModelConfig
+from faces.terminal import make_console
 
 jax.config.update("jax_platforms", "cpu")
 
@@ -239,7 +239,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 def main(arguments: list[str]) -> None:
     options = parse(arguments)
     logging.getLogger("torch").setLevel(logging.ERROR)
-    console = Console(soft_wrap=True, highlight=False)
+    console = make_console()
     table = Table("", "peer", title=f"Images per second, {cores()} threads")
     for title in ("ours", "peer's", "ratio", "goal", ""):
         table.add_column(title, justify="right" if title else "left")
@@ -259,7 +259,7 @@ def main(arguments: list[str]) -> None:
     result = {"rows": [dataclasses.asdict(row) | {"ratio": row.ratio} for row in rows], "threads": cores()}
     result["environment"] = run_record.environment()
     if options.json:
-        run_record.write_json(options.json, result)
+        outputs.write_json(options.json, result)
     console.print(f"result: {json.dumps(result)}", markup=False)
 
 

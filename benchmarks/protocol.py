@@ -24,12 +24,12 @@ from typing import Any
 
 import jax
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from benchmarks.rounds import Row, check_options, cores, take_turns
-from faces import cli, run_record
+from faces import cli, outputs, run_record
 from faces.evaluate.verification import evaluate_pairs
+from faces.terminal import make_console
 
 jax.config.update("jax_platforms", "cpu")
 
@@ -108,7 +108,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 def main(arguments: list[str]) -> None:
     options = parse(arguments)
-    console = Console(soft_wrap=True, highlight=False)
+    console = make_console()
     pairs = make_pairs()
     distance, _, fold = pairs
     peer = make_peer(*pairs)
@@ -138,7 +138,7 @@ def main(arguments: list[str]) -> None:
     result["rows"] = [dataclasses.asdict(row) | {"ratio": row.ratio} for row in rows]
     result["environment"] = run_record.environment()
     if options.json:
-        run_record.write_json(options.json, result)
+        outputs.write_json(options.json, result)
     console.print(f"result: {json.dumps(result)}", markup=False)
 
 

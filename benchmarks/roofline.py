@@ -28,7 +28,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.extend.core import jaxprs_in_params
-from rich.console import Console
 
 import arcface_jax.config
 import arcface_jax.train_step
@@ -37,10 +36,11 @@ import facenet_jax.train_step
 from arcface_jax.partial_fc import quota
 from benchmarks.hlo import on_the_wire
 from benchmarks.scaling import head_exchanges, network_exchanges, shape_of_batch
-from faces import cli, run_record
+from faces import cli, outputs, run_record
 from faces.backbone import Backbone
 from faces.config import load_config
 from faces.mesh import make_mesh
+from faces.terminal import make_console
 
 CLASSES = {
     "arcface/table2_arcface_050": 10_575,  # CASIA-WebFace
@@ -283,16 +283,16 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 def main(arguments: list[str]) -> None:
     options = parse(arguments)
-    console = Console(soft_wrap=True, highlight=False)
+    console = make_console()
     costs = []
     for name in options.configs:
         with console.status(name):
             costs.append(of_config(name, options.devices))
         console.print(f"{name}: {costs[-1].flops / 1e12:.2f} TFLOP, {costs[-1].held / 1e9:.1f} GB on each device")
-        run_record.write_text(options.out, as_markdown(costs))
+        outputs.write_text(options.out, as_markdown(costs))
     result = {"rows": [], "costs": [dataclasses.asdict(cost) for cost in costs]}
     if options.json:
-        run_record.write_json(options.json, result | {"environment": run_record.environment()})
+        outputs.write_json(options.json, result | {"environment": run_record.environment()})
     console.print(f"result: {json.dumps(result)}", markup=False)
 
 

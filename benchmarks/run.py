@@ -25,10 +25,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
-from faces import cli, run_record, start
+from faces import cli, outputs, run_record, start
 from faces.errors import DataError
+from faces.terminal import make_console
 
 SCRIPTS = (
     "triplet", "margin_head", "head_memory", "networks", "detect", "mtcnn", "loading", "protocol", "gallery",
@@ -41,7 +40,7 @@ BEGIN, END = "<!-- benchmarks: written by python -m benchmarks.run -->", "<!-- e
 
 def main(arguments: list[str]) -> None:
     options = parse(arguments)
-    console = Console(soft_wrap=True, highlight=False)
+    console = make_console()
     rows: list[dict[str, Any]] = []
     for name in options.only:
         given = arguments_of(name, options)
@@ -60,7 +59,7 @@ def main(arguments: list[str]) -> None:
     environment = run_record.environment()
     environment["command"] = [Path(word).name for word in environment["command"]]  # folders' names, not their places
     record = {"time": now.isoformat(timespec="seconds"), "rows": rows, "environment": environment}
-    run_record.write_json(MEASURED / f"{now:%Y-%m-%dT%H%M}.json", record)
+    outputs.write_json(MEASURED / f"{now:%Y-%m-%dT%H%M}.json", record)
     write_table(RESULTS, sorted(MEASURED.glob("*.json")))
     console.print(f"the table in {RESULTS.name} is of {len(list(MEASURED.glob('*.json')))} runs")
 
@@ -115,7 +114,7 @@ def write_table(results: Path, files: Sequence[Path]) -> None:
     if not (begin and end):
         raise DataError(f"{results}: the lines {BEGIN!r} and {END!r}, between which the table goes, are missing.")
     records = [json.loads(file.read_text(encoding="utf-8")) for file in files]
-    run_record.write_text(results, f"{before}{BEGIN}\n\n{table(records)}\n\n{END}{after}")
+    outputs.write_text(results, f"{before}{BEGIN}\n\n{table(records)}\n\n{END}{after}")
 
 
 def table(records: Sequence[dict[str, Any]]) -> str:

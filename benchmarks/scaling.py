@@ -37,9 +37,10 @@ from arcface_jax import head
 from arcface_jax.centres import padded_classes
 from arcface_jax.margins import ARCFACE
 from benchmarks import hlo
-from faces import cli, run_record
+from faces import cli, outputs, run_record
 from faces.config import load_config
 from faces.mesh import make_mesh, split
+from faces.terminal import make_console
 
 DEVICES = (1, 2, 4, 8)
 S, BLOCK, RATE = 64.0, 4096, 0.1
@@ -200,7 +201,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 def main(arguments: list[str]) -> None:
     options = parse(arguments)
-    console = Console(soft_wrap=True, highlight=False)
+    console = make_console()
     console.width = max(console.width, 160)  # the table says nothing once its numbers are cut
     programs = (
         partial(of_head, options, 0),
@@ -221,7 +222,7 @@ def main(arguments: list[str]) -> None:
         "environment": run_record.environment(),
     }
     if options.json:
-        run_record.write_json(options.json, result)
+        outputs.write_json(options.json, result)
     console.print(f"result: {json.dumps(result)}", markup=False)
 
 

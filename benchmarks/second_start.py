@@ -22,12 +22,12 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from benchmarks.rounds import Row, check_options, cores
-from faces import cli, run_record, start
+from faces import cli, outputs, run_record, start
 from faces.errors import DataError
+from faces.terminal import make_console
 
 GOAL = 15.0  # seconds to the first step of a second start
 LONGEST = 600.0  # seconds after which a start has failed
@@ -107,7 +107,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 def main(arguments: list[str]) -> None:
     options = parse(arguments)
-    console = Console(soft_wrap=True, highlight=False)
+    console = make_console()
     rounds = []
     for number in range(options.rounds):
         with console.status(f"round {number + 1} of {options.rounds}"):
@@ -125,7 +125,7 @@ def main(arguments: list[str]) -> None:
         "environment": run_record.environment(),
     }
     if options.json:
-        run_record.write_json(options.json, result)
+        outputs.write_json(options.json, result)
     console.print(f"result: {json.dumps(result)}", markup=False)
 
 

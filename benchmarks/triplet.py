@@ -42,7 +42,8 @@ from rich.table import Table
 from benchmarks.peak_memory import peak_memory
 from benchmarks.rounds import Call, Row, check_options, cores, take_turns
 from facenet_jax import losses, mining
-from faces import cli, run_record
+from faces import cli, outputs, run_record
+from faces.terminal import make_console
 
 jax.config.update("jax_platforms", "cpu")
 
@@ -300,7 +301,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 def main(arguments: list[str]) -> None:
     options = parse(arguments)
-    console = Console(soft_wrap=True, highlight=False)
+    console = make_console()
     if make_peer(make_batch(16, 4)) is None:
         console.print(f"{PEER} is not installed, so {OURS} is measured alone: pip install torch {PEER}")
     one_size = measure(console, BATCH, PER_IDENTITY, options)
@@ -315,7 +316,7 @@ def main(arguments: list[str]) -> None:
         result["peer_versions"] = {name: version(name) for name in ("torch", PEER)}
     result["environment"] = run_record.environment()
     if options.json:
-        run_record.write_json(options.json, result)
+        outputs.write_json(options.json, result)
     console.print(f"result: {json.dumps(result)}", markup=False)
 
 

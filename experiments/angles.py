@@ -18,7 +18,6 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from arcface_jax import angles
@@ -32,7 +31,8 @@ from faces.errors import DataError, EvaluationError
 from faces.evaluate.pair_set import PairSet
 from faces.evaluate.plots import BLUE, ORANGE, STYLE, save_figure
 from faces.evaluate.verification import few_names
-from faces.run_record import write_json
+from faces.outputs import write_json
+from faces.terminal import make_console
 
 RECIPES: dict[str, training.Recipe[Any]] = {"arcface": arcface.RECIPE, "facenet": facenet.RECIPE}
 
@@ -71,7 +71,7 @@ class Measured(NamedTuple):
 def main(arguments: list[str]) -> None:
     """Parse, embed, measure, print and draw."""
     options = parse(arguments)
-    run, console = open_run(options.run), Console(soft_wrap=True)
+    run, console = open_run(options.run), make_console()
     source = training.training_faces(RECIPES[run.trained_as], run.config, options.data)
     if options.only is not None:
         source = kept.apply(options.only, source)
@@ -101,7 +101,7 @@ def main(arguments: list[str]) -> None:
             alone = measured.table.alone
             left_out = f"; {alone:,} of them with one image, left out of Intra" if alone else ""
             counts = f"{measured.images:,} images of {measured.people:,} people{left_out}"
-            console.print(f"{kind} faces: {measured.name}: {counts}", highlight=False)
+            console.print(f"{kind} faces: {measured.name}: {counts}")
     for test, _ in tests:
         if test.missing:
             console.print(f"missing, left out: {len(test.missing):,} images ({few_names(test.missing)})")

@@ -9,8 +9,6 @@ import argparse
 import json
 from pathlib import Path
 
-from rich.console import Console
-
 from arcface_jax import sub_center
 from arcface_jax.config import Config
 from experiments import kept, training
@@ -20,6 +18,7 @@ from experiments.runs import centres_of, open_run
 from faces import cli
 from faces.data.source import Relabelled
 from faces.errors import ConfigError, DataError
+from faces.terminal import make_console
 
 
 def main(arguments: list[str]) -> None:
@@ -38,7 +37,7 @@ def main(arguments: list[str]) -> None:
         raise ConfigError(f"{options.run}: has no sub-centres; train with --head.sub-centres 3 first.")
     source = training.training_faces(RECIPE, config, options.data)
     centres = centres_of(options.run, run, source)
-    console = Console(soft_wrap=True)
+    console = make_console()
     embeddings = embed_faces(embedder_of(run), source, config.model.input_size, console)
     found = sub_center.keep(embeddings, source.identities, centres, options.degrees)
 

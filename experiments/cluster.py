@@ -30,7 +30,9 @@ from faces import cli
 from faces.cluster import LINKAGES, cluster
 from faces.data.images import encode_png
 from faces.evaluate.clusters import agreement
-from faces.run_record import environment, write_json, write_text
+from faces.outputs import write_bytes, write_json, write_text
+from faces.run_record import environment
+from faces.terminal import make_console
 
 TILE, GAP, COLUMNS, ROWS = 72, 4, 12, 24
 """The sheet: side of a face and space between faces in pixels, faces of a cluster, clusters."""
@@ -39,7 +41,7 @@ TILE, GAP, COLUMNS, ROWS = 72, 4, 12, 24
 def main(arguments: list[str]) -> None:
     """Parse, find faces, embed, cluster, write."""
     options = parse(arguments)
-    console = Console(soft_wrap=True, highlight=False)
+    console = make_console()
     model = pipeline.open_for(options, console)
     options.data = options.photographs[0]
     faces = find_faces(options.photographs, model, options, console)
@@ -141,9 +143,7 @@ def draw_clusters(pictures: np.ndarray, labels: np.ndarray, path: Path) -> None:
             left = GAP + column * place
             small = cv2.resize(pictures[face], (TILE, TILE), interpolation=cv2.INTER_AREA)
             sheet[top : top + TILE, left : left + TILE] = small
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_bytes(encode_png(sheet))
-    temporary.replace(path)
+    write_bytes(path, encode_png(sheet))
 
 
 if __name__ == "__main__":

@@ -11,12 +11,12 @@ import argparse
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 
 from experiments.published import Model, convert, write_model
 from faces import cli
 from faces.counts import TOTAL, parameters
 from faces.errors import CheckpointError
+from faces.terminal import make_console
 
 
 def main(arguments: list[str]) -> None:
@@ -25,7 +25,7 @@ def main(arguments: list[str]) -> None:
         raise CheckpointError(f"{options.to}: something lies there already; name another folder with --to.")
     model = convert(options.file, options.network, options.symbol)
     write_model(model, options.to)
-    report(Console(soft_wrap=True, highlight=False), model, options.to)
+    report(make_console(), model, options.to)
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -47,7 +47,7 @@ def report(console: Console, model: Model, folder: Path) -> None:
         f"takes {seen.size[0]}x{seen.size[1]} {seen.channels}, (x - {seen.mean:g}) / {seen.scale:g}, aligned by "
         f"{seen.alignment}, flip: {seen.flip}"
     )
-    console.print(f"written to {escape(str(folder))}")
+    console.print(f"written to {folder}")
 
 
 if __name__ == "__main__":

@@ -26,8 +26,6 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from faces import cli
 from faces.data.image_folder import printable
@@ -36,7 +34,8 @@ from faces.detect.detections import RULES, Detections, select
 from faces.detect.published import DETECTORS, open_detector, weight_files
 from faces.detect.sheet import draw_sheet
 from faces.errors import DataError, ImageError
-from faces.run_record import write_json, write_text
+from faces.outputs import write_json, write_text
+from faces.terminal import make_console, make_progress
 
 CHUNK = 64
 """Images read, looked at and written at a time."""
@@ -46,7 +45,7 @@ ALL = "all"
 
 def main(arguments: list[str]) -> None:
     args = parse(arguments)
-    console = Console(soft_wrap=True, highlight=False)
+    console = make_console()
     files = {printable(str(file)): file for place in args.images for file in image_files(Path(place))}
     if not files:
         raise DataError(f"{', '.join(args.images)}: no image found.")
@@ -57,13 +56,12 @@ def main(arguments: list[str]) -> None:
     lines = done_before(out, settings, args.overwrite)
     left = [name for name in files if name not in lines]
     if len(left) < len(files):
-        console.print(f"{len(files) - len(left):,} of {len(files):,} images are in {escape(str(out))} already")
+        console.print(f"{len(files) - len(left):,} of {len(files):,} images are in {out} already")
     detect = open_detector(args.detector, weights, args.longest_side, args.confidence)
     quarantined = dict[str, str]()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with (
         (out / "detections.jsonl").open("a", encoding="utf-8") as log,
-        Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar,
+        make_progress(console) as bar,
     ):
         task = bar.add_task("detecting", total=len(left))
         for start in range(0, len(left), CHUNK):
@@ -213,10 +211,10 @@ def report(
     )
     console.print(f"quarantined: {len(quarantined):,}")
     for name, reason in list(quarantined.items())[:SHOWN]:
-        console.print(f"  {escape(name)}: {escape(reason)}")
+        console.print(f"  {name}: {reason}")
     if len(quarantined) > SHOWN:
         console.print(f"  and {len(quarantined) - SHOWN:,} more")
-    console.print(f"written to {escape(str(out))}")
+    console.print(f"written to {out}")
 
 
 if __name__ == "__main__":

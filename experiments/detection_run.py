@@ -6,11 +6,10 @@ Not here: the pictures that teach and judge (`detection_data.py`), training (`re
 import argparse
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import tyro
@@ -210,14 +209,6 @@ def judge_wider(detect: Detector, test: WiderTest, console: Console) -> dict[str
         + ", ".join(f"{name} {numbers[name]:.4f} of {curves[name].faces:,} faces" for name in SUBSETS)
     )
     return numbers | {"images": len(images), "faces": {name: curve.faces for name, curve in curves.items()}}
-
-
-def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Replace `path` by these arrays, in one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    np.savez(temporary, **cast(dict[str, Any], arrays))
-    temporary.replace(path)
 
 
 def surest(found: Detections, score: float = 0.5) -> Detections:

@@ -9,7 +9,6 @@ from functools import partial
 import jax
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from experiments.networks import backbone_of
 from experiments.runs import Run
@@ -17,6 +16,7 @@ from faces.data import augment
 from faces.data.source import FaceSource
 from faces.embed import make_embedder
 from faces.mesh import copied, make_mesh
+from faces.terminal import make_progress
 
 BLOCK = 1024
 """Images read at a time."""
@@ -47,8 +47,7 @@ def embed_faces(
         float32 (images, d), of length 1.
     """
     rows = []
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with make_progress(console) as bar:
         task = bar.add_task("embedding", total=len(source))
         for start in range(0, len(source), BLOCK):
             part = range(start, min(start + BLOCK, len(source)))

@@ -29,7 +29,9 @@ from faces.evaluate import plots
 from faces.evaluate.pair_set import PairSet, Photographs, open_photographs
 from faces.evaluate.report import fold_table, summary_table
 from faces.evaluate.verification import VerificationResult, few_names
-from faces.run_record import environment, write_json
+from faces.outputs import write_json, write_npz
+from faces.run_record import environment
+from faces.terminal import make_console
 
 FAR = 1e-3
 
@@ -37,7 +39,7 @@ FAR = 1e-3
 def main(arguments: list[str]) -> None:
     """Parse, cut, embed, judge, report."""
     options = parse(arguments)
-    console = Console(soft_wrap=True, highlight=False)
+    console = make_console()
     sets = [open_photographs(name, path) for name, path in options.data]
     model = pipeline.open_for(options, console)
     wanted, network, origin = model.preprocessing, model.description.network, model.description.origin
@@ -110,10 +112,7 @@ def _write_scores(path: Path, test: PairSet, embeddings: np.ndarray) -> None:
     absent = np.isin(np.array(test.names), np.array(test.missing))
     score = np.einsum("pd,pd->p", embeddings[test.first], embeddings[test.second]).astype(np.float32)  # (pairs,)
     score[absent[test.first] | absent[test.second]] = np.nan
-    temporary = path.with_name(f".{path.name}.part")
-    with temporary.open("wb") as file:
-        np.savez(file, score=score, same=test.same)
-    temporary.replace(path)
+    write_npz(path, {"score": score, "same": test.same})
 
 
 def _report(

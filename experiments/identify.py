@@ -14,7 +14,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from experiments import pipeline
@@ -26,7 +25,9 @@ from faces.evaluate import rate_plots
 from faces.evaluate.identification import IdentificationResult, evaluate_lfw_identification
 from faces.evaluate.report import far_text
 from faces.evaluate.verification import few_names
-from faces.run_record import environment, write_json
+from faces.outputs import write_json
+from faces.run_record import environment
+from faces.terminal import make_console
 
 LFW_PICTURES = 13_233
 FAR = 0.01
@@ -36,7 +37,7 @@ RANKS = (1, 5, 10, 20)
 def main(arguments: list[str]) -> None:
     """Parse, cut, embed, search, report."""
     options = parse(arguments)
-    console = Console(soft_wrap=True, highlight=False)
+    console = make_console()
     source = FolderSource(image_root(options.data))
     lacking = options.whole - len(source)
     if lacking > 0 and not options.allow_missing:

@@ -25,8 +25,10 @@ from faces.errors import EvaluationError
 from faces.evaluate import ijb, rate_plots
 from faces.evaluate.report import far_text
 from faces.evaluate.verification import few_names
+from faces.outputs import write_json
 from faces.preprocessing import align
-from faces.run_record import environment, write_json
+from faces.run_record import environment
+from faces.terminal import make_console
 
 IMAGES = "loose_crop"
 AT_ONCE = 16_384
@@ -39,7 +41,7 @@ RANKS = (1, 5, 10)
 def main(arguments: list[str]) -> None:
     """Parse, read the lists, cut, embed, make templates, judge, report."""
     options = parse(arguments)
-    console = Console(soft_wrap=True, highlight=False)
+    console = make_console()
     meta, name = options.data / "meta", options.set
     faces, pairs = read_ijb_faces(meta, name), read_pairs(meta, name)
     galleries, probes = read_galleries(meta, name), read_probes(meta, name)

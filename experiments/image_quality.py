@@ -24,7 +24,6 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
-from rich.console import Console
 from rich.table import Table
 
 from experiments import pipeline, training
@@ -34,7 +33,9 @@ from faces.config import flatten
 from faces.errors import DataError
 from faces.evaluate.pair_set import open_photographs
 from faces.evaluate.plots import COLOURS, MUTED, STYLE, save_figure
-from faces.run_record import environment, write_json
+from faces.outputs import write_json
+from faces.run_record import environment
+from faces.terminal import make_console
 
 RECORD = "image_quality.json"
 UNTOUCHED = "as they are"
@@ -50,7 +51,7 @@ LABELS = {"jpeg_quality": "JPEG quality", "pixels": "pixels of the face"}
 def main(arguments: list[str]) -> None:
     """Parse, cut, lower, embed, judge, draw."""
     options = parse(arguments)
-    console = Console(soft_wrap=True, highlight=False)
+    console = make_console()
     others = [_earlier(folder) for folder in options.beside]
     photos = open_photographs(*options.data)
     model = pipeline.open_for(options, console)

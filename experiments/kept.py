@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from faces import run_record
+from faces import outputs
 from faces.data.source import FaceSource, Subset
 from faces.errors import DataError
 
@@ -24,7 +24,7 @@ def write(path: Path, source: FaceSource, kept: np.ndarray) -> None:
         kept: whether each image stays, bool (images,).
     """
     content = {"training_set": source.name, "images": len(source), "kept": np.flatnonzero(kept).tolist()}
-    run_record.write_text(path, json.dumps(content) + "\n")
+    outputs.write_text(path, json.dumps(content) + "\n")
 
 
 def apply(path: Path, source: FaceSource) -> FaceSource:

@@ -16,7 +16,6 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from rich.console import Console
 
 from arcface_jax import margins
 from arcface_jax.margins import Margin
@@ -24,6 +23,7 @@ from arcface_jax.related import sphereface
 from faces import cli
 from faces.errors import DataError
 from faces.evaluate.plots import BLUE, GREEN, INK, MUTED, ORANGE, PURPLE, SKY, STYLE, VERMILION, save_figure
+from faces.terminal import make_console
 
 Target = Callable[[jax.Array], jax.Array]
 
@@ -47,7 +47,7 @@ def main(arguments: list[str]) -> None:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"{out}: cannot be made a folder ({error.strerror}); name another with --out.") from None
-    console = Console(soft_wrap=True, highlight=False)
+    console = make_console()
     for name, draw in (("target_logits.png", draw_target_logits), ("decision_margins.png", draw_decision_margins)):
         draw(out / name)
         console.print(f"wrote {out / name}", markup=False)

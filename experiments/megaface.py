@@ -39,7 +39,9 @@ from faces.evaluate import megaface, rate_plots
 from faces.evaluate.report import far_text
 from faces.evaluate.verification import few_names
 from faces.mesh import make_mesh
-from faces.run_record import environment, write_json
+from faces.outputs import write_json
+from faces.run_record import environment
+from faces.terminal import make_console, make_progress
 
 PARTS: tuple[Part, Part] = ("facescrub", "megaface")
 AT_ONCE = 4096
@@ -50,7 +52,7 @@ RANKS = (1, 5, 10)
 def main(arguments: list[str]) -> None:
     """Parse, compute the features that are not there, search, report."""
     options = parse(arguments)
-    console = Console(soft_wrap=True, highlight=False)
+    console = make_console()
     listed: dict[Part, list[str]] = {part: read_list(options.data / f"{part}_lst", part) for part in PARTS}
     noisy = {part: _noisy(options, part, listed[part]) for part in PARTS}
     made = _compute(options, listed, console) if options.weights else {}
@@ -68,7 +70,7 @@ def main(arguments: list[str]) -> None:
     )
     wanted = [row for row in there["megaface"] if options.noises == "keep" or not noisy["megaface"][row]]
     strangers = [listed["megaface"][row] for row in wanted]
-    with pipeline.progress_bar(console) as bar:
+    with make_progress(console) as bar:
         blocks = feature_blocks(options.features, "megaface", strangers, options.algorithm)
         tracked = bar.track(blocks, total=-(-len(strangers) // AT_ONCE), description="strangers")
         scores = megaface.distractor_scores(probes, tracked, distractors, options.far, max(RANKS))

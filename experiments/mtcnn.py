@@ -35,7 +35,6 @@ import numpy as np
 from jax.sharding import Mesh
 from matplotlib.figure import Figure
 from rich.console import Console
-from rich.progress import Progress
 
 from experiments import detection_run as common
 from experiments.detection_data import TestSet
@@ -56,7 +55,9 @@ from faces.detect.sheet import draw_sheet
 from faces.errors import ConfigError
 from faces.evaluate.plots import save_figure
 from faces.mesh import make_mesh
-from faces.run_record import environment, read_log, write_json, write_text
+from faces.outputs import write_json, write_npz, write_text
+from faces.run_record import environment, read_log
+from faces.terminal import make_console, make_progress
 from faces.train_loop import train
 from faces.train_state import TrainState
 
@@ -89,7 +90,7 @@ class Start:
 def main(arguments: list[str]) -> None:
     """Parse, train the three networks, judge, report."""
     options, config = parse(arguments)
-    console = Console(soft_wrap=True)
+    console = make_console()
     folder = common.run_folder(options)
     mesh = make_mesh(options.devices)
     for name in NAMES:
@@ -205,7 +206,7 @@ def train_net(
         pool = load_windows(kept)
     else:
         before = make_detector(earlier, options_of(config)) if earlier else None
-        with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        with make_progress(console) as progress:
             bar = progress.add_task(f"windows for {name.upper()}-net", total=len(examples))
             pool = cut_windows(name, examples, before, stage, lambda done: progress.update(bar, completed=done))
         save_windows(pool, kept)
@@ -238,7 +239,7 @@ def report(
         numbers: what was measured.
     """
     for net, arrays in to_facenet_pytorch(cascade).items():
-        common.write_npz(folder / "weights" / f"{net}.npz", arrays)
+        write_npz(folder / "weights" / f"{net}.npz", arrays)
     shown = [test.load(row) for row in range(min(SHEET, len(test.faces)))]
     found = map(common.surest, find(cascade, config, shown))
     draw_sheet(zip(shown, found, strict=True), folder / "detections.png")

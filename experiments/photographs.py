@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rich.markup import escape
 
 from experiments import pipeline
 from experiments.detect import image_files
@@ -77,7 +76,7 @@ def find_faces(places: Sequence[Path], model: Model, options: argparse.Namespace
     console.print(f"{len(files):,} photographs, a face in {cut.seen - len(cut.undetected):,}")
     for what, whose in (("no face in", without_face), ("cannot be decoded:", tuple(unreadable))):
         if whose:
-            console.print(f"  {what} {escape(few_names(whose))}")
+            console.print(f"  {what} {few_names(whose)}")
     if not kept:
         raise DataError(f"{', '.join(map(str, places))}: no face found in any of {len(files):,} photographs.")
     embed = pipeline.CachedEmbedder(model, options.cache)

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from experiments.detect import digest
 from experiments.published import Model, embedder_of, open_model
@@ -28,6 +27,7 @@ from faces.embed import BLOCK
 from faces.errors import ConfigError, ImageError
 from faces.mesh import make_mesh
 from faces.preprocessing import WHOLE, Preprocessing
+from faces.terminal import make_progress
 
 NONE = "none"
 NEED_NO_FACE = ("centre_crop", "fixed_box")
@@ -125,7 +125,7 @@ class Search:
         middle = dataclasses.replace(whole, alignment="centre_crop")
         needs_face = preprocessing.alignment not in NEED_NO_FACE and not aligned
         try:
-            with progress_bar(console) as bar:
+            with make_progress(console) as bar:
                 task = bar.add_task(f"faces of {name}", total=count)
                 return cut_faces(
                     photographs,
@@ -163,7 +163,7 @@ class CachedEmbedder:
         keys = [digest_of(image) for image in images]
         new = list({key: row for row, key in enumerate(keys) if self._cache.get(key) is None}.values())
         try:
-            with progress_bar(console) as bar:
+            with make_progress(console) as bar:
                 task = bar.add_task("embedding", total=len(new))
                 for start in range(0, len(new), 8 * BLOCK):
                     rows = new[start : start + 8 * BLOCK]
@@ -202,9 +202,3 @@ def record(model: Model, images_per_second: float, options: argparse.Namespace) 
         "select": options.select,
         "undetected": options.undetected,
     }
-
-
-def progress_bar(console: Console) -> Progress:
-    """Of images, on a terminal alone."""
-    columns: Any = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

@@ -11,14 +11,13 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from faces import cli
 from faces.data.open import KINDS, Opened, open_source
 from faces.data.preparing import Summary, write_prepared
 from faces.errors import DataError
+from faces.terminal import make_console, make_progress
 
 SHOWN = 20  # quarantined or ignored files named on the screen; the rest are counted
 BINS = (
@@ -34,13 +33,12 @@ BINS = (
 
 def main(arguments: list[str]) -> None:
     args = parse(arguments)
-    console = Console(soft_wrap=True, highlight=False)
+    console = make_console()
     out = Path(args.out)
     if out.resolve() == Path(args.source).resolve():
         raise DataError(f"{out}: is the source itself; name another folder with --out.")
     opened = open_source(args.source, args.kind)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with make_progress(console) as bar:
         task = bar.add_task("preparing", total=len(opened.source))
         summary = write_prepared(
             opened.source,
@@ -91,13 +89,13 @@ def report(console: Console, opened: Opened, summary: Summary, out: Path) -> Non
         console.print(f"kept beside them: {place.name}")
     _print_some(console, "quarantined", [f"{name}: {reason}" for name, reason in summary.quarantined])
     _print_some(console, "ignored, no image of a person's folder", list(opened.ignored))
-    console.print(f"written to {escape(str(out))}")
+    console.print(f"written to {out}")
 
 
 def _print_some(console: Console, title: str, lines: list[str]) -> None:
     console.print(f"{title}: {len(lines):,}")
     for line in lines[:SHOWN]:
-        console.print(f"  {escape(line)}")
+        console.print(f"  {line}")
     if len(lines) > SHOWN:
         console.print(f"  and {len(lines) - SHOWN:,} more")
 

@@ -34,9 +34,9 @@ from faces.config import DataConfig, ModelConfig, Rule, RunConfig, check, load_c
 from faces.embed import make_embedder
 from faces.errors import CheckpointError, WeightsError
 from faces.mesh import copied
+from faces.outputs import write_text
 from faces.preprocessing import Preprocessing, check_pictures
 from faces.received import Tensors, receive
-from faces.run_record import write_text
 from faces.weights import read_onnx_graph, read_symbol, read_weights
 
 DESCRIPTION, CHECKPOINTS = "model.toml", "checkpoints"

@@ -34,9 +34,9 @@ def print_config(
         section, field = key.split(".", 1)
         sections.setdefault(section, []).append(f"{field} {list(value) if isinstance(value, tuple) else value}")
     for section, fields in sections.items():
-        console.print(f"  {section}: {', '.join(fields)}", highlight=False)
+        console.print(f"  {section}: {', '.join(fields)}")
     for key, (before, after) in changed.items():
-        console.print(f"  changed: {key} {before} -> {after}", highlight=False)
+        console.print(f"  changed: {key} {before} -> {after}")
 
 
 def baselines(

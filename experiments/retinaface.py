@@ -47,7 +47,9 @@ from faces.detect.sheet import draw_sheet
 from faces.errors import ConfigError
 from faces.evaluate.plots import save_figure
 from faces.mesh import make_mesh
-from faces.run_record import environment, read_log, write_json, write_text
+from faces.outputs import write_json, write_npz, write_text
+from faces.run_record import environment, read_log
+from faces.terminal import make_console
 from faces.train_loop import Trained, train
 from faces.train_state import TrainState
 
@@ -60,7 +62,7 @@ AT_ONCE = 64
 def main(arguments: list[str]) -> None:
     """Parse, train, judge, report."""
     options, config = parse(arguments)
-    console = Console(soft_wrap=True)
+    console = make_console()
     folder = common.run_folder(options)
     mesh = make_mesh(options.devices)
     if config.batch.images % mesh.devices.size:
@@ -127,7 +129,7 @@ def report(
     after = judged(trained.state, config, test)
     console.print("after training: " + common.numbers_of(after))
     params, batch_stats = jax.device_get((trained.state.params, trained.state.batch_stats))
-    common.write_npz(folder / "retinaface.npz", to_pytorch(Weights(config.input.network, params, batch_stats)))
+    write_npz(folder / "retinaface.npz", to_pytorch(Weights(config.input.network, params, batch_stats)))
     shown = [test.load(row) for row in range(min(SHEET, len(test.faces)))]
     found = map(common.surest, detector_of(trained.state, config)(shown))
     draw_sheet(zip(shown, found, strict=True), folder / "detections.png")

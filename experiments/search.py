@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.markup import escape
 
 from experiments import pipeline
 from experiments.photographs import find_faces
@@ -28,7 +27,9 @@ from experiments.published import Model
 from faces import cli, gallery
 from faces.config import flatten
 from faces.errors import ConfigError, DataError
-from faces.run_record import environment, write_json, write_text
+from faces.outputs import write_json, write_npz, write_text
+from faces.run_record import environment
+from faces.terminal import make_console
 
 INDEX = "index.npz"
 SHOWN = 20  # photographs whose match is printed; the file has all
@@ -56,7 +57,7 @@ class Index:
 def main(arguments: list[str]) -> None:
     """Parse, then enrol or find."""
     options = parse(arguments)
-    console = Console(soft_wrap=True, highlight=False)
+    console = make_console()
     result = enrol(options, console) if options.command == "enrol" else find(options, console)
     write_json(options.out / "result.json", result)
     write_json(options.out / "environment.json", environment())
@@ -143,7 +144,7 @@ def find(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     for line in lines[:SHOWN]:
         best = line["ranked"][0]
         who = line["person"] or f"unknown, nearest {best['person']}"
-        console.print(f"  {escape(line['photograph'])}: {escape(who)}, {best['score']:.3f}")
+        console.print(f"  {line['photograph']}: {who}, {best['score']:.3f}")
     if len(lines) > SHOWN:
         console.print(f"  and {len(lines) - SHOWN:,} more")
     lines += [{"photograph": name, "person": None, "ranked": []} for name in (*faces.without_face, *faces.unreadable)
@@ -188,18 +189,15 @@ def made_by(model: Model) -> str:
 
 
 def write_index(path: Path, index: Index) -> None:
-    """Write an index, first under a temporary name."""
-    temporary = path.with_name(f".{path.name}.part")
-    with temporary.open("wb") as file:
-        np.savez(
-            file,
-            embeddings=index.embeddings.astype(np.float32),
-            person=index.person.astype(np.int64),
-            people=np.array(index.people, str),
-            pictures=np.array(index.pictures, str),
-            made_by=np.array(index.made_by, str),
-        )
-    temporary.replace(path)
+    """Write an index, whole or not at all."""
+    arrays = {
+        "embeddings": index.embeddings.astype(np.float32),
+        "person": index.person.astype(np.int64),
+        "people": np.array(index.people, str),
+        "pictures": np.array(index.pictures, str),
+        "made_by": np.array(index.made_by, str),
+    }
+    write_npz(path, arrays)
 
 
 def read_index(path: Path) -> Index:

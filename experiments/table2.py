@@ -18,7 +18,6 @@ from typing import Any
 
 import jax
 import tyro
-from rich.console import Console
 from rich.table import Table
 
 from arcface_jax.config import Config
@@ -33,7 +32,9 @@ from faces.embed import make_embedder
 from faces.errors import DataError
 from faces.evaluate.pair_set import PairSet, generated_pair_set, open_pair_set
 from faces.mesh import make_mesh, place_batch
-from faces.run_record import environment, read_log, write_json, write_text
+from faces.outputs import write_json, write_text
+from faces.run_record import environment, read_log
+from faces.terminal import make_console
 
 PREFIX = "arcface/table2_"
 
@@ -62,7 +63,7 @@ def main(arguments: list[str]) -> None:
 
     record = options.out / "rows.jsonl"
     _start(options, base)
-    console = Console(soft_wrap=True)
+    console = make_console()
     test, source = _test_set(options, base), training.training_faces(RECIPE, base, options.data)
     done = read_log(record)
     write_text(record, "".join(json.dumps(row) + "\n" for row in done))  # without a last line cut off by a crash

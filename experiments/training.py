@@ -19,11 +19,10 @@ from typing import Any, Generic
 import jax
 import numpy as np
 from jax.sharding import Mesh
-from rich.console import Console
 
 from experiments import kept, report, runs
 from experiments.networks import backbone_of
-from faces import run_record, start
+from faces import outputs, run_record, start
 from faces.backbone import Backbone
 from faces.checkpoint import Checkpoints
 from faces.config import AnyConfig, RunConfig, check, difference, load_config
@@ -37,6 +36,7 @@ from faces.evaluate.pair_set import PairSet, generated_pair_set, open_pair_set
 from faces.evaluate.report import result_dict
 from faces.evaluate.verification import VerificationResult
 from faces.mesh import local_mesh, localised, make_mesh
+from faces.terminal import make_console
 from faces.train_loop import Watch, train
 from faces.train_state import TrainState
 
@@ -81,7 +81,7 @@ def run(recipe: Recipe[AnyConfig], description: str, arguments: list[str]) -> No
         jax.distributed.initialize(options.coordinator, options.processes, options.process)
         start.compile_together()
     is_writer = jax.process_index() == 0
-    console = Console(soft_wrap=True, quiet=not is_writer)
+    console = make_console(quiet=not is_writer)
     folder = _run_folder(options)
     mesh = make_mesh(options.devices)
     console.print(f"devices: {', '.join(device.device_kind for device in mesh.devices.flat)}")
@@ -144,7 +144,7 @@ def run(recipe: Recipe[AnyConfig], description: str, arguments: list[str]) -> No
     if not is_writer:
         return
     result = report.result(tests, after, trained.images_per_second, options.config, source.name)
-    run_record.write_json(folder / "result.json", result)
+    outputs.write_json(folder / "result.json", result)
     collapsed = recipe.collapsed_loss(config)
     report.write(console, folder, config, tests, baselines, before, after, trained.minutes, collapsed)
     console.print(f"everything is in {folder}")

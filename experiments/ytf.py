@@ -13,7 +13,6 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 
 from experiments import pipeline
 from faces import cli
@@ -21,13 +20,15 @@ from faces.config import flatten
 from faces.data.ytf import FOLDERS, Ytf, read_ytf
 from faces.evaluate import plots, ytf
 from faces.evaluate.report import fold_table, result_dict, summary_table
-from faces.run_record import environment, write_json
+from faces.outputs import write_json
+from faces.run_record import environment
+from faces.terminal import make_console
 
 
 def main(arguments: list[str]) -> None:
     """Parse, cut, embed, judge by both rules, report."""
     options = parse(arguments)
-    console = Console(soft_wrap=True, highlight=False)
+    console = make_console()
     data = read_ytf(options.data, options.images)
     at_hand = np.array([len(frames) for frames in data.frames])
     ytf.lacking_videos(

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from faces.errors import DataError
+from faces.outputs import write_npz
 
 DIGEST = hashlib.sha256().digest_size
 
@@ -56,17 +57,12 @@ class Cache:
         if not self._changed:
             return
         vectors = list(self._vectors.values())
-        stream = io.BytesIO()
-        np.savez(
-            stream,
-            keys=np.frombuffer(b"".join(self._vectors), np.uint8).reshape(-1, DIGEST),
-            lengths=np.array([len(vector) for vector in vectors], np.int64),
-            values=np.concatenate([np.zeros(0, np.float32), *vectors]),
-        )
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._path.with_name(f".{self._path.name}.part")
-        temporary.write_bytes(stream.getvalue())
-        temporary.replace(self._path)
+        arrays = {
+            "keys": np.frombuffer(b"".join(self._vectors), np.uint8).reshape(-1, DIGEST),
+            "lengths": np.array([len(vector) for vector in vectors], np.int64),
+            "values": np.concatenate([np.zeros(0, np.float32), *vectors]),
+        }
+        write_npz(self._path, arrays)
         self._changed = False
 
 

@@ -7,11 +7,11 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from rich.console import Console
 from rich.text import Text
 
 from faces import start
 from faces.errors import FacesError
+from faces.terminal import make_console
 
 
 def run(main: Callable[[list[str]], None]) -> NoReturn:
@@ -27,7 +27,7 @@ def run(main: Callable[[list[str]], None]) -> NoReturn:
 
 def exit_code(main: Callable[[list[str]], None], arguments: list[str]) -> int:
     """Run `main` on `arguments`; the exit code that `run` would end with."""
-    errors = Console(stderr=True, soft_wrap=True, highlight=False)
+    errors = make_console(stderr=True)
     try:
         main(arguments)
     except FacesError as error:

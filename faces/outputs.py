@@ -14,10 +14,11 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 from filelock import FileLock, Timeout
 
 from faces.errors import OutputError
@@ -95,6 +96,12 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Replace `path` by this content as indented JSON, in one step."""
     write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def write_npz(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Replace `path` by these arrays by their names, uncompressed, in one step."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **cast(dict[str, Any], arrays))
 
 
 def check_folder(folder: Path) -> None:

@@ -1,6 +1,6 @@
 """What a run leaves behind besides its weights: the resolved config, the environment, the log, the result.
 
-Files are written to a temporary name and renamed, so that a reader never sees half of one; only logs grow by lines.
+Files are written whole (`outputs.py`); only logs grow by lines.
 
 Not here: pictures (`faces.evaluate.plots`), checkpoints (`faces.checkpoint`).
 """
@@ -19,20 +19,9 @@ import jax
 
 from faces.config import RunConfig, to_toml
 from faces.data.source import FaceSource
+from faces.outputs import write_json, write_text
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "grain", "tensorflow-datasets")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Replace `path` by a file of this text, in one step."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Replace `path` by this content as indented JSON, in one step."""
-    write_text(path, json.dumps(content, indent=2) + "\n")
 
 
 def environment() -> dict[str, Any]:

@@ -18,6 +18,7 @@ import numpy as np
 
 from faces.data.pair_files import read_lines
 from faces.errors import DataError
+from faces.outputs import write_bytes
 
 Part = Literal["facescrub", "megaface"]
 _PARTS_OF_NAME: dict[Part, int] = {"facescrub": 2, "megaface": 3}
@@ -50,10 +51,7 @@ def read_feature(path: Path | str) -> np.ndarray:
 
 def write_feature(path: Path | str, feature: np.ndarray) -> None:
     """Write one feature, (d,), as the tools of MegaFace read it."""
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(_HEADER.pack(feature.size, *_AFTER_DIMENSION) + feature.astype("<f4").tobytes())
-    partial.replace(path)
+    write_bytes(Path(path), _HEADER.pack(feature.size, *_AFTER_DIMENSION) + feature.astype("<f4").tobytes())
 
 
 def feature_path(root: Path | str, part: Part, name: str, algorithm: str) -> Path:

@@ -12,6 +12,7 @@ import numpy as np
 
 from faces.data.images import encode_png
 from faces.detect.detections import Detections
+from faces.outputs import write_bytes
 
 TILE = 240  # pixels a side of one image's place
 GAP = 8
@@ -25,7 +26,7 @@ def draw_sheet(images: Iterable[tuple[np.ndarray, Detections]], path: Path) -> N
 
     Args:
         images: uint8 (height, width, 3), RGB, and what was found in it.
-        path: the PNG to write, first under a temporary name.
+        path: the PNG to write.
     """
     tiles = [draw_tile(image, found) for image, found in images]
     columns = max(1, math.ceil(math.sqrt(1.5 * len(tiles))))
@@ -34,9 +35,7 @@ def draw_sheet(images: Iterable[tuple[np.ndarray, Detections]], path: Path) -> N
     for place, tile in enumerate(tiles):
         top, left = (GAP + (TILE + GAP) * index for index in divmod(place, columns))
         sheet[top : top + TILE, left : left + TILE] = tile
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_bytes(encode_png(sheet))
-    temporary.replace(path)
+    write_bytes(path, encode_png(sheet))
 
 
 def draw_tile(image: np.ndarray, found: Detections) -> np.ndarray:

@@ -21,6 +21,7 @@ from matplotlib.ticker import PercentFormatter
 
 from faces.evaluate import metrics
 from faces.evaluate.verification import VerificationResult, hardest_errors
+from faces.outputs import replacing
 
 Columns = Mapping[str, Sequence[float | int] | np.ndarray]
 
@@ -241,14 +242,10 @@ def plot_hardest(
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG under a temporary name in the same folder, then rename it."""
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        FigureCanvasAgg(figure)
+    """Write a figure as PNG, whole or not at all."""
+    FigureCanvasAgg(figure)
+    with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=150, facecolor="white")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _figure(width: float, height: float, title: str, generated: bool) -> tuple[Figure, Axes]:

@@ -17,35 +17,6 @@ def files(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_write_text_replaces_and_leaves_nothing_else(tmp_path):
-    path = tmp_path / "a.txt"
-    for text in ("first, longer é", "second"):
-        run_record.write_text(path, text)
-        assert path.read_text(encoding="utf-8") == text
-        assert files(tmp_path) == ["a.txt"]
-
-
-def test_a_file_that_cannot_be_written_whole_stays_as_it_was(tmp_path, monkeypatch):
-    """The text goes to another file first: what breaks while it is written breaks that one."""
-    path = tmp_path / "a.json"
-    run_record.write_json(path, {"a": 1})
-    with pytest.raises(TypeError):
-        run_record.write_json(path, {"a": object()})
-    monkeypatch.setattr(type(path), "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(OSError, match="disk full"):
-        run_record.write_json(path, {"a": 2})
-    assert json.loads(path.read_text()) == {"a": 1}
-
-
-def test_write_json(tmp_path):
-    content = {"accuracy": 0.975, "names": ["a", "é"], "none": None}
-    run_record.write_json(tmp_path / "a.json", content)
-    text = (tmp_path / "a.json").read_text(encoding="utf-8")
-    assert json.loads(text) == content
-    assert text.endswith("}\n") and text.count("\n") > 3
-    assert files(tmp_path) == ["a.json"]
-
-
 def test_log_and_read_log(tmp_path):
     log = run_record.Log(tmp_path, "log.jsonl", 0)
     assert run_record.read_log(tmp_path / "log.jsonl") == []

@@ -9,7 +9,6 @@ Which windows a batch has depends on (seed, step) alone.
 Not here: which windows a picture gives (`windows.py`), the networks before (`detector.py`), the pictures.
 """
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -31,6 +30,7 @@ from faces.detect.mtcnn.windows import NEGATIVE, POSITIVE, Labelled, choose, mir
 from faces.detect.retinaface.augment import Example
 from faces.detect.retinaface.examples import Examples
 from faces.errors import DataError
+from faces.outputs import write_npz
 
 AT_ONCE = 64
 """Pictures in memory at a time."""
@@ -173,10 +173,7 @@ def _cut(integral: jax.Array, image: jax.Array, regions: jax.Array, side: int) -
 
 def save_windows(pool: Batch, path: Path) -> None:
     """Replace `path` by a file of these windows, in one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    np.savez(temporary, **cast(dict[str, Any], pool))
-    temporary.replace(path)
+    write_npz(path, pool)
 
 
 def load_windows(path: Path) -> Batch:
