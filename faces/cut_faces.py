@@ -1,4 +1,4 @@
-"""From photographs to the pictures that a network takes: found by a detector, one chosen, aligned, and counted.
+"""From photographs to the pictures that a network takes: found by a detector, one chosen or all, aligned, and counted.
 
 What a detector finds is kept in a cache by the photograph's content. A photograph without a face is reported, never
 passed over: whoever asked decides what becomes of it.
@@ -9,6 +9,7 @@ Not here: detectors (`faces.detect`), alignments (`align.py`), networks.
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from typing import Literal
 
 import numpy as np
 
@@ -39,6 +40,26 @@ class Cut:
     several: int
 
 
+@dataclass(frozen=True, eq=False)
+class Looked:
+    """One photograph, looked at.
+
+    Args:
+        row: its position.
+        size: its height and width in pixels.
+        found: all its faces; None where nobody looked for any.
+        chosen: rows of `found` that are cut out; None stands for a picture that is of no detection: the alignment
+            needs none, or none was found and there is a fallback.
+        pictures: of each chosen one, uint8 (chosen, rows, columns, 3), RGB.
+    """
+
+    row: int
+    size: tuple[int, int]
+    found: Detections | None
+    chosen: tuple[int | None, ...]
+    pictures: np.ndarray
+
+
 def cut_faces(
     photographs: Iterable[np.ndarray | None],
     count: int,
@@ -65,24 +86,59 @@ def cut_faces(
     faces = np.zeros((count, *preprocessing.size, 3), np.uint8)  # (photographs, rows, columns, 3)
     undetected: list[int] = []
     seen = several = 0
+    for one in look(photographs, preprocessing, detect, rule, fallback, cache, progress):
+        seen += 1
+        if one.found is not None:
+            several += len(one.found) > 1
+            if not len(one.found):
+                undetected.append(one.row)
+        if one.chosen:
+            faces[one.row] = one.pictures[0]
+    return Cut(faces, seen, tuple(undetected), several)
+
+
+def look(
+    photographs: Iterable[np.ndarray | None],
+    preprocessing: Preprocessing,
+    detect: Detector | None,
+    rule: Rule | Literal["all"],
+    fallback: Preprocessing | None = None,
+    cache: Cache | None = None,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Iterator[Looked]:
+    """Look at each photograph that is there, in their order, and cut out the faces that are meant.
+
+    Args: as `cut_faces`, but for
+        rule: as there, or "all": every face is meant, in the order of their scores.
+    """
     for start, chunk in _chunks(photographs):
         present = {start + n: photograph for n, photograph in enumerate(chunk) if photograph is not None}
-        seen += len(present)
         found = dict.fromkeys(present) if detect is None else _found(present, detect, cache)
         for row, photograph in present.items():
-            detections, box, points = found[row], None, None
-            if detections is not None:
-                several += len(detections) > 1
-                chosen = select(detections, rule, photograph.shape[:2])
-                if chosen is None:
-                    undetected.append(row)
-                    if fallback is not None:
-                        faces[row] = align(fallback, photograph, None, None)
-                    continue
-                box, points = detections.boxes[chosen], detections.points[chosen]
-            faces[row] = align(preprocessing, photograph, box, points)
+            yield _cut(row, photograph, found[row], preprocessing, rule, fallback)
         progress(len(chunk))
-    return Cut(faces, seen, tuple(undetected), several)
+
+
+def _cut(
+    row: int,
+    photograph: np.ndarray,
+    found: Detections | None,
+    preprocessing: Preprocessing,
+    rule: Rule | Literal["all"],
+    fallback: Preprocessing | None,
+) -> Looked:
+    size = photograph.shape[0], photograph.shape[1]
+    chosen: list[int | None] = [None]
+    if found is not None:
+        best = None if rule == "all" else select(found, rule, size)
+        chosen = list(range(len(found))) if rule == "all" else [] if best is None else [best]
+    pictures = np.empty((len(chosen), *preprocessing.size, 3), np.uint8)  # (chosen, rows, columns, 3)
+    for n, face in enumerate(chosen):
+        of_face = (None, None) if found is None or face is None else (found.boxes[face], found.points[face])
+        pictures[n] = align(preprocessing, photograph, *of_face)
+    if not chosen and fallback is not None:
+        chosen, pictures = [None], align(fallback, photograph, None, None)[None]
+    return Looked(row, size, found, tuple(chosen), pictures)
 
 
 def _chunks(photographs: Iterable[np.ndarray | None]) -> Iterator[tuple[int, list[np.ndarray | None]]]:

@@ -9,7 +9,7 @@ import pytest
 
 from faces import preprocessing
 from faces.cache import Cache, digest_of
-from faces.cut_faces import CHUNK, cut_faces
+from faces.cut_faces import CHUNK, cut_faces, look
 from faces.detect.detections import NOTHING, Detections
 from faces.errors import DataError
 from faces.preprocessing import WHOLE, Preprocessing
@@ -90,3 +90,21 @@ def test_a_cache_of_something_else(tmp_path: Path):
     cache.put(digest_of(ONE_FACE), np.ones(16))
     with pytest.raises(DataError, match="the cache of detections holds something else"):
         cut_faces([ONE_FACE], 1, BY_BOX, MadeUp(), "largest", cache=cache)
+
+
+def test_every_face_is_cut():
+    photographs = [ONE_FACE, None, NOBODY, TWO_FACES]
+    done: list[int] = []
+    looked = list(look(photographs, BY_BOX, MadeUp(), "all", progress=done.append))
+    assert [(one.row, one.size, one.chosen) for one in looked] == [
+        (0, (40, 30), (0,)), (2, (40, 30), ()), (3, (40, 30), (0, 1))
+    ]  # fmt: skip
+    assert sum(done) == 4 and looked[1].pictures.shape == (0, 8, 8, 3)
+    small, large = np.float32([2, 2, 8, 9]), np.float32([10, 12, 21, 29])
+    for picture, box in zip(looked[2].pictures, (small, large), strict=True):
+        np.testing.assert_array_equal(picture, preprocessing.align(BY_BOX, TWO_FACES, box, None))
+    middle = next(look([NOBODY], BY_BOX, MadeUp(), "all", MIDDLE))
+    assert middle.chosen == (None,) and middle.found is not None and len(middle.found) == 0
+    np.testing.assert_array_equal(middle.pictures[0], preprocessing.align(MIDDLE, NOBODY, None, None))
+    whole = next(look([TWO_FACES], MIDDLE, None, "all"))
+    assert whole.found is None and whole.chosen == (None,) and len(whole.pictures) == 1
