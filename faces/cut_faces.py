@@ -128,10 +128,7 @@ def _cut(
     fallback: Preprocessing | None,
 ) -> Looked:
     size = photograph.shape[0], photograph.shape[1]
-    chosen: list[int | None] = [None]
-    if found is not None:
-        best = None if rule == "all" else select(found, rule, size)
-        chosen = list(range(len(found))) if rule == "all" else [] if best is None else [best]
+    chosen = _chosen(found, rule, size)
     pictures = np.empty((len(chosen), *preprocessing.size, 3), np.uint8)  # (chosen, rows, columns, 3)
     for n, face in enumerate(chosen):
         of_face = (None, None) if found is None or face is None else (found.boxes[face], found.points[face])
@@ -139,6 +136,16 @@ def _cut(
     if not chosen and fallback is not None:
         chosen, pictures = [None], align(fallback, photograph, None, None)[None]
     return Looked(row, size, found, tuple(chosen), pictures)
+
+
+def _chosen(found: Detections | None, rule: Rule | Literal["all"], size: tuple[int, int]) -> list[int | None]:
+    """The detections that are meant; None for the photograph as it is."""
+    if found is None:
+        return [None]
+    if rule == "all":
+        return [*range(len(found))]
+    best = select(found, rule, size)
+    return [] if best is None else [best]
 
 
 def _chunks(photographs: Iterable[np.ndarray | None]) -> Iterator[tuple[int, list[np.ndarray | None]]]:
