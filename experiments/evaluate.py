@@ -52,6 +52,7 @@ def main(arguments: list[str]) -> None:
         photos.name: search.cut(photos.read(), len(photos.names), photos.name, wanted, console, photos.aligned)
         for photos in sets
     }
+    seen = {p.name: pipeline.seen_in(cut[p.name], wanted, aligned=p.aligned) for p in sets}
     quality = {"pixels": options.pixels, "jpeg_quality": options.jpeg_quality}
     refuses = options.undetected == "refuse"
     tests = [lowered(photos, cut[photos.name], refuses, **quality) for photos in sets]
@@ -60,11 +61,11 @@ def main(arguments: list[str]) -> None:
         embeddings = embed(test.images, console)
         _write_scores(options.out / f"scores_{test.name}.npz", test, embeddings)
         after[test.name] = test.judge(embeddings, FAR, options.allow_missing)
-        _report(console, test, cut[test.name], after[test.name], options)
+        _report(console, test, cut[test.name], after[test.name], options, seen[test.name])
 
     result = report.result(tests, after, embed.images_per_second, network.name, origin.file)
     result |= {"preprocessing": flatten(wanted), "detection": {test.name: _counts(test, cut) for test in tests}}
-    result |= {"detector": options.detector, "select": options.select, "undetected": options.undetected}
+    result |= pipeline.detection_record(options)
     result |= {"jpeg_quality": options.jpeg_quality, "pixels": options.pixels}
     write_json(options.out / "result.json", result)
     write_json(options.out / "environment.json", environment())
@@ -116,15 +117,20 @@ def _write_scores(path: Path, test: PairSet, embeddings: np.ndarray) -> None:
 
 
 def _report(
-    console: Console, test: PairSet, cut: Cut, result: VerificationResult, options: argparse.Namespace
+    console: Console,
+    test: PairSet,
+    cut: Cut,
+    result: VerificationResult,
+    options: argparse.Namespace,
+    seen: str,
 ) -> None:
     console.print(f"{test.name}: {cut.seen:,} of {len(test.names):,} photographs are there")
-    if options.detector != pipeline.NONE:
+    if cut.looked:
         found = cut.seen - len(cut.undetected)
-        several = f"more than one in {cut.several:,} ({options.select} taken)"
-        console.print(f"  a face found in {found:,} of {cut.seen:,}, {several}")
-        if cut.undetected:
-            console.print(f"  none found in {few_names([test.names[row] for row in cut.undetected])}")
+        seen = f"a face found in {found:,} of {cut.seen:,}, more than one in {cut.several:,} ({options.select} taken)"
+    console.print(f"  {seen}")
+    if cut.undetected:
+        console.print(f"  none found in {few_names([test.names[row] for row in cut.undetected])}")
     if test.remark:
         console.print(f"  {test.remark}")
     console.print(summary_table({"": result}, f"Verification on {test.name}"))
@@ -140,13 +146,14 @@ def _report(
     plots.plot_hardest(result, pictures, options.out / f"hardest_pairs_{test.name}.png", f"Hardest pairs, {test.name}")
 
 
-def _counts(test: PairSet, cut: dict[str, Cut]) -> dict[str, int]:
+def _counts(test: PairSet, cut: dict[str, Cut]) -> dict[str, int | None]:
+    """Where nobody looked for faces, none is counted."""
     of_test = cut[test.name]
     return {
         "photographs": len(test.names),
         "present": of_test.seen,
-        "detected": of_test.seen - len(of_test.undetected),
-        "several": of_test.several,
+        "detected": of_test.seen - len(of_test.undetected) if of_test.looked else None,
+        "several": of_test.several if of_test.looked else None,
     }
 
 

@@ -52,7 +52,7 @@ def main(arguments: list[str]) -> None:
 
     photographs = (source[row] for row in range(len(source)))
     cut = search.cut(photographs, len(source), "the photographs", model.preprocessing, console)
-    console.print(f"a face found in {cut.seen - len(cut.undetected):,} of {cut.seen:,} photographs")
+    console.print(pipeline.seen_in(cut, model.preprocessing))
     lost = cut.undetected if options.undetected == "refuse" else ()
     if lost and not options.allow_missing:
         raise EvaluationError(

@@ -60,6 +60,7 @@ def main(arguments: list[str]) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     embed = pipeline.CachedEmbedder(model, options.cache)
     cut = search.cut(photos.read(), len(photos.names), photos.name, model.preprocessing, console, photos.aligned)
+    console.print(pipeline.seen_in(cut, model.preprocessing, aligned=photos.aligned))
 
     table = Table("faces", f"VAL at FAR {FAR:g}, % ± SE", "accuracy, % ± SE", "the paper's NN1, VAL, %")
     rows: list[dict[str, Any]] = []
@@ -80,7 +81,7 @@ def main(arguments: list[str]) -> None:
         "weights": model.description.origin.file,
         "set": photos.name,
         "preprocessing": flatten(model.preprocessing),
-        "detector": options.detector,
+        **pipeline.detection_record(options),
         "rows": rows,
     }
     write_json(options.out / RECORD, record | {"environment": environment()})

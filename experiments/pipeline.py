@@ -4,67 +4,117 @@ Not here: what is judged (`evaluate.py`, `ytf.py`), the cutting itself (`faces.c
 """
 
 import argparse
+import contextlib
 import dataclasses
 import hashlib
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 
-from experiments.detect import digest
+from experiments.detect import ALL, digest
 from experiments.published import Model, embedder_of, open_model
 from faces.align import ALIGNMENTS
 from faces.cache import Cache, digest_of
 from faces.config import flatten
-from faces.cut_faces import Cut, cut_faces
+from faces.cut_faces import Cut, Looked, cut_faces, look
 from faces.data.images import decode_image
 from faces.detect.detections import RULES
 from faces.detect.published import DETECTORS, open_detector
 from faces.embed import BLOCK
 from faces.errors import ConfigError, ImageError
 from faces.mesh import make_mesh
+from faces.outputs import check_folder
 from faces.preprocessing import WHOLE, Preprocessing
 from faces.terminal import make_progress
 
 NONE = "none"
 NEED_NO_FACE = ("centre_crop", "fixed_box")
 """Alignments that ask no detector."""
+OF_DETECTOR = ("select", "undetected")
+OF_ALIGNMENT = ("alignment", "margin", "resized", "box")
+OF_FILE = ("symbol", "network")
 
 
-def add_options(parser: argparse.ArgumentParser, needs_model: bool = True) -> None:
-    """Options of model, detector, alignment and cache."""
+def add_options(
+    parser: argparse.ArgumentParser, needs_model: bool = True, of_albums: bool = False, refuses: bool = True
+) -> None:
+    """Options of model, detector, alignment and cache.
+
+    Args:
+        parser: of a main.
+        needs_model: whether there is nothing to do without one.
+        of_albums: photographs show any number of faces, and all are meant unless the command line says otherwise.
+        refuses: whether faces that are missing can refuse a result.
+    """
     parser.add_argument("--weights", type=Path, required=needs_model, metavar="MODEL",
                         help="folder of experiments.convert or a training run, or a file of weights")  # fmt: skip
     parser.add_argument("--symbol", type=Path, metavar="JSON", help="of a file: MXNet's graph, if not beside it")
     parser.add_argument("--network", metavar="NAME", help="of a file: the network it is of, if not to be found out")
     parser.add_argument("--detector", choices=(*DETECTORS, NONE), default=NONE, help=f"default {NONE}")
     parser.add_argument("--detector-weights", type=Path, metavar="FILE", help="file, or folder of mtcnn's three")
-    parser.add_argument("--select", choices=RULES, default="most_central",
-                        help="which face of several (default %(default)s)")  # fmt: skip
-    parser.add_argument("--undetected", choices=("refuse", "centre_crop"), default="refuse",
-                        help="where no face is found: refuse the number, or take the middle of the photograph, as "
-                        "FaceNet does; counted in either case")  # fmt: skip
+    rule = ALL if of_albums else "most_central"
+    parser.add_argument("--select", choices=(ALL, *RULES) if of_albums else RULES,
+                        help=f"which face of several that a detector finds (default {rule})")  # fmt: skip
+    parser.add_argument("--undetected", choices=("refuse", "centre_crop"),
+                        help="where no face is found: refuse the number (the default), or take the middle of the "
+                        "photograph, as FaceNet does; counted in either case")  # fmt: skip
     parser.add_argument("--alignment", choices=ALIGNMENTS, help="another than the model's")
     parser.add_argument("--margin", type=float, metavar="PIXELS", help="of box_margin")
     parser.add_argument("--resized", type=int, metavar="SIDE", help="of box_margin: the square whose middle is taken")
     parser.add_argument("--box", type=float, nargs=4, metavar=("LEFT", "TOP", "RIGHT", "BOTTOM"), help="of fixed_box")
     parser.add_argument("--flip", choices=(NONE, "sum", "concatenate"), help="the mirrored picture's embedding")
-    parser.add_argument("--allow-missing", action="store_true", help="print a number although faces are missing")
+    if refuses:
+        parser.add_argument("--allow-missing", action="store_true", help="print a number although faces are missing")
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"), metavar="DIR", help="default %(default)s")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--overwrite", action="store_true", help="replace the results that DIR holds")
+    parser.set_defaults(default_rule=rule)
 
 
 def check_options(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
-    """End with the parser's error where options do not belong together."""
+    """End with the parser's error where options do not belong together; fill in which face is meant.
+
+    Raises:
+        ConfigError: an option that changes nothing.
+    """
     if (options.detector == NONE) != (options.detector_weights is None):
         parser.error("--detector retinaface or mtcnn and --detector-weights belong together")
+    if options.weights is None:
+        given = _given(options, *OF_FILE, "detector_weights", *OF_DETECTOR, *OF_ALIGNMENT, "flip")
+        _refuse(given, "without --weights no face is looked at; name --weights")
+    if options.detector == NONE:
+        _refuse(_given(options, *OF_DETECTOR), "no face is looked for; name a --detector")
+    options.select = options.select or options.default_rule
+    options.undetected = options.undetected or "refuse"
+
+
+def _given(options: argparse.Namespace, *names: str) -> list[str]:
+    """Of these options those that the command line has, as it has them."""
+    return [f"--{name.replace('_', '-')}" for name in names if getattr(options, name) is not None]
+
+
+def _refuse(given: Sequence[str], why: str) -> None:
+    """Refuse options that would change nothing."""
+    if given:
+        verb, them = ("changes", "it") if len(given) == 1 else ("change", "them")
+        raise ConfigError(f"{' and '.join(given)} {verb} nothing: {why}, or leave {them} out.")
 
 
 def open_for(options: argparse.Namespace, console: Console) -> Model:
-    """The model with the preprocessing that the command line asks for; prints both, and what differs."""
+    """The model with the preprocessing that the command line asks for; prints both, and what differs.
+
+    Raises:
+        OutputError: the cache cannot be written.
+        ConfigError: an option that changes nothing, or preprocessing that does not hold together.
+        CheckpointError, WeightsError: as `experiments.published.open_model`.
+    """
+    check_folder(options.cache)
+    if options.weights.is_dir():
+        _refuse(_given(options, *OF_FILE), f"{options.weights} is a folder and says itself what it holds; name a file")
     model = open_model(options.weights, options.network, options.symbol)
     stored, wanted = model.preprocessing, preprocessing_of(options, model.preprocessing)
     network, origin = model.description.network, model.description.origin
@@ -86,6 +136,11 @@ def preprocessing_of(options: argparse.Namespace, stored: Preprocessing) -> Prep
     wanted = stored if alignment == stored.alignment else dataclasses.replace(
         stored, alignment=alignment, margin=0.0, resized=0, box=WHOLE
     )  # fmt: skip
+    for owner, names in (("box_margin", ("margin", "resized")), ("fixed_box", ("box",))):
+        if alignment != owner:
+            are = f"{' and '.join(names)} {'are' if len(names) > 1 else 'is'}"
+            _refuse(_given(options, *names), f"{are} of alignment {owner}, and this is {alignment}; name --alignment "
+                    f"{owner}")  # fmt: skip
     given = {"margin": options.margin, "resized": options.resized, "flip": options.flip}
     given["box"] = None if options.box is None else tuple(options.box)
     wanted = dataclasses.replace(wanted, **{key: value for key, value in given.items() if value is not None})
@@ -99,7 +154,7 @@ class Search:
     """Finding the faces of photographs, with what was found before."""
 
     def __init__(self, options: argparse.Namespace):
-        self._rule, self._middle = options.select, options.undetected == "centre_crop"
+        self._options, self._middle = options, options.undetected == "centre_crop"
         self._detect = self._cache = None
         if options.detector != NONE:
             weights = options.detector_weights
@@ -107,9 +162,23 @@ class Search:
             self._detect = open_detector(options.detector, weights)
 
     def check(self, preprocessing: Preprocessing, aligned: bool = False) -> None:
-        """Refuse an alignment that needs a face where nobody looks for one; `aligned` pictures are faces already."""
-        if not (self._detect or aligned or preprocessing.alignment in NEED_NO_FACE):
-            raise ConfigError(f"alignment {preprocessing.alignment}: needs the face found; name a --detector.")
+        """Refuse an alignment that needs a face where nobody looks for one, and options that change nothing.
+
+        Args:
+            preprocessing: the model's, with what the command line changes.
+            aligned: whether all pictures are faces already, which are taken whole.
+        """
+        options, alignment = self._options, preprocessing.alignment
+        if aligned:
+            given = _given(options, "detector_weights", "margin", "resized", "box")
+            given += [] if options.alignment in (None, "fixed_box") else ["--alignment"]
+            _refuse(given, "the pictures are aligned faces, which are taken whole; name photographs")
+        elif self._detect is None and alignment not in NEED_NO_FACE:
+            raise ConfigError(f"alignment {alignment}: needs the face found; name a --detector.")
+        elif self._detect is not None and alignment in NEED_NO_FACE:
+            whose = f"--alignment {alignment}" if options.alignment else f"the model's alignment, {alignment},"
+            _refuse([f"--detector {options.detector}"], f"{whose} takes the same part of every photograph, wherever "
+                    "the face is; align by the face, as with --alignment five_points")  # fmt: skip
 
     def cut(
         self,
@@ -121,25 +190,63 @@ class Search:
         aligned: bool = False,
     ) -> Cut:
         """The faces of photographs; of `aligned` pictures all of the picture, whatever the alignment."""
-        whole = dataclasses.replace(preprocessing, alignment="fixed_box", margin=0.0, resized=0, box=WHOLE)
-        middle = dataclasses.replace(whole, alignment="centre_crop")
-        needs_face = preprocessing.alignment not in NEED_NO_FACE and not aligned
+        how = _whole(preprocessing) if aligned else preprocessing
+        with self._watched(count, name, console) as progress:
+            detect = None if aligned else self._detect
+            rule = self._options.select
+            return cut_faces(photographs, count, how, detect, rule, self._fallback(how), self._cache, progress)
+
+    def look(
+        self,
+        photographs: Iterable[np.ndarray | None],
+        count: int,
+        name: str,
+        preprocessing: Preprocessing,
+        console: Console,
+    ) -> Iterator[Looked]:
+        """The photographs one by one, each with the faces that `--select` names, which may be all."""
+        fallback, rule = self._fallback(preprocessing), self._options.select
+        with self._watched(count, name, console) as progress:
+            yield from look(photographs, preprocessing, self._detect, rule, fallback, self._cache, progress)
+
+    @contextlib.contextmanager
+    def _watched(self, count: int, name: str, console: Console) -> Iterator[Callable[[int], None]]:
+        """The bar's progress; what was found is kept however the block ends."""
         try:
             with make_progress(console) as bar:
-                task = bar.add_task(f"faces of {name}", total=count)
-                return cut_faces(
-                    photographs,
-                    count,
-                    whole if aligned else preprocessing,
-                    self._detect if needs_face else None,
-                    self._rule,
-                    middle if self._middle else None,
-                    self._cache,
-                    lambda done: bar.advance(task, done),
-                )
+                what = "photographs" if self._detect is None else "faces"
+                task = bar.add_task(f"{what} of {name}", total=count)
+                yield lambda done: bar.advance(task, done)
         finally:
             if self._cache is not None:
                 self._cache.save()
+
+    def _fallback(self, preprocessing: Preprocessing) -> Preprocessing | None:
+        middle = dataclasses.replace(_whole(preprocessing), alignment="centre_crop")
+        return middle if self._middle else None
+
+
+def _whole(preprocessing: Preprocessing) -> Preprocessing:
+    return dataclasses.replace(preprocessing, alignment="fixed_box", margin=0.0, resized=0, box=WHOLE)
+
+
+def seen_in(cut: Cut, preprocessing: Preprocessing, what: str = "photographs", aligned: bool = False) -> str:
+    """A sentence on what was looked at: nobody speaks of faces found who did not look for any."""
+    if cut.looked:
+        return f"a face found in {cut.seen - len(cut.undetected):,} of {cut.seen:,} {what}"
+    return f"{cut.seen:,} {what}, {'aligned faces, taken whole' if aligned else taken_as(preprocessing)}"
+
+
+def taken_as(preprocessing: Preprocessing) -> str:
+    """Which part of a photograph an alignment takes that needs no face."""
+    if preprocessing.alignment == "centre_crop":
+        part = "the middle of each taken, as alignment centre_crop says"
+    elif preprocessing.box == WHOLE:
+        part = "taken whole, as alignment fixed_box says"
+    else:
+        box = ", ".join(f"{side:g}" for side in preprocessing.box)
+        part = f"the same part of each taken ({box} of width and height), as alignment fixed_box says"
+    return f"{part}; no face was looked for"
 
 
 class CachedEmbedder:
@@ -198,7 +305,15 @@ def record(model: Model, images_per_second: float, options: argparse.Namespace) 
         "config": model.name,
         "data": {"train": model.description.origin.file, "test": [str(options.data.name)]},
         "preprocessing": flatten(model.preprocessing),
+        **detection_record(options),
+    }
+
+
+def detection_record(options: argparse.Namespace) -> dict[str, str | None]:
+    """What `result.json` says about the search for faces; nothing of it is chosen where nobody looks for any."""
+    looked = options.detector != NONE
+    return {
         "detector": options.detector,
-        "select": options.select,
-        "undetected": options.undetected,
+        "select": options.select if looked else None,
+        "undetected": options.undetected if looked else None,
     }

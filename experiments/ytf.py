@@ -52,7 +52,7 @@ def main(arguments: list[str]) -> None:
         rule: ytf.evaluate_ytf(*given, rule, options.frames, allow_missing=options.allow_missing) for rule in ytf.RULES
     }
     main_result = results[options.rule]
-    console.print(f"a face found in {len(names) - len(cut.undetected):,} of {len(names):,} frames")
+    console.print(pipeline.seen_in(cut, model.preprocessing, "frames"))
     console.print(main_result.remark)
     title = "PARTIAL YouTube Faces" if main_result.is_partial else "YouTube Faces"
     verified = {rule: result.verification for rule, result in results.items()}
@@ -70,7 +70,7 @@ def main(arguments: list[str]) -> None:
         "partial": main_result.is_partial,
         "remark": main_result.remark,
         "preprocessing": flatten(model.preprocessing),
-        "detector": options.detector,
+        **pipeline.detection_record(options),
     }
     write_json(options.out / "result.json", result)
     write_json(options.out / "environment.json", environment())

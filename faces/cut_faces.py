@@ -32,12 +32,14 @@ class Cut:
         seen: photographs that were there.
         undetected: positions of those in which no face was found.
         several: how many have more than one.
+        looked: whether anybody looked for faces.
     """
 
     faces: np.ndarray
     seen: int
     undetected: tuple[int, ...]
     several: int
+    looked: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +96,7 @@ def cut_faces(
                 undetected.append(one.row)
         if one.chosen:
             faces[one.row] = one.pictures[0]
-    return Cut(faces, seen, tuple(undetected), several)
+    return Cut(faces, seen, tuple(undetected), several, detect is not None)
 
 
 def look(

@@ -15,6 +15,7 @@ from faces.data.lfw import read_lfw
 from faces.detect.detections import NOTHING, Detections
 from faces.preprocessing import align
 from tests.experiments.setting import SMALL, refused, result_of, run
+from tests.faces.data.pair_makers import pair_bin
 
 MIDDLE = (0.25, 0.25, 0.75, 0.75)
 CROP = ["--alignment", "fixed_box", "--box", *map(str, MIDDLE)]
@@ -53,7 +54,11 @@ def test_scores_pictures_and_result_line(given: list[str], model: Path, faces_fo
     result = result_of(printed)
     assert result == json.loads((out / "result.json").read_text())
     assert result["pairs"] == 48 and result["coverage"] == 1.0 and result["config"] == "iresnet_of_one_matrix"
-    assert result["detection"] == {"lfw": {"photographs": 48, "present": 48, "detected": 48, "several": 0}}
+    assert result["detection"] == {"lfw": {"photographs": 48, "present": 48, "detected": None, "several": None}}
+    taken = "  48 photographs, the same part of each taken (0.25, 0.25, 0.75, 0.75 of"
+    assert any(line.startswith(taken) for line in printed)
+    assert not any("face found" in line for line in printed)
+    assert (result["detector"], result["select"], result["undetected"]) == ("none", None, None)
     assert result["preprocessing"]["box"] == list(MIDDLE)
     assert any("changed: box (0.0, 0.0, 1.0, 1.0) -> (0.25, 0.25, 0.75, 0.75)" in line for line in printed)
     with np.load(out / "scores_lfw.npz") as scores:
@@ -119,8 +124,36 @@ def test_what_is_refused(given: list[str], tmp_path: Path, capsys):
     out = ["--out", str(tmp_path / "out")]
     refused(evaluate.main, capsys, [*given, *out, "--alignment", "five_points"], "name a --detector")
     refused(evaluate.main, capsys, [*given, *out, "--margin", "32"], "margin and resized are of")
+    refused(evaluate.main, capsys, [*given, *out, "--margin", "0"], "--margin changes nothing: margin and resized are")
+    refused(evaluate.main, capsys, [*given, *out, "--select", "best"], "--select changes nothing", "name a --detector")
+    refused(evaluate.main, capsys, [*given, *out, "--undetected", "refuse", "--select", "best"],
+            "--select and --undetected change nothing")  # fmt: skip
+    for option in ("--network", "--symbol"):
+        refused(evaluate.main, capsys, [*given, *out, option, "x"], f"{option} changes nothing", "is a folder")
+    box = ["--box", "0", "0", "1", "1", "--alignment", "centre_crop"]
+    refused(evaluate.main, capsys, [*given, *out, *box], "--box changes nothing", "this is centre_crop")
     refused(evaluate.main, capsys, ["--weights", str(tmp_path / "none"), *given[2:], *out], "none: nothing lies there")
     assert not (tmp_path / "out").exists()
     with pytest.raises(SystemExit):
         evaluate.parse([*given, *out, "--detector", "mtcnn"])
     assert "belong together" in capsys.readouterr().err
+
+
+def test_a_detector_that_would_change_nothing_is_refused(
+    given: list[str], tmp_path: Path, one_has_no_face: list[int], capsys
+):
+    weights = tmp_path / "weights.pth"
+    weights.write_bytes(b"made up")
+    looking = ["--detector", "retinaface", "--detector-weights", str(weights), "--out", str(tmp_path / "out")]
+    refused(evaluate.main, capsys, [*given, *looking],
+            "--detector retinaface changes nothing: the model's alignment, fixed_box,", "five_points")  # fmt: skip
+    cropped = [*given, *looking, "--alignment", "centre_crop"]
+    refused(evaluate.main, capsys, cropped, "--alignment centre_crop takes the same part", "leave it out")
+    assert not one_has_no_face and not (tmp_path / "out").exists()
+
+
+def test_nothing_is_looked_for_in_aligned_faces(given: list[str], tmp_path: Path, capsys):
+    pairs = pair_bin(tmp_path / "pairs.bin")
+    of_bin = [*given[:2], "--data", f"pairs={pairs}", *given[4:], "--out", str(tmp_path / "out")]
+    refused(evaluate.main, capsys, [*of_bin, "--alignment", "two_eyes"], "--alignment changes nothing", "aligned faces")
+    refused(evaluate.main, capsys, [*of_bin, *CROP], "--box changes nothing: the pictures are aligned faces")
