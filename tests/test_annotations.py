@@ -46,7 +46,7 @@ PLACES = {
     ],
 }
 PAPER_CODE = [(paper, path) for paper in PAPERS for path in sorted((ROOT / f"{paper}_jax").rglob("*.py"))]
-ALL_CODE = sorted([path for folder in ("faces", "experiments") for path in (ROOT / folder).rglob("*.py")])
+ALL_CODE = sorted([path for folder in ("faces", "experiments", "examples") for path in (ROOT / folder).rglob("*.py")])
 ALL_CODE += [path for _, path in PAPER_CODE]
 
 DEVIATION = re.compile(r"\bD\d{2}\b")

@@ -46,7 +46,9 @@ def test_the_first_commands():
 @pytest.mark.parametrize("command", [line for line in COMMANDS if "python -m" in line])
 def test_commands_parse(command: str):
     _, _, module, *arguments = shlex.split(command.split("&&")[-1])
-    if module.startswith("experiments."):
+    if module.startswith("examples."):
+        assert not arguments and (ROOT / module.replace(".", "/")).with_suffix(".py").is_file()
+    elif module.startswith("experiments."):
         PARSERS[module.removeprefix("experiments.")](arguments)
     else:
         assert arguments[0] in NETWORKS[module]
