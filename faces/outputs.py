@@ -2,19 +2,20 @@
 
 One rule for every command. A folder of results belongs to one command at a time (`locked`). One that holds anything is
 not written into, unless the person says that the results in it may be replaced; and then they are replaced together,
-when the new ones are complete (`results_folder`). A single file is written under a name that no other program uses, and
-takes its place in one step (`replacing`). What the disk refuses becomes an `OutputError`, a sentence with the way out.
+when the new ones are complete (`results_folder`). What a command has put there stands in a list (`CONTENTS`), and
+nothing else is ever taken away. A single file is written under a name that no other program uses, and takes its place
+in one step (`replacing`). What the disk refuses becomes an `OutputError` (`refused.py`).
 
 Not here: what is written (`run_record.py` and whoever computes it), reading what others wrote.
 """
 
 import contextlib
-import errno
 import json
 import os
+import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,38 +23,19 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from faces.errors import OutputError
+from faces.refused import explained, writing
 
 LOCK = ".lock"
 PARTIAL = ".partial"
 """Within a folder of results: where they lie until they are complete."""
+REPLACED = ".replaced"
+"""Likewise: where those before them lie for the moment in which they change places."""
+CONTENTS = ".contents"
+"""Likewise: the names of what a command wrote there, a line each, which another may replace if it is told to."""
 RECORDS = ("environment.json", "result.json", "settings.json", "config.toml", "prepared.json", "model.toml")
-"""A folder with one of these was written by a command of this project; no other is ever emptied."""
+"""A folder with one of these may be called one of results."""
 
-_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
-_IN_THE_WAY = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR}
-REFUSED = _NO_SPACE | _FORBIDDEN | _IN_THE_WAY
-"""Errors of the system that a person can mend."""
-
-
-def explained(error: OSError, place: Path | str) -> OutputError:
-    """The sentence for what the system refused at `place`."""
-    if error.errno in _NO_SPACE:
-        return OutputError(f"{place}: cannot be written, the disk is full; make room, or name a place on another disk.")
-    if error.errno in _FORBIDDEN:
-        return OutputError(f"{place}: may not be written ({error.strerror}); name a place of yours.")
-    if error.errno in _IN_THE_WAY:
-        return OutputError(f"{place}: cannot be made, a file or folder is in the way; name another place.")
-    return OutputError(f"{place}: cannot be written ({error.strerror or error}).")
-
-
-@contextlib.contextmanager
-def writing(place: Path | str) -> Iterator[None]:
-    """A block that writes at `place`: an OSError in it becomes an OutputError that names the place."""
-    try:
-        yield
-    except OSError as error:
-        raise explained(error, place) from error
+_LONGEST_WAIT = 600.0  # seconds, for a file that other programs hold for as long as it takes to write it
 
 
 @contextlib.contextmanager
@@ -69,14 +51,12 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=path.suffix[:20], dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
+        temporary = path.with_name(f".{path.stem[:20]}.{secrets.token_hex(8)}{path.suffix[:20]}")
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         try:
             yield temporary
             with temporary.open("rb") as written:
                 os.fsync(written.fileno())
-            temporary.chmod(0o666 & ~_umask())
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -89,8 +69,18 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace `path` by a file of this text in UTF-8, in one step."""
-    write_bytes(path, text.encode())
+    """Replace `path` by a file of this text in UTF-8, in one step; halves of characters become backslash escapes."""
+    write_bytes(path, text.encode(errors="backslashreplace"))
+
+
+def append_text(path: Path, text: str) -> None:
+    """Add text in UTF-8 to the end of a file, which is made if need be.
+
+    Raises:
+        OutputError: the disk refuses; a part of the text may be there.
+    """
+    with writing(path), path.open("ab") as file:
+        file.write(text.encode(errors="backslashreplace"))
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -110,10 +100,9 @@ def check_folder(folder: Path) -> None:
     Raises:
         OutputError: they cannot.
     """
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+    _make(folder)
+    with writing(folder), tempfile.TemporaryFile(dir=folder):
+        pass
 
 
 @contextlib.contextmanager
@@ -126,21 +115,43 @@ def locked(folder: Path) -> Iterator[None]:
         OutputError: another program has it, or it cannot be made or written.
     """
     made = _make(folder)
-    lock = FileLock(folder / LOCK, timeout=0)
+    try:
+        with _lock_file(folder / LOCK, folder, timeout=0):
+            yield
+    finally:
+        _remove_empty(made)
+
+
+@contextlib.contextmanager
+def waited_for(path: Path) -> Iterator[None]:
+    """Keep a file that many commands share, such as a cache, for this program while the block runs; wait for it first.
+
+    Its folder is made. Files are replaced whole, so those who only read need no lock.
+
+    Raises:
+        OutputError: another program has it for minutes, or nothing can be written there.
+    """
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with _lock_file(path.with_name(f".{path.name[:20]}{LOCK}"), path, _LONGEST_WAIT):
+        yield
+
+
+@contextlib.contextmanager
+def _lock_file(path: Path, place: Path, timeout: float) -> Iterator[None]:
+    lock = FileLock(path, timeout=timeout)
     try:
         lock.acquire()
     except Timeout:
-        raise OutputError(f"{folder}: another command is writing there; wait for it, or name another place.") from None
+        raise OutputError(f"{place}: another command is writing there; wait for it, or name another place.") from None
     except OSError as error:
-        _remove_empty(made)
-        raise explained(error, folder) from error
+        raise explained(error, place) from error
     try:
         yield
     finally:
         with contextlib.suppress(OSError):
-            (folder / LOCK).unlink()  # while it is held: who has opened it meanwhile finds it gone, and tries again
+            path.unlink()  # while it is held: who has opened it meanwhile finds it gone, and tries again
         lock.release()
-        _remove_empty(made)
 
 
 @contextlib.contextmanager
@@ -162,19 +173,45 @@ def results_folder(folder: Path, overwrite: bool = False) -> Iterator[Path]:
         with writing(folder):
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir()
+            with tempfile.TemporaryFile(dir=partial):
+                pass
         try:
             yield partial
             with writing(folder):
-                for old in contents(folder):
-                    shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink()
-                for new in sorted(partial.iterdir()):
-                    new.rename(folder / new.name)
+                _change_places(folder, partial)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
 
+def _change_places(folder: Path, partial: Path) -> None:
+    """Move what is in `partial` into `folder`, and what was there out of it; where that fails, all is as before."""
+    new = sorted(entry.name for entry in partial.iterdir())
+    list_contents(partial, new)
+    replaced = folder / REPLACED
+    shutil.rmtree(replaced, ignore_errors=True)
+    replaced.mkdir()
+    out: list[str] = []
+    into: list[str] = []
+    try:
+        for name in [entry.name for entry in contents(folder)]:
+            (folder / name).rename(replaced / name)
+            out.append(name)
+        for name in new:
+            (partial / name).rename(folder / name)
+            into.append(name)
+        (partial / CONTENTS).replace(folder / CONTENTS)
+    except BaseException:
+        for name in into:
+            (folder / name).rename(partial / name)
+        for name in out:
+            (replaced / name).rename(folder / name)
+        raise
+    finally:
+        shutil.rmtree(replaced, ignore_errors=True)
+
+
 def check_free(folder: Path, overwrite: bool = False, other_way: str = "") -> None:
-    """Refuse a folder that holds anything, but for results that may be replaced.
+    """Refuse a folder that holds anything, but for results that may be replaced: files that a command listed there.
 
     Args:
         folder: where results shall be.
@@ -187,20 +224,55 @@ def check_free(folder: Path, overwrite: bool = False, other_way: str = "") -> No
         if folder.exists() and not folder.is_dir():
             raise OutputError(f"{folder}: is a file; name a folder to write to.")
         there = contents(folder) if folder.exists() else []
+        listed = _listed_contents(folder) if there else set[str]()
     if not there:
         return
-    if not any((folder / record).exists() for record in RECORDS):
+    strangers = [entry.name for entry in there if entry.name not in listed]
+    if overwrite and not strangers:
+        return
+    if not listed and not any((folder / record).exists() for record in RECORDS):
         raise OutputError(
-            f"{folder}: is not empty, and no results of these commands ({there[0].name} is in it); name another folder."
+            f"{folder}: is not empty, and no results of these commands ({strangers[0]} is in it); name another folder."
         )
-    if not overwrite:
-        ways = [*([other_way] if other_way else []), "name another folder", "replace them with --overwrite"]
-        raise OutputError(f"{folder}: holds results already; {', '.join(ways[:-1])}, or {ways[-1]}.")
+    ways = [other_way] if other_way else []
+    if overwrite:
+        ways = [f"--overwrite does not touch {strangers[0]}, which is not listed among them", *ways]
+    ways += ["name another folder", *(["replace them with --overwrite"] if not strangers else [])]
+    raise OutputError(f"{folder}: holds results already; {', '.join(ways[:-1])}{', or ' * (len(ways) > 1)}{ways[-1]}.")
+
+
+def list_contents(folder: Path, names: Iterable[str]) -> None:
+    """Say that entries of a folder are results, which a later command may replace if it is told to."""
+    write_text(folder / CONTENTS, "".join(f"{name}\n" for name in names))
+
+
+def remove_contents(folder: Path) -> None:
+    """Take away the results that are listed in a folder, for a command that writes its own there bit by bit.
+
+    Raises:
+        OutputError: the disk refuses.
+    """
+    with writing(folder):
+        for name in _listed_contents(folder):
+            entry = folder / name
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink(missing_ok=True)
+        (folder / CONTENTS).unlink(missing_ok=True)
+
+
+def _listed_contents(folder: Path) -> set[str]:
+    try:
+        text = (folder / CONTENTS).read_bytes().decode("utf-8", "backslashreplace")
+    except FileNotFoundError:
+        return set()
+    return {name for name in text.split("\n") if name and "/" not in name and name not in (".", "..")}
 
 
 def contents(folder: Path) -> list[Path]:
-    """What a folder holds, by name, but for what this module puts there while a command runs."""
-    return sorted(entry for entry in folder.iterdir() if entry.name not in (LOCK, PARTIAL))
+    """What a folder holds, by name, but for what this module puts there."""
+    return sorted(entry for entry in folder.iterdir() if entry.name not in (LOCK, PARTIAL, REPLACED, CONTENTS))
 
 
 def numbered(base: Path) -> Path:
@@ -225,18 +297,16 @@ def _make(folder: Path) -> list[Path]:
     """Make a folder; those that were not there before, the innermost first."""
     with writing(folder):
         missing = [place for place in (folder, *folder.parents) if not place.exists()]
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            _remove_empty(missing)
+            raise
     return missing
 
 
 def _remove_empty(folders: list[Path]) -> None:
-    with contextlib.suppress(OSError):  # one that is not empty, and so are those around it
-        for folder in folders:
+    """Take away folders, the innermost first, but for those that hold something or were never made."""
+    for folder in folders:
+        with contextlib.suppress(OSError):
             folder.rmdir()
-
-
-def _umask() -> int:
-    """The process's umask, which can only be read by setting it."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask

@@ -51,12 +51,64 @@ def test_a_new_file_has_the_permissions_that_the_umask_gives(tmp_path):
 @pytest.mark.parametrize(
     ("number", "sentence"),
     [(errno.ENOSPC, "the disk is full"), (errno.EDQUOT, "the disk is full"), (errno.EACCES, "may not be written"),
-     (errno.EROFS, "may not be written"), (errno.ENOTDIR, "in the way"), (errno.EIO, "cannot be written")],
+     (errno.EROFS, "may not be written"), (errno.ENOTDIR, "in the way"), (errno.EIO, "cannot be written"),
+     (errno.EFBIG, "the disk is full"), (errno.ENAMETOOLONG, "cannot be written")],
 )  # fmt: skip
 def test_what_the_disk_refuses_is_a_sentence_that_names_the_place(tmp_path, number, sentence):
     with pytest.raises(OutputError, match=sentence) as raised, outputs.writing(tmp_path / "x"):
         raise OSError(number, os.strerror(number))
     assert str(tmp_path / "x") in str(raised.value)
+
+
+@pytest.mark.parametrize("kind", [ValueError, RuntimeError])
+def test_what_the_disk_refuses_a_library_is_told_by_the_systems_words(tmp_path, kind):
+    """TensorStore: ValueError, JAX and ArrayRecord: RuntimeError, a zip: an error about itself."""
+    with pytest.raises(OutputError, match="the disk is full"), outputs.writing(tmp_path):
+        raise kind("UNAVAILABLE: Error writing local file: No space left on device [OS error 28]")
+    with pytest.raises(OutputError, match="may not be written"), outputs.writing(tmp_path):
+        try:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        except OSError:
+            raise kind("cannot close the file") from None
+    with pytest.raises(kind, match="a defect"), outputs.writing(tmp_path):
+        raise kind("a defect")
+
+
+def full(tmp_path, code: str) -> str:
+    """What a program prints that may write files of 64 KiB at most."""
+    lines = ["import resource", "from pathlib import Path", "import numpy as np", "from faces import outputs",
+             f"folder = Path({str(tmp_path)!r})", "resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))",
+             "try:", *(f"    {line}" for line in code.splitlines()),
+             "except outputs.OutputError as error:", "    print(error)"]  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["outputs.write_bytes(folder / 'x', bytes(100_000))",
+     "outputs.write_npz(folder / 'x', {'a': np.zeros(100_000, np.float32)})",
+     "outputs.append_text(folder / 'x', 'line' * 100_000)"],
+)  # fmt: skip
+def test_a_full_disk(tmp_path, code):
+    assert full(tmp_path, code) == f"{tmp_path / 'x'}: cannot be written, the disk is full; make room, or name a " \
+                                   "place on another disk.\n"  # fmt: skip
+    assert names(tmp_path) == ([] if "append" not in code else ["x"])
+
+
+def test_text_that_is_no_unicode_is_written_with_escapes(tmp_path):
+    outputs.write_text(tmp_path / "a", "\udcff ü")
+    outputs.append_text(tmp_path / "a", "\udcfe")
+    assert (tmp_path / "a").read_bytes() == rb"\udcff " + "ü".encode() + rb"\udcfe"
+
+
+def test_a_name_as_long_as_names_may_be(tmp_path):
+    outputs.write_text(tmp_path / ("ü" * 127), "x")
+    with outputs.waited_for(tmp_path / ("ü" * 127)):
+        pass
+    assert names(tmp_path) == ["ü" * 127]
+    with pytest.raises(OutputError, match="cannot be written"):
+        outputs.write_text(tmp_path / "a" / ("x" * 256), "")
 
 
 def test_results_appear_together(tmp_path):
@@ -65,7 +117,8 @@ def test_results_appear_together(tmp_path):
         outputs.write_json(folder / "result.json", {})
         (folder / "pictures").mkdir()
         assert names(out) == [".lock", ".partial"]
-    assert names(out) == ["pictures", "result.json"]
+    assert names(out) == [".contents", "pictures", "result.json"]
+    assert (out / ".contents").read_text() == "pictures\nresult.json\n"
 
 
 def test_results_are_replaced_only_when_told_and_only_by_whole_ones(tmp_path):
@@ -78,10 +131,50 @@ def test_results_are_replaced_only_when_told_and_only_by_whole_ones(tmp_path):
     with pytest.raises(ZeroDivisionError), outputs.results_folder(out, overwrite=True) as folder:
         outputs.write_json(folder / "result.json", 2)
         raise ZeroDivisionError
-    assert names(out) == ["old.txt", "result.json"] and (out / "result.json").read_text() == "1\n"
+    assert names(out) == [".contents", "old.txt", "result.json"] and (out / "result.json").read_text() == "1\n"
     with outputs.results_folder(out, overwrite=True) as folder:
         outputs.write_json(folder / "result.json", 3)
-    assert names(out) == ["result.json"] and (out / "result.json").read_text() == "3\n"
+    assert names(out) == [".contents", "result.json"] and (out / "result.json").read_text() == "3\n"
+
+
+@pytest.mark.parametrize("record", outputs.RECORDS)
+def test_nothing_is_taken_away_but_what_a_command_listed(tmp_path, record):
+    """Other programs have a settings.json or a config.toml as well."""
+    (tmp_path / record).write_text("not of ours")
+    for overwrite in (False, True):
+        with pytest.raises(OutputError, match="holds results already"):
+            outputs.results_folder(tmp_path, overwrite).__enter__()
+    assert (tmp_path / record).read_text() == "not of ours" and names(tmp_path) == [record]
+
+    out = tmp_path / "out"
+    with outputs.results_folder(out) as folder:
+        outputs.write_json(folder / "result.json", 1)
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(OutputError, match=r"--overwrite does not touch notes\.txt"):
+        outputs.results_folder(out, overwrite=True).__enter__()
+    (out / ".contents").write_text("result.json\n../settings.json\n..\n/etc\n")
+    (out / "notes.txt").unlink()
+    outputs.remove_contents(out)
+    assert names(tmp_path) == sorted([record, "out"]) and names(out) == []
+
+
+def test_results_that_cannot_be_moved_leave_the_old_ones(tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    with outputs.results_folder(out) as folder:
+        outputs.write_json(folder / "result.json", 1)
+        outputs.write_json(folder / "a.json", 1)
+    move = Path.rename
+
+    def rename(self, target):
+        if self.name == "result.json" and self.parent.name == outputs.PARTIAL:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return move(self, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    with pytest.raises(OutputError, match="the disk is full"), outputs.results_folder(out, overwrite=True) as folder:
+        outputs.write_json(folder / "b.json", 2)
+        outputs.write_json(folder / "result.json", 2)
+    assert names(out) == [".contents", "a.json", "result.json"] and (out / "result.json").read_text() == "1\n"
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -92,13 +185,15 @@ def test_a_folder_of_others_is_never_written_into(tmp_path, overwrite):
     assert names(tmp_path) == ["package.py"]
 
 
-@pytest.mark.parametrize("place", ["file", "file/below"])
-def test_a_file_in_the_way_is_a_sentence(tmp_path, place):
+@pytest.mark.parametrize("place", ["file", "file/below", "dangling", "/proc/x", "/dev/null", "a/" + "x" * 300])
+def test_a_place_that_cannot_be_a_folder_is_a_sentence(tmp_path, place):
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match=r"is a file|in the way"):
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere" / "at all")
+    with pytest.raises(OutputError, match=r"is a file|in the way|cannot be written"):
         outputs.results_folder(tmp_path / place).__enter__()
     with pytest.raises(OutputError):
         outputs.check_folder(tmp_path / place)
+    assert names(tmp_path) == ["dangling", "file"]
 
 
 def test_what_breaks_off_leaves_no_folder(tmp_path):
