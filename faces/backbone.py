@@ -7,20 +7,19 @@ Not here: the networks (`models/` of each paper), class centres and losses.
 """
 
 import difflib
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 from jax.typing import DTypeLike
 
 from faces import ops
 from faces.errors import ConfigError
+from faces.initialisers import init_variables
 from faces.mesh import DATA
 
 Params = dict[str, Any]
@@ -54,7 +53,7 @@ class Backbone(NamedTuple):
 class Network(NamedTuple):
     """How to make a network: `module(embedding_dim=d, dtype=t)`, and the size of the images it was published for.
 
-    The module is called as `module(images, train)`. Its kernels are made by `relu_init` and `linear_init`.
+    The module is called as `module(images, train)`. Its kernels are made by `faces.initialisers`.
     """
 
     module: Callable[..., nn.Module]
@@ -90,8 +89,8 @@ def make_backbone(
 
     @jax.jit
     def init(key: jax.Array) -> tuple[Params, BatchStats]:
-        variables: Any = module.init(key, jnp.zeros((1, height, width, 3)), train=False)
-        return draw_kernels(key, variables["params"]), variables.get("batch_stats", {})
+        variables = init_variables(module, key, jnp.zeros((1, height, width, 3)), train=False)
+        return variables["params"], variables.get("batch_stats", {})
 
     def apply(
         params: Params, batch_stats: BatchStats, images: jax.Array, train: bool, key: jax.Array | None = None
@@ -110,20 +109,6 @@ def make_backbone(
         return embeddings, updated.get("batch_stats", batch_stats)
 
     return Backbone(init, apply, (height, width))
-
-
-def relu_init(key: jax.Array, shape: Sequence[int], dtype: DTypeLike = jnp.float32) -> jax.Array:
-    """Initial kernel before a ReLU, N(0, 2 / fan-in), as its standard deviation; `make_backbone` draws the normals.
-
-    CHOICE: FaceNet's Sec. 3.3 starts from random values as GoogLeNet does, whose paper does not say which. These, by He
-    et al., keep the variance of a ReLU network level over 22 layers without batch norm.
-    """
-    return jnp.full(shape, math.sqrt(2.0 / math.prod(shape[:-1])), dtype)
-
-
-def linear_init(key: jax.Array, shape: Sequence[int], dtype: DTypeLike = jnp.float32) -> jax.Array:
-    """As `relu_init` for a layer without ReLU, or with maxout, which keeps the variance too: N(0, 1 / fan-in)."""
-    return jnp.full(shape, math.sqrt(1.0 / math.prod(shape[:-1])), dtype)
 
 
 def normalised(backbone: Backbone) -> Backbone:
@@ -160,22 +145,3 @@ def per_device(apply: Apply, mesh: Mesh) -> Apply:
         return on_all(params, batch_stats, images, key) if train else apply(params, batch_stats, images, False)
 
     return apply_to_all
-
-
-def draw_kernels(key: jax.Array, params: Params) -> Params:
-    """Multiply the kernels, which the modules set to their standard deviations, by unit normals.
-
-    One draw is cut up for all of them: XLA takes half a second to compile a draw, which for each kernel of an Inception
-    network by itself comes to half a minute.
-    """
-    leaves, tree = jax.tree_util.tree_flatten_with_path(params)
-    is_kernel = [path[-1].key == "kernel" for path, _ in leaves]
-    ends = np.cumsum([leaf.size * drawn for (_, leaf), drawn in zip(leaves, is_kernel, strict=True)])
-    normal = jax.random.normal(key, (int(ends[-1]),))  # (all kernels' elements,)
-    return jax.tree_util.tree_unflatten(
-        tree,
-        [
-            leaf * normal[end - leaf.size : end].reshape(leaf.shape) if drawn else leaf
-            for (_, leaf), drawn, end in zip(leaves, is_kernel, ends.tolist(), strict=True)
-        ],
-    )

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from faces import ops
-from faces.backbone import relu_init
+from faces.initialisers import relu_init
 
 
 class Conv(nn.Module):

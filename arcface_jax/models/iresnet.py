@@ -15,8 +15,8 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from arcface_jax.models.layers import LAST_LAYER, Conv, Pointwise, PReLU, batch_norm
-from faces.backbone import linear_init
 from faces.errors import ConfigError
+from faces.initialisers import linear_init
 
 # Units of each stage. PAPER Sec. 3.1: ResNet50 and ResNet100. CHOICE: the paper does not divide the layers among the
 # stages; these numbers, the other depths and the order within a unit are those of the authors' code.

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from faces import ops
-from faces.backbone import linear_init, relu_init
+from faces.initialisers import linear_init, relu_init
 
 LAST_LAYER = "fc"
 """Name of the matrix that makes the embedding, in every network here."""

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from arcface_jax.models.layers import LAST_LAYER, Conv, Depthwise, Pointwise, PReLU, batch_norm
-from faces.backbone import linear_init, relu_init
+from faces.initialisers import linear_init, relu_init
 
 Row = tuple[int, int, int, int]
 """Expansion t, output channels c, number n and first stride s of bottlenecks, as in Table 1 of MobileFaceNet."""

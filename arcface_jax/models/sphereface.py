@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from arcface_jax.models.layers import LAST_LAYER, Conv, PReLU
-from faces.backbone import linear_init
+from faces.initialisers import linear_init
 
 SPHEREFACE_20: Sequence[int] = (1, 2, 4, 1)
 SPHEREFACE_64: Sequence[int] = (3, 8, 16, 3)

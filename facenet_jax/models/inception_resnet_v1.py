@@ -8,7 +8,6 @@ davidsandberg/facenet, with batch norm, without scale, after every convolution b
 Not here: published weights by their names (`published.py`), and the softmax training that made them.
 """
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -19,6 +18,7 @@ from jax.typing import DTypeLike
 
 from facenet_jax.models.layers import max_pool
 from faces import layers
+from faces.initialisers import xavier_init
 from faces.ops import l2_normalise
 
 EPSILON = 1e-3
@@ -176,12 +176,3 @@ def _norm(train: bool, dtype: DTypeLike, name: str) -> nn.BatchNorm:
     return nn.BatchNorm(
         use_running_average=not train, momentum=0.995, epsilon=EPSILON, use_scale=False, dtype=dtype, name=name
     )
-
-
-def xavier_init(key: jax.Array, shape: Sequence[int], dtype: DTypeLike = jnp.float32) -> jax.Array:
-    """Initial kernel by Glorot and Bengio, N(0, 2 / (fan-in + fan-out)), as `faces.backbone.relu_init` gives its own.
-
-    CHOICE: normal where the published code draws uniformly with the same variance.
-    """
-    places = math.prod(shape[:-2])
-    return jnp.full(shape, math.sqrt(2.0 / (places * (shape[-2] + shape[-1]))), dtype)

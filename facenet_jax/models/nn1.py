@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from facenet_jax.models.layers import conv_relu, max_pool, response_norm
-from faces.backbone import linear_init
+from faces.initialisers import linear_init
 from faces.ops import l2_normalise
 
 

@@ -18,7 +18,7 @@ from jax.typing import DTypeLike
 
 from facenet_jax.models.inception import NN2_ROWS, Row
 from facenet_jax.models.layers import l2_pool, max_pool, response_norm
-from faces.backbone import linear_init
+from faces.initialisers import linear_init
 from faces.layers import Conv
 from faces.ops import l2_normalise
 

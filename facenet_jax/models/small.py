@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from faces import ops
-from faces.backbone import linear_init
+from faces.initialisers import linear_init
 from faces.layers import Conv
 
 Stage = tuple[int, int, int]

@@ -15,8 +15,9 @@ from jax.typing import DTypeLike
 from experiments.networks import backbone_of
 from experiments.published import Description, Model, NetworkConfig, Origin, write_model
 from faces import cli
-from faces.backbone import Network, linear_init
+from faces.backbone import Network
 from faces.config import ModelConfig
+from faces.initialisers import linear_init
 from faces.preprocessing import WHOLE, Preprocessing
 
 ONE_MATRIX = "iresnet_of_one_matrix"  # a name that is given `model.dropout`

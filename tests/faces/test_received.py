@@ -6,8 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from faces.backbone import Network, linear_init, make_backbone
+from faces.backbone import Network, make_backbone
 from faces.errors import WeightsError
+from faces.initialisers import linear_init
 from faces.preprocessing import WHOLE, Preprocessing
 from faces.received import (
     Norm,

@@ -12,8 +12,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from faces.backbone import linear_init
 from faces.detect.retinaface.layers import Conv, ConvNorm, Depthwise, Inside, batch_norm
+from faces.initialisers import linear_init
 
 
 class MobileNet(nn.Module):

@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 
 from faces import ops
-from faces.backbone import linear_init, relu_init
+from faces.initialisers import linear_init, relu_init
 
 EPSILON = 1e-5  # of batch norm, PyTorch's default
 

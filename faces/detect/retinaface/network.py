@@ -20,10 +20,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
-from faces.backbone import BatchStats, Params, draw_kernels, linear_init
+from faces.backbone import BatchStats, Params
 from faces.detect.retinaface.bodies import MobileNet, ResNet
 from faces.detect.retinaface.layers import Conv, ConvNorm, Inside
 from faces.errors import ConfigError
+from faces.initialisers import init_variables, linear_init
 
 STRIDES = (8, 16, 32)
 ANCHORS_PER_PLACE = 2
@@ -73,8 +74,8 @@ def make_network(name: str = "mobilenet0.25") -> Network:
 
     @jax.jit
     def init(key: jax.Array) -> tuple[Params, BatchStats]:
-        variables: Any = module.init(key, jnp.zeros((1, 32, 32, 3)), None, train=False)
-        return draw_kernels(key, variables["params"]), variables["batch_stats"]
+        variables = init_variables(module, key, jnp.zeros((1, 32, 32, 3)), None, train=False)
+        return variables["params"], variables["batch_stats"]
 
     def apply(
         params: Params, batch_stats: BatchStats, images: jax.Array, train: bool, sizes: jax.Array | None = None

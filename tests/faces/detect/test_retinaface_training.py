@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from faces.backbone import linear_init
 from faces.config import BatchConfig
 from faces.detect.retinaface.anchors import make_anchors
 from faces.detect.retinaface.augment import Example, augment, cut, square
@@ -22,6 +21,7 @@ from faces.detect.retinaface.network import BODIES, STRIDES, Outputs
 from faces.detect.retinaface.training import DetectionWatch, init_state, make_train_step
 from faces.detect.retinaface.weights import from_pytorch, to_pytorch
 from faces.errors import TrainingStopped
+from faces.initialisers import linear_init
 from faces.mesh import make_mesh, place_batch
 from tests.faces.detect.retinaface_oracle import random_tensors
 
