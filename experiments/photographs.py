@@ -1,7 +1,8 @@
-"""Photographs of any folders to embeddings, each with its name: what clustering and search start from.
+"""Photographs of any folders to embeddings, each with its name and box: what clustering and search start from.
 
-A photograph gives one face, the one that `--select` names. One that cannot be decoded, and one in which no face is
-found, is named and left out: here nobody is asked for a number that it would falsify.
+A photograph shows any number of people, and `--select all` means every face that is found in it; a rule means one, and
+then the others are counted. A photograph that cannot be decoded, and one in which no face is found, is named and left
+out: here nobody is asked for a number that it would falsify.
 
 Not here: sets with a protocol (`evaluate.py` and its siblings).
 """
@@ -10,6 +11,7 @@ import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -17,34 +19,80 @@ from rich.console import Console
 from experiments import pipeline
 from experiments.detect import image_files
 from experiments.published import Model
+from faces.cut_faces import Looked
 from faces.data.image_folder import printable
+from faces.detect.detections import select
 from faces.errors import DataError, ImageError
 from faces.evaluate.verification import few_names
 
 
 @dataclass(frozen=True)
 class Faces:
-    """The faces of some photographs.
+    """The faces of some photographs, in the order of the photographs; in each the best first.
 
     Args:
-        names: path of each photograph with a face.
-        folders: name of the folder that it lies in.
+        photographs: path of each photograph that was looked at, with a face or without.
+        sizes: height and width of each; None of one that could not be decoded.
+        photograph: the row in `photographs` that each face is of, int64 (faces,).
+        boxes: left, top, right, bottom in pixels, float32 (faces, 4); NaN of a picture that is of no detection.
+        scores: the detector's, float32 (faces,); NaN likewise.
+        is_main: which faces are the most central of their photograph, bool (faces,): of whom it is, if of one person.
         pictures: aligned faces, uint8 (faces, rows, columns, 3), RGB.
         embeddings: float32 (faces, d), of length 1.
-        photographs: how many were looked at.
-        without_face: paths of those in which none was found.
+        looked: whether a detector looked; otherwise each picture is a part of a photograph, a face or not.
+        several: paths of photographs with more than one face.
+        passed_over: faces that were found and are not among these, since `--select` means others.
+        without_face: paths of photographs in which none was found.
         unreadable: of those that could not be decoded, with the reason.
         images_per_second: of the embedding.
     """
 
-    names: tuple[str, ...]
-    folders: tuple[str, ...]
+    photographs: tuple[str, ...]
+    sizes: tuple[tuple[int, int] | None, ...]
+    photograph: np.ndarray
+    boxes: np.ndarray
+    scores: np.ndarray
+    is_main: np.ndarray
     pictures: np.ndarray
     embeddings: np.ndarray
-    photographs: int
+    looked: bool
+    several: tuple[str, ...]
+    passed_over: int
     without_face: tuple[str, ...]
     unreadable: dict[str, str]
     images_per_second: float
+
+    def __len__(self) -> int:
+        return len(self.photograph)
+
+    @property
+    def noun(self) -> str:
+        """What they may be called."""
+        return "faces" if self.looked else "pictures"
+
+    def folder(self, face: int | np.intp) -> str:
+        """Name of the folder in which the face's photograph lies."""
+        return Path(self.photographs[self.photograph[face]]).parent.name
+
+    def entry(self, face: int) -> dict[str, Any]:
+        """Where a face is, as JSON holds it; a thousandth of a pixel is as much as the numbers are worth."""
+        is_found = bool(np.isfinite(self.scores[face]))
+        return {
+            "box": np.round(self.boxes[face].astype(float), 3).tolist() if is_found else None,
+            "detector_score": round(float(self.scores[face]), 6) if is_found else None,
+        }
+
+    def record(self) -> dict[str, Any]:
+        """What `result.json` says about them; nobody counts faces who has not looked."""
+        return {
+            "photographs": len(self.photographs),
+            "pictures": len(self),
+            "faces": len(self) if self.looked else None,
+            "several": len(self.several) if self.looked else None,
+            "passed_over": self.passed_over if self.looked else None,
+            "without_face": len(self.without_face) if self.looked else None,
+            "unreadable": len(self.unreadable),
+        }
 
 
 def find_faces(places: Sequence[Path], model: Model, options: argparse.Namespace, console: Console) -> Faces:
@@ -56,7 +104,7 @@ def find_faces(places: Sequence[Path], model: Model, options: argparse.Namespace
     files = sorted({file for place in places for file in image_files(place)})
     if not files:
         raise DataError(f"{', '.join(map(str, places))}: no image found.")
-    names = [printable(str(file)) for file in files]
+    names = tuple(printable(str(file)) for file in files)
     unreadable = dict[str, str]()
 
     def read() -> Iterator[np.ndarray | None]:
@@ -69,25 +117,63 @@ def find_faces(places: Sequence[Path], model: Model, options: argparse.Namespace
 
     search = pipeline.Search(options)
     search.check(model.preprocessing)
-    cut = search.cut(read(), len(files), "the photographs", model.preprocessing, console)
-    lost = set(cut.undetected) if options.undetected == "refuse" else set[int]()
-    kept = [row for row in range(len(files)) if row not in lost and names[row] not in unreadable]
-    without_face = tuple(names[row] for row in cut.undetected)
-    console.print(f"{len(files):,} photographs, a face in {cut.seen - len(cut.undetected):,}")
+    looked = list(search.look(read(), len(files), "the photographs", model.preprocessing, console))
+    sizes: list[tuple[int, int] | None] = [None] * len(files)
+    for one in looked:
+        sizes[one.row] = one.size
+    found = [(one, one.found) for one in looked if one.found is not None]
+    several = tuple(names[one.row] for one, faces in found if len(faces) > 1)
+    without_face = tuple(names[one.row] for one, faces in found if not len(faces))
+    chosen = sum(face is not None for one in looked for face in one.chosen)
+    passed_over = sum(len(faces) for _, faces in found) - chosen
+    pictures = np.concatenate([np.empty((0, *model.preprocessing.size, 3), np.uint8), *(o.pictures for o in looked)])
+    if options.detector == pipeline.NONE:
+        console.print(f"{len(looked):,} photographs, {pipeline.taken_as(model.preprocessing)}")
+    else:
+        faces = f"{chosen + passed_over:,} faces in {len(found) - len(without_face):,} of them"
+        console.print(f"{len(looked):,} photographs, {faces}, more than one in {len(several):,}")
+    if passed_over:
+        console.print(
+            f"  {passed_over:,} faces passed over, --select {options.select} means one of several: {few_names(several)}"
+        )
     for what, whose in (("no face in", without_face), ("cannot be decoded:", tuple(unreadable))):
         if whose:
             console.print(f"  {what} {few_names(whose)}")
-    if not kept:
+    if not len(pictures):
         raise DataError(f"{', '.join(map(str, places))}: no face found in any of {len(files):,} photographs.")
     embed = pipeline.CachedEmbedder(model, options.cache)
-    pictures = cut.faces[kept]
+    boxes, scores, is_main = _places(looked)
     return Faces(
-        tuple(names[row] for row in kept),
-        tuple(printable(files[row].parent.name) for row in kept),
+        names,
+        tuple(sizes),
+        np.repeat([one.row for one in looked], [len(one.chosen) for one in looked]),
+        boxes,
+        scores,
+        is_main,
         pictures,
         embed(pictures, console),
-        len(files),
+        options.detector != pipeline.NONE,
+        several,
+        passed_over,
         without_face,
         unreadable,
         embed.images_per_second,
     )
+
+
+def _places(looked: Sequence[Looked]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Box and score of each chosen face, NaN of a picture that is of no detection, and whether it is the main one."""
+    boxes, scores, is_main = [], [], []
+    for one in looked:
+        found, main = one.found, one.chosen[0] if len(one.chosen) == 1 else None
+        if len(one.chosen) > 1 and found is not None:
+            main = select(found, "most_central", one.size)
+        for face in one.chosen:
+            is_main.append(face == main)
+            if found is None or face is None:
+                boxes.append(np.full(4, np.nan))
+                scores.append(np.nan)
+            else:
+                boxes.append(found.boxes[face])
+                scores.append(found.scores[face])
+    return np.array(boxes, np.float32).reshape(-1, 4), np.array(scores, np.float32), np.array(is_main, bool)

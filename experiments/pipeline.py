@@ -25,7 +25,7 @@ from faces.data.images import decode_image
 from faces.detect.detections import RULES
 from faces.detect.published import DETECTORS, open_detector
 from faces.embed import BLOCK
-from faces.errors import ConfigError, ImageError
+from faces.errors import ConfigError, ImageError, OutputError
 from faces.mesh import make_mesh
 from faces.outputs import check_folder
 from faces.preprocessing import WHOLE, Preprocessing
@@ -214,8 +214,7 @@ class Search:
         """The bar's progress; what was found is kept however the block ends."""
         try:
             with make_progress(console) as bar:
-                what = "photographs" if self._detect is None else "faces"
-                task = bar.add_task(f"{what} of {name}", total=count)
+                task = bar.add_task(name if self._detect is None else f"faces of {name}", total=count)
                 yield lambda done: bar.advance(task, done)
         finally:
             if self._cache is not None:
@@ -296,6 +295,18 @@ def read_photograph(path: Path) -> np.ndarray:
         return decode_image(path.read_bytes(), str(path))
     except OSError as error:
         raise ImageError(f"{path}: cannot be read ({error.strerror}).") from None
+
+
+def check_apart(options: argparse.Namespace, *inputs: Path) -> None:
+    """Refuse an input that `--overwrite` would delete with the results in whose folder it lies.
+
+    Raises:
+        OutputError: there is one.
+    """
+    out = options.out.resolve()
+    for path in inputs:
+        if options.overwrite and path.resolve().is_relative_to(out):
+            raise OutputError(f"{path}: lies in {options.out}, whose content --overwrite replaces; name another --out.")
 
 
 def record(model: Model, images_per_second: float, options: argparse.Namespace) -> dict[str, Any]:

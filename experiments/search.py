@@ -3,17 +3,20 @@
     python -m experiments.search enrol PEOPLE --weights MODEL --out DIR
     python -m experiments.search find PHOTOGRAPHS... --index DIR/index.npz --weights MODEL --threshold COS --out DIR
 
-PEOPLE holds a folder for each person, PERSON/IMAGE. Enrolling writes `index.npz`, their embeddings with names and with
-what made them: the same weights and preprocessing are then asked for. A person's score is that of his most similar
-picture; whose best score is below the threshold is unknown. Finding writes `matches.jsonl`, a line for each photograph:
-its name, `person` (null if unknown), and the ranked people with score and picture. Faces are found, aligned and
+PEOPLE holds a folder for each person, PERSON/IMAGE, and each picture gives one face, the one that `--select` names.
+Enrolling writes `index.npz`: their embeddings with names, and weights, preprocessing and detector that made them, which
+are then asked for. A person's score is the cosine of his most similar picture; whose best score is below the threshold
+is unknown. Finding looks at every face of a photograph unless `--select` means one, and writes `matches.jsonl`, a line
+for each photograph: its name, its size (height, width), and its faces, the best first, each with its box and the
+detector's score, `person` (null if unknown), and the ranked people with score and picture. Faces are found, aligned and
 embedded as `experiments.evaluate` does; both leave `result.json`, the line that is printed last, and
-`environment.json`.
+`environment.json`. DIR holds the results of one command, which `--overwrite` replaces together.
 """
 
 import argparse
 import json
-import zipfile
+import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,17 +25,21 @@ import numpy as np
 from rich.console import Console
 
 from experiments import pipeline
-from experiments.photographs import find_faces
+from experiments.detect import digest
+from experiments.photographs import Faces, find_faces
 from experiments.published import Model
 from faces import cli, gallery
 from faces.config import flatten
-from faces.errors import ConfigError, DataError
-from faces.outputs import write_json, write_npz, write_text
+from faces.data.image_folder import printable
+from faces.errors import ConfigError, DataError, WeightsError
+from faces.evaluate.verification import few_names
+from faces.outputs import results_folder, write_json, write_npz, write_text
 from faces.run_record import environment
 from faces.terminal import make_console
+from faces.weights import read_weights
 
 INDEX = "index.npz"
-SHOWN = 20  # photographs whose match is printed; the file has all
+SHOWN = 20  # faces whose match is printed; the file has all
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,7 @@ class Index:
         person: number of each picture's person, int64 (pictures,).
         people: their names.
         pictures: path of each picture.
-        made_by: weights and preprocessing, as one line.
+        made_by: weights, detector and preprocessing, as one line.
     """
 
     embeddings: np.ndarray
@@ -58,9 +65,12 @@ def main(arguments: list[str]) -> None:
     """Parse, then enrol or find."""
     options = parse(arguments)
     console = make_console()
-    result = enrol(options, console) if options.command == "enrol" else find(options, console)
-    write_json(options.out / "result.json", result)
-    write_json(options.out / "environment.json", environment())
+    inputs = [options.people] if options.command == "enrol" else [*options.photographs, options.index]
+    pipeline.check_apart(options, *inputs)
+    with results_folder(options.out, options.overwrite) as out:
+        result = (enrol if options.command == "enrol" else find)(options, out, console)
+        write_json(out / "result.json", result)
+        write_json(out / "environment.json", environment())
     console.print(f"everything is in {options.out}")
     print("result: " + json.dumps(result), flush=True)
 
@@ -79,8 +89,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     finding.add_argument("--threshold", type=float, required=True, metavar="COS",
                          help="cosine below which a face is of nobody known")  # fmt: skip
     finding.add_argument("--top", type=int, default=5, metavar="N", help="people to rank (%(default)s)")
-    for command in (enrolling, finding):
-        pipeline.add_options(command)
+    pipeline.add_options(enrolling)
+    pipeline.add_options(finding, of_albums=True, refuses=False)
     options = parser.parse_args(arguments)
     pipeline.check_options(parser, options)
     options.data = options.people if options.command == "enrol" else options.photographs[0]
@@ -89,8 +99,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     return options
 
 
-def enrol(options: argparse.Namespace, console: Console) -> dict[str, Any]:
-    """Write the index of a folder of people; what `result.json` says.
+def enrol(options: argparse.Namespace, out: Path, console: Console) -> dict[str, Any]:
+    """Write the index of a folder of people to `out`; what `result.json` says.
 
     Raises:
         DataError: pictures that give no face, unless the command line allows missing ones; pictures beside the folders.
@@ -100,69 +110,97 @@ def enrol(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     lost = [*(() if options.undetected != "refuse" else faces.without_face), *faces.unreadable]
     if lost and not options.allow_missing:
         raise DataError(
-            f"{options.people}: {len(lost):,} of {faces.photographs:,} pictures give no face, the first is {lost[0]}; "
-            "replace them, or --allow-missing to enrol people by their other pictures."
+            f"{options.people}: {len(lost):,} of {len(faces.photographs):,} pictures give no face, the first is "
+            f"{lost[0]}; replace them, or --allow-missing to enrol people by their other pictures."
         )
-    astray = [name for name in faces.names if Path(name).parent.parent != options.people]
+    pictures = tuple(faces.photographs[row] for row in faces.photograph)
+    astray = [name for name in pictures if Path(name).parent.parent != options.people]
     if astray:
         raise DataError(f"{astray[0]}: is not in a person's folder; {options.people}/PERSON/IMAGE is expected.")
-    people, person = np.unique(np.array(faces.folders), return_inverse=True)
-    options.out.mkdir(parents=True, exist_ok=True)
+    people, person = np.unique(np.array([faces.folder(face) for face in range(len(faces))]), return_inverse=True)
+    absent = sorted(_folders(options.people) - set(people.tolist()))
+    if absent:
+        console.print(f"  not enrolled, no usable picture in the folder: {few_names(absent)}")
+    for alike in _alike(people.tolist()):
+        console.print(
+            f"  {' and '.join(map(repr, alike))} differ only in case or in how Unicode spells them, and are enrolled "
+            "as different people; move one's pictures to the other's folder if they are the same"
+        )
     write_index(
-        options.out / INDEX,
-        Index(faces.embeddings, person, tuple(people.tolist()), faces.names, made_by(model)),
+        out / INDEX, Index(faces.embeddings, person, tuple(people.tolist()), pictures, made_by(model, options))
     )
     console.print(f"{len(people):,} people enrolled by {len(person):,} pictures")
     return {
         "people": len(people),
         "pictures": len(person),
         "left_out": len(lost),
+        "people_left_out": absent,
+        "several": len(faces.several) if faces.looked else None,
         **pipeline.record(model, faces.images_per_second, options),
     }
 
 
-def find(options: argparse.Namespace, console: Console) -> dict[str, Any]:
-    """Write the matches of photographs; what `result.json` says.
+def _folders(people: Path) -> set[str]:
+    """Names of the people's folders, with pictures or without."""
+    return {printable(entry.name) for entry in people.iterdir() if entry.is_dir() and not entry.name.startswith(".")}
+
+
+def _alike(names: Sequence[str]) -> list[list[str]]:
+    """Groups of names that a person would take for one."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        folded = unicodedata.normalize("NFKC", name).casefold()
+        groups.setdefault(unicodedata.normalize("NFKC", folded), []).append(name)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def find(options: argparse.Namespace, out: Path, console: Console) -> dict[str, Any]:
+    """Write the matches of photographs to `out`; what `result.json` says.
 
     Raises:
-        ConfigError: the index was made by other weights or another preprocessing.
+        ConfigError: the index was made by other weights, another preprocessing or another detector.
     """
     index = read_index(options.index)
     model = pipeline.open_for(options, console)
-    if made_by(model) != index.made_by:
-        raise ConfigError(
-            f"{options.index}: was made by {index.made_by}, not by {made_by(model)}; give the same weights and "
-            "options, or enrol anew."
-        )
+    check_same(index, made_by(model, options), options.index)
     faces = find_faces(options.photographs, model, options, console)
-    ranked = rank_people(index, faces.embeddings, options.top)
-    lines, unknown = [], 0
-    for name, matches in zip(faces.names, ranked, strict=True):
-        known = matches[0]["score"] >= options.threshold
-        unknown += not known
-        lines.append({"photograph": name, "person": matches[0]["person"] if known else None, "ranked": matches})
-    for line in lines[:SHOWN]:
-        best = line["ranked"][0]
-        who = line["person"] or f"unknown, nearest {best['person']}"
-        console.print(f"  {line['photograph']}: {who}, {best['score']:.3f}")
-    if len(lines) > SHOWN:
-        console.print(f"  and {len(lines) - SHOWN:,} more")
-    lines += [{"photograph": name, "person": None, "ranked": []} for name in (*faces.without_face, *faces.unreadable)
-              if name not in set(faces.names)]  # fmt: skip
-    options.out.mkdir(parents=True, exist_ok=True)
-    write_text(options.out / "matches.jsonl", "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
-    console.print(f"{len(faces.names) - unknown:,} faces of people that are enrolled, {unknown:,} of nobody known")
+    matches = [
+        {**faces.entry(face), "person": ranked[0]["person"] if known else None, "ranked": ranked}
+        for face, ranked in enumerate(rank_people(index, faces.embeddings, options.top))
+        for known in [ranked[0]["score"] >= options.threshold]
+    ]
+    known = sum(match["person"] is not None for match in matches)
+    of_photograph: list[list[dict[str, Any]]] = [[] for _ in faces.photographs]
+    for row, match in zip(faces.photograph, matches, strict=True):
+        of_photograph[row].append(match)
+    _print_matches(faces, matches, console)
+    lines = [
+        {"photograph": name, "size": size and list(size), "faces": found}
+        for name, size, found in zip(faces.photographs, faces.sizes, of_photograph, strict=True)
+    ]
+    write_text(out / "matches.jsonl", "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    console.print(f"{known:,} {faces.noun} of people that are enrolled, {len(faces) - known:,} of nobody known")
     return {
-        "photographs": faces.photographs,
-        "faces": len(faces.names),
-        "known": len(faces.names) - unknown,
-        "unknown": unknown,
-        "without_face": len(faces.without_face),
-        "unreadable": len(faces.unreadable),
+        **faces.record(),
+        "known": known,
+        "unknown": len(faces) - known,
         "people": len(index.people),
         "threshold": options.threshold,
         **pipeline.record(model, faces.images_per_second, options),
     }
+
+
+def _print_matches(faces: Faces, matches: Sequence[dict[str, Any]], console: Console) -> None:
+    """Name the first faces; one of several in a photograph by its place from the left."""
+    for face, match in enumerate(matches[:SHOWN]):
+        best = match["ranked"][0]
+        who = match["person"] or f"unknown, nearest {best['person']}"
+        beside = np.flatnonzero(faces.photograph == faces.photograph[face])
+        place = int(np.sum(faces.boxes[beside, 0] < faces.boxes[face, 0])) + 1
+        where = f", face {place} of {len(beside)} from the left" if len(beside) > 1 else ""
+        console.print(f"  {faces.photographs[faces.photograph[face]]}{where}: {who}, {best['score']:.3f}")
+    if len(matches) > SHOWN:
+        console.print(f"  and {len(matches) - SHOWN:,} more")
 
 
 def rank_people(index: Index, probes: np.ndarray, top: int) -> list[list[dict[str, Any]]]:
@@ -182,52 +220,73 @@ def rank_people(index: Index, probes: np.ndarray, top: int) -> list[list[dict[st
     return ranked
 
 
-def made_by(model: Model) -> str:
-    """Weights and preprocessing as one line, which an index and its probes must share."""
-    how = ", ".join(f"{key} {value}" for key, value in flatten(model.preprocessing).items())
-    return f"{model.name}, weights {model.description.origin.sha256[:16]}, {how}"
+def made_by(model: Model, options: argparse.Namespace) -> str:
+    """What an index and its probes must share, weights, detector and preprocessing, as one line."""
+    made = {"network": model.name, "weights": model.description.origin.sha256[:16], "detector": options.detector}
+    if options.detector_weights is not None:
+        made["detector's weights"] = digest(options.detector_weights)[:16]
+    return "; ".join(f"{key} {value}" for key, value in (made | flatten(model.preprocessing)).items())
+
+
+def check_same(index: Index, here: str, path: Path) -> None:
+    """Refuse an index that was made by anything else than what is at hand.
+
+    Raises:
+        ConfigError: it was; the message says in what they differ.
+    """
+    theirs, ours = index.made_by.split("; "), here.split("; ")
+    if theirs != ours:
+        of_index, of_this = (
+            ", ".join(part for part in one if part not in other) or "nothing else"
+            for one, other in ((theirs, ours), (ours, theirs))
+        )
+        raise ConfigError(
+            f"{path}: was made by {of_index}, and here is {of_this}; give the same weights and options, or enrol anew."
+        )
 
 
 def write_index(path: Path, index: Index) -> None:
-    """Write an index, whole or not at all."""
+    """Write an index, whole or not at all: arrays of numbers, and the text as JSON in UTF-8."""
+    text = {"people": index.people, "pictures": index.pictures, "made_by": index.made_by}
     arrays = {
         "embeddings": index.embeddings.astype(np.float32),
         "person": index.person.astype(np.int64),
-        "people": np.array(index.people, str),
-        "pictures": np.array(index.pictures, str),
-        "made_by": np.array(index.made_by, str),
+        "text": np.frombuffer(json.dumps(text).encode(), np.uint8),
     }
     write_npz(path, arrays)
 
 
 def read_index(path: Path) -> Index:
-    """What `write_index` wrote.
+    """What `write_index` wrote; sizes are checked before anything is allocated.
 
     Raises:
         DataError: no such file, or another one.
     """
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; enrol people first.")
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            index = Index(
-                stored["embeddings"],
-                stored["person"],
-                tuple(stored["people"].tolist()),
-                tuple(stored["pictures"].tolist()),
-                str(stored["made_by"]),
-            )
+        stored = read_weights(path)
+        text = json.loads(stored["text"].tobytes().decode())
+        index = Index(
+            stored["embeddings"],
+            stored["person"],
+            tuple(text["people"]),
+            tuple(text["pictures"]),
+            text["made_by"],
+        )
         rows = len(index.pictures)
         fits = (
             index.embeddings.dtype == np.float32
             and index.embeddings.ndim == 2
+            and bool(np.isfinite(index.embeddings).all())
             and index.person.dtype == np.int64
             and index.person.shape == (rows,)
             and len(index.embeddings) == rows > 0
             and int(index.person.min()) >= 0
             and int(index.person.max()) < len(index.people)
+            and all(isinstance(name, str) for name in (*index.people, *index.pictures, index.made_by))
         )
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file; enrol people first.") from None
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+    except (WeightsError, ValueError, KeyError, TypeError, RecursionError):
         fits = False
     if not fits:
         raise DataError(f"{path}: is no index of enrolled people, or damaged; enrol anew.")

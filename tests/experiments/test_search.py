@@ -2,15 +2,18 @@
 
 import csv
 import json
+import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from experiments import cluster, search
+from experiments import cluster, pipeline, search
 from experiments.published import open_model
 from faces.data.images import decode_image
+from faces.detect.detections import Detections
 from faces.errors import DataError
 from faces.preprocessing import align
 from tests.experiments.setting import one_matrix_model, refused, result_of, run
@@ -49,7 +52,7 @@ def embeddings(model: Path, paths: list[Path]) -> np.ndarray:
     return np.stack(rows)
 
 
-def test_an_album_becomes_people(model: Path, album: Path, tmp_path: Path):
+def test_an_album_becomes_people(model: Path, album: Path, tmp_path: Path, capsys):
     out = tmp_path / "out"
     given = [str(album), "--weights", str(model), "--cache", str(tmp_path / "cache"), "--out", str(out), "--labelled"]
     paths = sorted(album.glob("*/*.png"))
@@ -65,15 +68,22 @@ def test_an_album_becomes_people(model: Path, album: Path, tmp_path: Path):
     assert result["agreement"]["f"] == result["agreement"]["bcubed_f"] == 1.0
     assert result["agreement"]["coverage"] == pytest.approx(14 / 15)
     with (out / "clusters.csv").open(newline="") as file:
-        rows = {row["photograph"]: row["cluster"] for row in csv.DictReader(file)}
+        listed = list(csv.DictReader(file))
+    rows = {row["photograph"]: row["cluster"] for row in listed}
+    assert {row["left"] + row["detector_score"] for row in listed} == {""}  # nobody looked
+    assert result["faces"] is None
+    assert "14 photographs, taken whole, as alignment fixed_box says; no face was looked for" in printed
     assert rows[str(album / "Person 2" / "broken.jpg")] == "" and len(rows) == 15
     assert {rows[str(path)] for path in paths if path.parent.name == "Person 1"} == {"0"}
     clusters = json.loads((out / "clusters.json").read_text())
-    assert clusters[3] == [str(album / "Person 2" / f"{n}.png") for n in range(2)]
+    assert [face["photograph"] for face in clusters[3]] == [str(album / "Person 2" / f"{n}.png") for n in range(2)]
     sheet = cv2.imread(str(out / "sheet.png"))
     assert sheet.shape[0] == 4 * (cluster.TILE + cluster.GAP) + cluster.GAP
     assert any("cannot be decoded:" in line and "broken.jpg" in line for line in printed)
-    one = result_of(run(cluster.main, [*given, "--threshold", "-1", "--linkage", "single"]))
+    again = [*given, "--threshold", "-1", "--linkage", "single"]
+    refused(cluster.main, capsys, again, "holds results already", "--overwrite")
+    refused(cluster.main, capsys, [str(out), *again, "--overwrite"], f"{out}: lies in", "--overwrite replaces")
+    one = result_of(run(cluster.main, [*again, "--overwrite"]))
     assert one["sizes"] == [14] and one["agreement"]["recall"] == 1.0 > one["agreement"]["precision"]
 
 
@@ -98,17 +108,131 @@ def test_people_are_enrolled_and_found(model: Path, album: Path, tmp_path: Path,
     result = result_of(printed)
     assert (result["known"], result["unknown"], result["people"]) == (2, 1, 3)
     lines = [json.loads(line) for line in (tmp_path / "found" / "matches.jsonl").read_text().splitlines()]
-    assert [line["person"] for line in lines] == ["Person 0", "Person 1", None]
-    for line, expected in zip(lines, scores, strict=True):
+    assert [line["photograph"] for line in lines] == list(map(str, probes)) and lines[0]["size"] == [24, 24]
+    faces = [face for line in lines for face in line["faces"]]
+    assert [face["person"] for face in faces] == ["Person 0", "Person 1", None] and faces[0]["box"] is None
+    for line, expected in zip(faces, scores, strict=True):
         order = np.argsort(-expected)[:2]
         assert [match["person"] for match in line["ranked"]] == [f"Person {n}" for n in order]
         np.testing.assert_allclose([match["score"] for match in line["ranked"]], expected[order], atol=1e-5)
         assert Path(line["ranked"][0]["picture"]).parent.name == line["ranked"][0]["person"]
     assert any("unknown, nearest Person" in line for line in printed)
-    refused(search.main, capsys, [*given, "--flip", "none", "--out", str(tmp_path / "x")], "give the same weights")
+    refused(search.main, capsys, [*given, "--flip", "none", "--out", str(tmp_path / "x")],
+            "was made by flip sum, and here is flip none; give the same weights")  # fmt: skip
+    refused(search.main, capsys, [*given, "--out", str(tmp_path / "index"), "--overwrite"], "index.npz: lies in")
     whole = ["enrol", str(album), *options, "--out", str(tmp_path / "x")]
     refused(search.main, capsys, whole, "1 of 15 pictures give no face", "broken.jpg")
     assert not (tmp_path / "x").exists()
+
+
+@pytest.fixture
+def detector(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """Options of a detector that finds a face in every 24 columns that are not black, the last with the best score."""
+
+    def detect(images: Sequence[np.ndarray]) -> list[Detections]:
+        found = []
+        for image in images:
+            left = np.array([x for x in range(0, image.shape[1], 24) if image[:, x : x + 24].any()][::-1], np.float32)
+            boxes = np.stack([left, 0 * left, left + 24, 0 * left + 24], axis=1)  # (faces, 4)
+            points = boxes[:, None, :2] + np.float32([[7, 8], [17, 8], [12, 12], [8, 17], [16, 17]])[None]
+            found.append(Detections(boxes, points, np.linspace(0.9, 0.6, len(left), dtype=np.float32)))
+        return found
+
+    monkeypatch.setattr(pipeline, "open_detector", lambda name, weights: detect)
+    weights = tmp_path / "detector.pth"
+    weights.write_bytes(b"made up")
+    return ["--detector", "retinaface", "--detector-weights", str(weights), "--alignment", "box_margin"]
+
+
+@pytest.fixture
+def groups(album: Path, tmp_path: Path) -> Path:
+    """Persons 0, 1 and 3 side by side, person 1 alone, and nobody."""
+    folder = tmp_path / "groups"
+    folder.mkdir()
+    alone = [cv2.imread(str(album / f"Person {person}" / "1.png")) for person in (0, 1, 3)]
+    cv2.imwrite(str(folder / "a.png"), np.concatenate(alone, axis=1))
+    cv2.imwrite(str(folder / "b.png"), cv2.imread(str(album / "Person 1" / "2.png")))
+    cv2.imwrite(str(folder / "c.png"), np.zeros((24, 48, 3), np.uint8))
+    return folder
+
+
+def test_every_face_of_a_group_is_looked_at(
+    model: Path, album: Path, groups: Path, detector: list[str], tmp_path: Path, capsys
+):
+    options = ["--weights", str(model), "--cache", str(tmp_path / "cache"), *detector]
+    enrolling = ["enrol", str(album), *options, "--allow-missing", "--out", str(tmp_path / "index")]
+    run(search.main, enrolling)
+    index = ["--index", str(tmp_path / "index" / "index.npz"), "--threshold", "-1"]
+    printed = run(search.main, ["find", str(groups), *index, *options, "--out", str(tmp_path / "found")])
+    result = result_of(printed)
+    assert (result["photographs"], result["faces"], result["several"], result["without_face"]) == (3, 4, 1, 1)
+    assert "3 photographs, 4 faces in 2 of them, more than one in 1" in printed
+    assert any("a.png, face 1 of 3 from the left: Person 0, 1.000" in line for line in printed)
+    a, b, c = [json.loads(line) for line in (tmp_path / "found" / "matches.jsonl").read_text().splitlines()]
+    assert [face["person"] for face in a["faces"]] == ["Person 3", "Person 1", "Person 0"]
+    assert [face["box"] for face in a["faces"]] == [[left, 0, left + 24, 24] for left in (48, 24, 0)]
+    assert [face["detector_score"] for face in a["faces"]] == pytest.approx([0.9, 0.75, 0.6])
+    assert a["size"] == [24, 72] and len(b["faces"]) == 1 and c["faces"] == []
+
+    one = ["find", str(groups), *index, *options, "--select", "best", "--out", str(tmp_path / "one")]
+    printed = run(search.main, one)
+    assert (result_of(printed)["faces"], result_of(printed)["passed_over"]) == (2, 2)
+    assert any("2 faces passed over, --select best means one of several" in line for line in printed)
+    without = [*options[:4], *index, "--out", str(tmp_path / "without")]
+    refused(search.main, capsys, ["find", str(groups), *without], "made by detector retinaface, detector's weights",
+            "here is detector none")  # fmt: skip
+
+
+def test_faces_of_groups_are_clustered_and_one_of_each_is_judged(
+    model: Path, album: Path, groups: Path, detector: list[str], tmp_path: Path
+):
+    out = tmp_path / "out"
+    options = ["--weights", str(model), "--cache", str(tmp_path / "cache"), *detector, "--out", str(out)]
+    both = [str(album / "Person 0"), str(groups)]
+    printed = run(cluster.main, [*both, *options, "--threshold", "0.999", "--linkage", "single", "--labelled"])
+    result = result_of(printed)
+    assert (result["photographs"], result["faces"]) == (6, 7) and sum(result["sizes"]) == 7
+    assert (result["agreement"]["judged"], result["agreement"]["people"]) == (5, 2)
+    judged = "5 of 6 photographs, the most central face of each; 2 other faces have no name and are not judged"
+    assert any(line.endswith(judged) for line in printed)
+    clusters = json.loads((out / "clusters.json").read_text())
+    at = {(Path(face["photograph"]).name, face["box"][0]): n for n, one in enumerate(clusters) for face in one}
+    assert at["a.png", 0] == at["1.png", 0] != at["a.png", 24]  # the same picture of person 0
+    with (out / "clusters.csv").open(newline="") as file:
+        rows = [(Path(row["photograph"]).name, row["cluster"], row["left"]) for row in csv.DictReader(file)]
+    assert ("c.png", "", "") in rows and ("a.png", str(at["a.png", 48]), "48.0") in rows and len(rows) == 8
+
+
+def test_enrolment_names_what_it_leaves_out(
+    model: Path, album: Path, groups: Path, detector: list[str], tmp_path: Path
+):
+    people = tmp_path / "people"
+    names = ("Ann", "ann", "Jos\N{LATIN SMALL LETTER E WITH ACUTE}", "Jose\N{COMBINING ACUTE ACCENT}")
+    for name, source in zip(names, ("Person 0", "Person 1", "Person 3", "Person 2"), strict=True):
+        (people / name).mkdir(parents=True)
+        (people / name / "1.png").write_bytes((album / source / "1.png").read_bytes())
+    (people / "Ann" / "group.png").write_bytes((groups / "a.png").read_bytes())
+    (people / "empty").mkdir()
+    options = ["--weights", str(model), "--cache", str(tmp_path / "cache"), *detector, "--out", str(tmp_path / "index")]
+    printed = run(search.main, ["enrol", str(people), *options])
+    result = result_of(printed)
+    assert (result["people"], result["pictures"], result["people_left_out"]) == (4, 5, ["empty"])
+    assert any("2 faces passed over" in line and "group.png" in line for line in printed)
+    assert "  not enrolled, no usable picture in the folder: empty" in printed
+    assert sum("differ only in case or in how Unicode spells them" in line for line in printed) == 2
+
+
+def test_all_clusters_are_drawn_or_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    labels = np.concatenate([np.zeros(15, int), np.arange(1, 50)])
+    pictures = np.zeros((len(labels), 16, 16, 3), np.uint8)
+    said = cluster.draw_clusters(pictures, labels, tmp_path)
+    beyond = "the first 12 faces of each, 3 faces of theirs not drawn"
+    assert said == f"sheet_1.png to sheet_3.png: 50 of 50 clusters, {beyond}"
+    rows = [(cv2.imread(str(tmp_path / f"sheet_{n}.png")).shape[0] - cluster.GAP) // 76 for n in (1, 2, 3)]
+    assert rows == [24, 24, 2]
+    monkeypatch.setattr(cluster, "SHEETS", 1)
+    said = cluster.draw_clusters(pictures, labels, tmp_path)
+    assert said.endswith("; 26 clusters not drawn, the largest with 1 face") and (tmp_path / "sheet.png").exists()
 
 
 def test_files_that_are_no_index(tmp_path: Path):
@@ -123,6 +247,19 @@ def test_files_that_are_no_index(tmp_path: Path):
         (tmp_path / name).write_bytes(data)
         with pytest.raises(DataError, match="is no index of enrolled people, or damaged"):
             search.read_index(tmp_path / name)
+    with np.load(tmp_path / "index.npz") as stored:
+        arrays = dict(stored)
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000, 512), }\n"
+    huge = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+    with zipfile.ZipFile(tmp_path / "huge.npz", "w") as file:
+        file.writestr("embeddings.npy", huge)
+    texts = {"deep": b"[" * 100_000, "list": b"[]", "people": b'{"people": [1, 2], "pictures": [3, 4], "made_by": ""}'}
+    for name, text in texts.items():
+        np.savez(tmp_path / f"{name}.npz", **{**arrays, "text": np.frombuffer(text, np.uint8)})
+    np.savez(tmp_path / "nan.npz", **{**arrays, "embeddings": np.full((2, 3), np.nan, np.float32)})
+    for name in ("huge", *texts, "nan"):
+        with pytest.raises(DataError, match="is no index of enrolled people, or damaged"):
+            search.read_index(tmp_path / f"{name}.npz")
     strange = search.Index(good.embeddings, np.array([0, 2]), good.people, good.pictures, "made")
     search.write_index(tmp_path / "far.npz", strange)
     with pytest.raises(DataError, match="is no index"):
