@@ -46,7 +46,7 @@ from faces.config import AugmentConfig, load_config
 from faces.data.generated import generated_faces
 from faces.data.image_folder import FolderSource
 from faces.data.loader import make_loader
-from faces.data.prepared import PreparedFaces, open_prepared
+from faces.data.prepared import PreparedFaces
 from faces.data.preparing import write_prepared
 from faces.mesh import make_mesh, place_batch
 from faces.terminal import make_console
@@ -162,7 +162,7 @@ def step_rate(rounds: int) -> float:
 def prepared(path: Path | None, side: int) -> Iterator[PreparedFaces]:
     """The prepared dataset at a path; without one, generated faces of so many pixels as JPEG, prepared for the time."""
     if path is not None:
-        yield open_prepared(path)
+        yield PreparedFaces(path)
         return
     faces = generated_faces(identities=40, images_per_identity=16, size=side, seed=0)
     with tempfile.TemporaryDirectory() as folder:
@@ -171,7 +171,7 @@ def prepared(path: Path | None, side: int) -> Iterator[PreparedFaces]:
             person.mkdir(parents=True, exist_ok=True)
             Image.fromarray(faces[index]).save(person / f"{index}.jpg", quality=90)
         write_prepared(FolderSource(Path(folder) / "photographs"), Path(folder) / "prepared")
-        yield open_prepared(Path(folder) / "prepared")
+        yield PreparedFaces(Path(folder) / "prepared")
 
 
 def measure(setting: Setting, rounds: int) -> tuple[dict[str, float], list[Row]]:

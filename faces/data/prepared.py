@@ -123,8 +123,3 @@ class PreparedFaces:
 
     def _damaged(self, index: int, error: Exception) -> DataError:
         return DataError(f"{self.name}, image {index}: the record is damaged ({error}); prepare again.")
-
-
-def open_prepared(path: Path | str) -> PreparedFaces:
-    """Open a folder that `experiments.prepare` wrote; raises DataError where there is none."""
-    return PreparedFaces(path)

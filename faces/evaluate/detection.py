@@ -7,7 +7,7 @@ precision is the area under the envelope of precision over recall.
 WIDER FACE has one list of boxes and three subsets of it, easy, medium and hard. A box outside the subset is neither to
 be found nor wrong to find. Scores are stretched to 0..1 over the whole set, and the curve is taken at 1,000 of them.
 
-Not here: FDDB's curves (`fddb.py`), annotation files and lists of subsets (`faces.data.wider`).
+Not here: annotation files and lists of subsets (`faces.data.wider`).
 """
 
 from collections.abc import Sequence
@@ -41,11 +41,6 @@ class Curve:
         """Area under the envelope, sum_i (r_i - r_(i-1)) max_(j >= i) p_j, as VOC measures it since 2010."""
         envelope = np.maximum.accumulate(self.precision[::-1])[::-1]
         return float(np.sum(np.diff(self.recall, prepend=0.0) * envelope))
-
-
-def average_precision(found: Sequence[Detections], boxes: Sequence[np.ndarray], iou: float = 0.5) -> float:
-    """VOC's average precision of a set of images; see `precision_recall`."""
-    return precision_recall(found, boxes, iou).average_precision
 
 
 def precision_recall(found: Sequence[Detections], boxes: Sequence[np.ndarray], iou: float = 0.5) -> Curve:

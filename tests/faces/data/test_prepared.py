@@ -14,7 +14,7 @@ from faces.data import prepared, preparing
 from faces.data.image_folder import FolderSource
 from faces.data.lfw import read_lfw
 from faces.data.open import detect_kind, open_faces, open_source
-from faces.data.prepared import open_prepared
+from faces.data.prepared import PreparedFaces
 from faces.data.preparing import write_prepared
 from faces.errors import DataError
 from tests.faces.data.makers import encoded, image_folder, insightface_rec, picture
@@ -36,7 +36,7 @@ def listing(path):
 def test_round_trip_of_an_image_folder(folder, tmp_path):
     source = FolderSource(folder)
     summary = write_prepared(source, tmp_path / "out")
-    prepared = open_prepared(tmp_path / "out")
+    prepared = PreparedFaces(tmp_path / "out")
     assert len(prepared) == len(source) == 7
     np.testing.assert_array_equal(prepared.identities, source.identities)
     assert prepared.identities.dtype == np.int32
@@ -64,7 +64,7 @@ def test_jpeg_bytes_are_kept_and_odd_ones_stored_as_png(tmp_path):
     jpeg = encoded(PICTURES[0], ".jpg")
     bitmap = encoded(PICTURES[1], ".bmp")
     write_prepared(FolderSource(image_folder(tmp_path / "in", {"a": [jpeg], "b": [bitmap]}, ".jpg")), tmp_path / "out")
-    prepared = open_prepared(tmp_path / "out")
+    prepared = PreparedFaces(tmp_path / "out")
     assert prepared.encoded(0) == jpeg
     assert prepared.encoded(1).startswith(b"\x89PNG")
     np.testing.assert_array_equal(prepared[1], PICTURES[1])
@@ -75,7 +75,7 @@ def test_tfds_reads_it_without_tensorflow(folder, tmp_path, monkeypatch):
     write_prepared(FolderSource(folder), tmp_path / "out")
     assert len(list((tmp_path / "out").glob("*.array_record-*"))) > 1
     examples = tfds.builder_from_directory(tmp_path / "out").as_data_source("train")
-    prepared = open_prepared(tmp_path / "out")
+    prepared = PreparedFaces(tmp_path / "out")
     assert len(examples) == 7
     for index, example in enumerate(examples):
         np.testing.assert_array_equal(example["image"], prepared[index])
@@ -88,7 +88,7 @@ def test_tfds_reads_it_without_tensorflow(folder, tmp_path, monkeypatch):
 def test_bad_images_are_quarantined_and_labels_stay_without_gaps(tmp_path):
     people = {"a": [b"text", PNG[0]], "b": [PNG[1][:40], b""], "c": [PNG[2], PNG[3]], "d": [PNG[4]]}
     summary = write_prepared(FolderSource(image_folder(tmp_path / "in", people)), tmp_path / "out")
-    prepared = open_prepared(tmp_path / "out")
+    prepared = PreparedFaces(tmp_path / "out")
     assert prepared.identity_names == ["a", "c", "d"]
     assert prepared.identities.tolist() == [0, 1, 1, 2]
     np.testing.assert_array_equal(prepared[0], PICTURES[0])
@@ -103,7 +103,7 @@ def test_crop_and_size(folder, tmp_path):
     write_prepared(FolderSource(folder), tmp_path / "crop", crop=(2, 1, 9, 11))
     write_prepared(FolderSource(folder), tmp_path / "size", size=6)
     write_prepared(FolderSource(folder), tmp_path / "both", crop=(2, 1, 12, 11), size=5)
-    crop, size, both = (open_prepared(tmp_path / name) for name in ("crop", "size", "both"))
+    crop, size, both = (PreparedFaces(tmp_path / name) for name in ("crop", "size", "both"))
     for index, pixels in enumerate(PICTURES):
         np.testing.assert_array_equal(crop[index], pixels[1:11, 2:9])
         height = pixels.shape[0]  # less than the width, 20
@@ -127,7 +127,7 @@ def test_an_image_of_the_asked_size_keeps_its_bytes(tmp_path):
     files = [encoded(picture(seed, 8, 8), ".jpg") for seed in range(2)]
     source = FolderSource(image_folder(tmp_path / "in", {"a": files[:1], "b": files[1:]}, ".jpg"))
     write_prepared(source, tmp_path / "out", size=8, crop=(0, 0, 8, 8))
-    assert [open_prepared(tmp_path / "out").encoded(i) for i in range(2)] == files
+    assert [PreparedFaces(tmp_path / "out").encoded(i) for i in range(2)] == files
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, DataError("x"), OSError(28, "No space left on device")])
@@ -153,9 +153,9 @@ def test_a_stopped_overwrite_leaves_the_old_dataset(folder, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         write_prepared(FolderSource(folder), out, overwrite=True, progress=stop)
     assert listing(tmp_path) == before
-    assert open_prepared(out)[0].shape == (4, 4, 3)
+    assert PreparedFaces(out)[0].shape == (4, 4, 3)
     write_prepared(FolderSource(folder), out, overwrite=True)
-    assert open_prepared(out)[0].shape != (4, 4, 3)
+    assert PreparedFaces(out)[0].shape != (4, 4, 3)
     assert listing(tmp_path) == before
 
 
@@ -170,7 +170,7 @@ def test_where_it_may_not_write(folder, tmp_path):
         write_prepared(source, folder / "ann" / "ann_0001.png", overwrite=True)
     (tmp_path / "empty").mkdir()
     write_prepared(source, tmp_path / "empty")
-    assert len(open_prepared(tmp_path / "empty")) == 7
+    assert len(PreparedFaces(tmp_path / "empty")) == 7
 
 
 def test_one_identity_and_no_usable_image(tmp_path):
@@ -188,7 +188,7 @@ def test_one_identity_and_no_usable_image(tmp_path):
 
 def test_threads_and_pickle(folder, tmp_path):
     write_prepared(FolderSource(folder), tmp_path / "out")
-    prepared = pickle.loads(pickle.dumps(open_prepared(tmp_path / "out")))
+    prepared = pickle.loads(pickle.dumps(PreparedFaces(tmp_path / "out")))
     source = FolderSource(folder)
     with ThreadPoolExecutor(8) as pool:
         for index, pixels in enumerate(pool.map(lambda i: prepared[i % 7], range(70))):
@@ -199,7 +199,7 @@ def test_a_stream_is_what_indexing_gives(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(prepared, "FETCHED", 3)
     monkeypatch.setattr(preparing, "SHARD_BYTES", 1500)  # several files
     write_prepared(FolderSource(folder), tmp_path / "out")
-    faces = open_prepared(tmp_path / "out")
+    faces = PreparedFaces(tmp_path / "out")
     for indices in ([4], [6, 0, 3, 3, 1, 5, 0, 2], []):
         given = list(faces.stream(np.array(indices, np.int64)))
         assert len(given) == len(indices)
@@ -217,9 +217,9 @@ def test_damage_is_refused(folder, tmp_path):
 
     damage("*.array_record-*", lambda data: data[: len(data) // 2])
     with pytest.raises(DataError, match=r"is damaged .*; prepare it again"):
-        open_prepared(out)
+        PreparedFaces(out)
     damage("*.array_record-*", lambda data: data.replace(b"ann/ann_0001.png", b"ann/ann_0002.png"))
-    damaged = open_prepared(out)
+    damaged = PreparedFaces(out)
     with pytest.raises(DataError, match=r"image \d: the record is damaged") as one_by_one:
         [damaged[i] for i in range(7)]
     with pytest.raises(DataError) as in_a_stream:
@@ -227,21 +227,21 @@ def test_damage_is_refused(folder, tmp_path):
     assert str(in_a_stream.value) == str(one_by_one.value)
     damage("identities.npy", lambda data: data[:-3])
     with pytest.raises(DataError, match="is damaged"):
-        open_prepared(out)
+        PreparedFaces(out)
     np.save(out / "identities.npy", np.zeros(6, np.int32))
     with pytest.raises(DataError, match=r"identities\.npy holds int32 \(6,\), the record files hold 7 images"):
-        open_prepared(out)
+        PreparedFaces(out)
     np.save(out / "identities.npy", np.zeros(7, np.int32))
     with pytest.raises(DataError, match=r"the labels are not 0 to 2"):
-        open_prepared(out)
+        PreparedFaces(out)
     np.save(out / "identities.npy", np.array([{}] * 7, object), allow_pickle=True)
     with pytest.raises(DataError, match="is damaged"):
-        open_prepared(out)
+        PreparedFaces(out)
     damage("identity_names.json", lambda data: b"[")
     with pytest.raises(DataError, match="is damaged"):
-        open_prepared(out)
+        PreparedFaces(out)
     with pytest.raises(DataError, match=r"no prepared dataset \(prepared\.json is missing\)"):
-        open_prepared(folder)
+        PreparedFaces(folder)
 
 
 def test_kinds_are_told_apart(folder, tmp_path):

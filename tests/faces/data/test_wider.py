@@ -1,4 +1,4 @@
-"""WIDER FACE's and FDDB's annotations in their official layouts, and malformed ones."""
+"""WIDER FACE's annotations in their official layout, and malformed ones."""
 
 import cv2
 import numpy as np
@@ -6,7 +6,6 @@ import pytest
 from scipy.io import savemat
 
 from faces.data import wider
-from faces.data.fddb import read_ellipses, read_folds
 from faces.errors import DataError, ImageError
 
 PARADE, RIOT, DANCE = "0--Parade/0_Parade_a_1_849.jpg", "3--Riot/3_Riot_b_2_5.jpg", "4--Dancing/4_Dancing_c_7.jpg"
@@ -168,40 +167,3 @@ def test_subsets(tmp_path):
     subset_file(tmp_path / "inf.mat", [[np.inf], [], [1]])
     with pytest.raises(DataError, match=r"inf\.mat: event_list"):
         wider.read_subset(tmp_path / "inf.mat", images)
-
-
-ELLIPSES = """2002/08/11/big/img_591
-1
-123.583300 85.549500 1.265839 269.693400 161.781200  1
-2002/08/26/big/img_265
-2
-67.363819 44.511485 -1.476417 105.249970 87.209036  1
-41.936870 27.064477 1.471906 184.070915 129.345601  1
-"""
-
-
-def test_ellipses(tmp_path):
-    for fold in range(1, 11):
-        (tmp_path / f"FDDB-fold-{fold:02d}-ellipseList.txt").write_text(ELLIPSES.replace("591", f"591{fold}"))
-    images = read_folds(tmp_path)
-    assert len(images) == 20 and images[18].path == "2002/08/11/big/img_59110"
-    assert [image.ellipses.shape for image in images[:2]] == [(1, 5), (2, 5)]
-    np.testing.assert_array_equal(images[0].ellipses[0], [123.5833, 85.5495, 1.265839, 269.6934, 161.7812])
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        ("161.781200  1", "161.781200", "line 3: two half axes, angle, centre and 1 expected"),
-        ("123.583300", "-1", "line 3: two half axes"),
-        ("123.583300", "1e999", "line 3: two half axes"),
-        ("2002/08/26", "../26", "line 4: a path inside the folder of images expected"),
-        ("\n2\n", "\n3\n", "line 5: 3 faces declared, 2 lines follow"),
-        ("\n2\n", "\nx\n", 'line 5: the number of faces of "2002/08/26/big/img_265" expected'),
-        (ELLIPSES, "", "no image in it"),
-    ],
-)
-def test_malformed_ellipses(tmp_path, old, new, message):
-    (tmp_path / "list.txt").write_text(ELLIPSES.replace(old, new, 1))
-    with pytest.raises(DataError, match=rf"list\.txt(, |: ){message}"):
-        read_ellipses(tmp_path / "list.txt")

@@ -5,7 +5,7 @@ import pytest
 
 from faces.detect.detections import NOTHING, Detections
 from faces.errors import EvaluationError
-from faces.evaluate.detection import average_precision, box_iou, precision_recall, wider_curve
+from faces.evaluate.detection import box_iou, precision_recall, wider_curve
 
 
 def detections(boxes, scores) -> Detections:
@@ -98,8 +98,8 @@ def wider_loop(found, boxes, counted, iou) -> float:
 @pytest.mark.parametrize("seed", range(6))
 def test_against_loops(seed, iou):
     found, boxes, counted = drawn(seed)
-    assert 0.05 < average_precision(found, boxes, iou) < 0.95
-    assert average_precision(found, boxes, iou) == pytest.approx(voc_loop(found, boxes, iou), abs=1e-12)
+    assert 0.05 < precision_recall(found, boxes, iou).average_precision < 0.95
+    assert precision_recall(found, boxes, iou).average_precision == pytest.approx(voc_loop(found, boxes, iou), abs=1e-12)
     curve = wider_curve(found, boxes, counted, iou)
     assert curve.recall.shape == (1000,) and curve.faces == sum(marks.sum() for marks in counted)
     assert curve.average_precision == pytest.approx(wider_loop(found, boxes, counted, iou), abs=1e-12)
@@ -115,7 +115,7 @@ def test_order_within_an_image_does_not_matter():
         found[i] = detections(one.boxes, own)
         order = np.random.default_rng(i).permutation(len(one))
         shuffled.append(detections(one.boxes[order], own[order]))
-    assert average_precision(found, boxes) == average_precision(shuffled, boxes)
+    assert precision_recall(found, boxes).average_precision == precision_recall(shuffled, boxes).average_precision
     one, other = (wider_curve(each, boxes, counted) for each in (found, shuffled))
     np.testing.assert_array_equal(one.precision, other.precision)
 
@@ -134,7 +134,7 @@ def test_worked_case():
     # a false detection where nothing is annotated counts for VOC, and not in WIDER FACE's program
     ghost = detections([[0, 0, 9, 9]], [1.0])
     both, nobody = [one, ghost], [faces, np.zeros((0, 4))]
-    assert average_precision(both, nobody) == pytest.approx(0.5 * 0.5 + 0.5 * 0.4)
+    assert precision_recall(both, nobody).average_precision == pytest.approx(0.5 * 0.5 + 0.5 * 0.4)
     assert wider_curve(both, nobody, [np.ones(2, bool), np.zeros(0, bool)]).average_precision == pytest.approx(0.75)
 
 
@@ -147,7 +147,7 @@ def test_a_pixel_more_on_each_side():
 def test_nothing_found_and_one_score():
     faces = np.array([[0, 0, 10, 10]], np.float32)
     mark = [np.array([True])]
-    assert average_precision([NOTHING], [faces]) == 0
+    assert precision_recall([NOTHING], [faces]).average_precision == 0
     assert wider_curve([NOTHING], [faces], mark).average_precision == 0
     assert wider_curve([detections([faces[0]], [0.3])], [faces], mark).average_precision == 1
 
@@ -155,11 +155,11 @@ def test_nothing_found_and_one_score():
 def test_refusals():
     faces, one = np.array([[0, 0, 10, 10]], np.float32), detections([[0, 0, 10, 10]], [0.5])
     with pytest.raises(EvaluationError, match="1 images were looked at, but 2 have annotations"):
-        average_precision([one], [faces, faces])
+        precision_recall([one], [faces, faces]).average_precision
     with pytest.raises(EvaluationError, match="no face to find"):
-        average_precision([one], [faces[:0]])
+        precision_recall([one], [faces[:0]]).average_precision
     with pytest.raises(EvaluationError, match="image 1: a score or box is not finite"):
-        average_precision([one, detections([[0, 0, 1, 1]], [np.nan])], [faces, faces])
+        precision_recall([one, detections([[0, 0, 1, 1]], [np.nan])], [faces, faces]).average_precision
     with pytest.raises(EvaluationError, match="needs a mark"):
         wider_curve([one], [faces], [np.ones(2, bool)])
     with pytest.raises(EvaluationError, match="the subset has no face"):
