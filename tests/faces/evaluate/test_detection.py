@@ -98,8 +98,9 @@ def wider_loop(found, boxes, counted, iou) -> float:
 @pytest.mark.parametrize("seed", range(6))
 def test_against_loops(seed, iou):
     found, boxes, counted = drawn(seed)
-    assert 0.05 < precision_recall(found, boxes, iou).average_precision < 0.95
-    assert precision_recall(found, boxes, iou).average_precision == pytest.approx(voc_loop(found, boxes, iou), abs=1e-12)
+    average_precision = precision_recall(found, boxes, iou).average_precision
+    assert 0.05 < average_precision < 0.95
+    assert average_precision == pytest.approx(voc_loop(found, boxes, iou), abs=1e-12)
     curve = wider_curve(found, boxes, counted, iou)
     assert curve.recall.shape == (1000,) and curve.faces == sum(marks.sum() for marks in counted)
     assert curve.average_precision == pytest.approx(wider_loop(found, boxes, counted, iou), abs=1e-12)
@@ -155,11 +156,11 @@ def test_nothing_found_and_one_score():
 def test_refusals():
     faces, one = np.array([[0, 0, 10, 10]], np.float32), detections([[0, 0, 10, 10]], [0.5])
     with pytest.raises(EvaluationError, match="1 images were looked at, but 2 have annotations"):
-        precision_recall([one], [faces, faces]).average_precision
+        precision_recall([one], [faces, faces])
     with pytest.raises(EvaluationError, match="no face to find"):
-        precision_recall([one], [faces[:0]]).average_precision
+        precision_recall([one], [faces[:0]])
     with pytest.raises(EvaluationError, match="image 1: a score or box is not finite"):
-        precision_recall([one, detections([[0, 0, 1, 1]], [np.nan])], [faces, faces]).average_precision
+        precision_recall([one, detections([[0, 0, 1, 1]], [np.nan])], [faces, faces])
     with pytest.raises(EvaluationError, match="needs a mark"):
         wider_curve([one], [faces], [np.ones(2, bool)])
     with pytest.raises(EvaluationError, match="the subset has no face"):
