@@ -80,7 +80,8 @@ def generated_faces(
         rows = np.minimum(np.arange(start, start + BLOCK), total - 1)  # the last block is filled with its last picture
         planes = _draw_numbered(key, label[rows] + np.int32(first_identity), picture[rows], size)
         images[start : start + BLOCK] = np.moveaxis(np.asarray(planes), 1, -1)[: total - start]
-    return ArraySource(f"generated (seed {seed}, {identities} identities from {first_identity})", images, label)
+    name = f"generated (seed {seed}, {identities} identities from {first_identity})"
+    return ArraySource(name, images, label, f"{name}, {images_per_identity} images of each, {size} pixels")
 
 
 def generated_pairs(source: FaceSource, folds: int = 10, pairs_per_fold: int = 300, seed: int = 0) -> Pairs:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from faces.data.images import EXTENSIONS, decode_image
+from faces.data.marks import mark_files
 from faces.errors import DataError, ImageError
 
 
@@ -76,6 +77,10 @@ class FolderSource:
             return (self._root / self._files[index]).read_bytes()
         except OSError as error:
             raise ImageError(f"{self.source_name(index)}: cannot be read ({error.strerror}).") from None
+
+    def marks(self) -> np.ndarray:
+        """See `faces.data.source.FaceSource`."""
+        return mark_files(str(self._root), self._files)
 
     def source_name(self, index: int) -> str:
         """Path of image `index` relative to the folder, with slashes."""

@@ -29,6 +29,7 @@ from typing import overload
 import numpy as np
 
 from faces.data.images import decode_judged, decode_stored
+from faces.data.marks import mark
 from faces.errors import DataError, ImageError
 
 MAGIC = 0xCED7230A
@@ -36,6 +37,7 @@ _FRAME = struct.Struct("<II")  # magic, part << 29 | length
 _HEADER = struct.Struct("<IfQQ")  # flag, label, id, id2
 _WHOLE, _FIRST, _MIDDLE, _LAST = range(4)
 _PROPERTY = re.compile(rb"\s*([0-9]{1,9})\s*,\s*([0-9]{1,9})\s*,\s*([0-9]{1,9})\s*")
+_MARKED = 64  # last bytes of an image that its mark is made of
 _IMAGES_MEASURED = 8
 """So many images are compared with the size in `property` when the file is opened; decoding all would take minutes."""
 
@@ -153,6 +155,14 @@ class RecordFile(Sequence[Record]):
             raise self._short(offset, key)
         return flag, struct.unpack_from(f"<{flag}f", data, _HEADER.size), data[_HEADER.size + 4 * flag :]
 
+    def mark(self, index: int) -> int:
+        """What tells image `index` from others: its key, its length, and the last bytes of its first part."""
+        key, offset = int(self.keys[index]), int(self._offsets[index])
+        part, length = self._frame(offset, key)
+        end = offset + _FRAME.size + length
+        content = self._file[max(offset + _FRAME.size, end - _MARKED) : end]  # which lie beside the next record's head
+        return mark(str(key).encode(), f"{part} {length}".encode(), content)
+
     def _short(self, offset: int, key: int) -> DataError:
         return DataError(
             f"{self.path}, byte {offset} (key {key}): the record is shorter than its header; the file is damaged or "
@@ -225,6 +235,10 @@ class RecordSource:
     def encoded(self, index: int) -> bytes:
         """Image `index` as stored."""
         return self._records[index].payload
+
+    def marks(self) -> np.ndarray:
+        """See `faces.data.source.FaceSource`."""
+        return np.fromiter(map(self._records.mark, range(len(self))), np.uint64, len(self))
 
     def source_name(self, index: int) -> str:
         """Key of image `index`."""

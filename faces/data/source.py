@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from faces.data.marks import mark
 from faces.errors import DataError
 
 
@@ -26,10 +27,19 @@ class FaceSource(Protocol):
         """Identity of each image, int32 (images,), labels 0 .. number of identities - 1."""
         ...
 
+    @property
+    def identity_names(self) -> list[str]:
+        """A name for each label."""
+        ...
+
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> np.ndarray:
         """Image `index`, uint8 (height, width, 3), RGB."""
+        ...
+
+    def marks(self) -> np.ndarray:
+        """A number for each image that tells it from others, uint64 (images,); see `faces.data.marks`."""
         ...
 
 
@@ -50,17 +60,31 @@ class ArraySource:
         name: a word for logs and records.
         images: uint8 (images, height, width, 3), RGB.
         identities: int32 (images,).
+        drawn_from: what all pictures follow from, where they were drawn; then they are told by that and their place,
+            as another machine may draw them a grey level apart.
     """
 
     name: str
     images: np.ndarray
     identities: np.ndarray
+    drawn_from: str = ""
+
+    @property
+    def identity_names(self) -> list[str]:
+        """The labels as text."""
+        return [str(label) for label in range(int(self.identities.max()) + 1)]
 
     def __len__(self) -> int:
         return len(self.identities)
 
     def __getitem__(self, index: int) -> np.ndarray:
         return self.images[index]
+
+    def marks(self) -> np.ndarray:
+        """See `FaceSource`."""
+        origin = self.drawn_from.encode()
+        parts = ((origin, str(row).encode()) if origin else (self.images[row].tobytes(),) for row in range(len(self)))
+        return np.fromiter((mark(*one) for one in parts), np.uint64, len(self))
 
 
 class Subset:
@@ -74,8 +98,14 @@ class Subset:
     def __init__(self, source: FaceSource, indices: np.ndarray):
         self._source, self._indices = source, indices
         self.name = source.name
-        _, labels = np.unique(source.identities[indices], return_inverse=True)
+        self._kept, labels = np.unique(source.identities[indices], return_inverse=True)
         self.identities = labels.astype(np.int32)
+
+    @property
+    def identity_names(self) -> list[str]:
+        """See `FaceSource`."""
+        names = self._source.identity_names
+        return [names[label] for label in self._kept]
 
     def __len__(self) -> int:
         return len(self._indices)
@@ -85,6 +115,10 @@ class Subset:
 
     def stream(self, indices: np.ndarray) -> Iterator[np.ndarray]:
         return stream_images(self._source, self._indices[indices])
+
+    def marks(self) -> np.ndarray:
+        """See `FaceSource`."""
+        return self._source.marks()[self._indices]
 
 
 def limit_images(source: FaceSource, images: int, seed: int) -> FaceSource:
@@ -145,6 +179,11 @@ class Relabelled:
         other = (source.identities + rng.integers(1, people, len(source))) % people  # never the same person
         self.identities = np.where(self.is_wrong, other, source.identities).astype(np.int32)
 
+    @property
+    def identity_names(self) -> list[str]:
+        """See `FaceSource`."""
+        return self._source.identity_names
+
     def __len__(self) -> int:
         return len(self._source)
 
@@ -153,3 +192,7 @@ class Relabelled:
 
     def stream(self, indices: np.ndarray) -> Iterator[np.ndarray]:
         return stream_images(self._source, indices)
+
+    def marks(self) -> np.ndarray:
+        """See `FaceSource`."""
+        return self._source.marks()

@@ -55,7 +55,8 @@ def generated_crops(people: int, images_per_person: int, seed: int, first_person
         points = face_points(identity, nuisance, _DRAWN)
         aligned = align_by_points(images, points, jnp.asarray(TEMPLATE), (_CROP, _CROP))
         crops[start : start + BLOCK] = np.asarray(aligned)[: total - start]
-    return ArraySource(f"generated crops (seed {seed}, {people} people from {first_person})", crops, label)
+    name = f"generated crops (seed {seed}, {people} people from {first_person})"
+    return ArraySource(name, crops, label, f"{name}, {images_per_person} images of each")
 
 
 @jax.jit
