@@ -27,7 +27,7 @@ from faces.cut_faces import Cut
 from faces.data import augment
 from faces.evaluate import plots
 from faces.evaluate.pair_set import PairSet, Photographs, open_photographs
-from faces.evaluate.report import fold_table, summary_table
+from faces.evaluate.report import error_table, fold_table, summary_table
 from faces.evaluate.verification import VerificationResult, few_names
 from faces.outputs import write_json, write_npz
 from faces.run_record import environment
@@ -135,6 +135,7 @@ def _report(
         console.print(f"  {test.remark}")
     console.print(summary_table({"": result}, f"Verification on {test.name}"))
     console.print(fold_table(result, f"{test.name}, fold by fold"))
+    console.print(error_table(result, f"{test.name}, all pairs: what a threshold would cost"))
     curves, title = {test.name: result}, f"Verification, {test.name}"
     plots.plot_roc(curves, options.out / f"roc_{test.name}.png", title)
     plots.plot_det(curves, options.out / f"det_{test.name}.png", title)

@@ -73,7 +73,7 @@ def result(
         config: what was run.
         train: what it was trained on.
     """
-    keys = ("accuracy", "accuracy_se", "val_at_far_1e-3", "eer", "auc", "pairs", "coverage")
+    keys = ("accuracy", "accuracy_se", "val_at_far_1e-3", "eer", "auc", "pairs", "coverage", "thresholds")
     numbers = {name: result_dict(of_test) for name, of_test in after.items()}
     main_numbers: dict[str, Any] = dict.fromkeys(keys)
     main_numbers.update(next(iter(numbers.values()), {}))

@@ -273,4 +273,5 @@ def _judge(
 
 
 def _brief(result: VerificationResult) -> dict[str, float]:
-    return {key: value for key, value in result_dict(result).items() if key not in ("pairs", "coverage")}
+    """What changes from one evaluation of a run to the next."""
+    return {key: value for key, value in result_dict(result).items() if key not in ("pairs", "coverage", "thresholds")}

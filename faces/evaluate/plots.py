@@ -18,9 +18,10 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import PercentFormatter
+from numpy.typing import ArrayLike
 
 from faces.evaluate import metrics
-from faces.evaluate.verification import VerificationResult, hardest_errors
+from faces.evaluate.verification import VerificationResult, cosine_of, hardest_errors
 from faces.outputs import replacing
 
 Columns = Mapping[str, Sequence[float | int] | np.ndarray]
@@ -85,6 +86,8 @@ def plot_roc(results: Mapping[str, VerificationResult], path: Path, title: str, 
             axes.plot(np.maximum(roc.far, lowest), roc.val, color=colour, label=label)
             point = metrics.val_at_far(roc, result.far_target)
             axes.plot(max(result.far_target, lowest), point.val, "o", color=colour, clip_on=False, zorder=3)
+        label = "VAL on all pairs together (tables: mean of the folds, thresholds of the others)"
+        axes.plot([], [], "o", color=MUTED, label=label)
         for far in targets:
             axes.axvline(max(far, lowest), color=MUTED, linewidth=1, linestyle=":", zorder=1)
         axes.set(xscale="log", xlim=(lowest, 1.0), ylim=(0.0, 1.02))
@@ -124,7 +127,9 @@ def plot_det(results: Mapping[str, VerificationResult], path: Path, title: str, 
 
 
 def plot_distances(result: VerificationResult, path: Path, title: str, generated: bool = False) -> None:
-    """Histograms of the distances of same and of different pairs, with the range of the folds' thresholds.
+    """Histograms of the cosines of same and of different pairs, with the range of the folds' thresholds.
+
+    The axis above has the same as squared distances.
 
     Args:
         result: an evaluation.
@@ -133,17 +138,20 @@ def plot_distances(result: VerificationResult, path: Path, title: str, generated
         generated: say in the title that the faces are generated.
     """
     with rc_context(STYLE):
-        figure, axes = _figure(6.4, 4.0, title, generated)
-        low, high = float(result.distance.min()), float(result.distance.max())
-        edges = np.linspace(low, high if high > low else low + 1.0, 61)
+        figure, axes = _figure(6.4, 4.2, title, generated)
+        cosine = _cosine(result.distance)  # (pairs,)
+        low, high = float(cosine.min()), float(cosine.max())
+        edges = np.linspace(low, high if high > low else low + 0.5, 61)
         for is_kind, colour, label in ((result.same, BLUE, "same person"), (~result.same, ORANGE, "different people")):
             label = f"{label} ({int(is_kind.sum()):,} pairs)"
-            axes.hist(result.distance[is_kind], list(edges), color=colour, alpha=0.55, label=label, edgecolor="none")
-        thresholds = [fold.threshold for fold in result.folds]
+            axes.hist(cosine[is_kind], list(edges), color=colour, alpha=0.55, label=label, edgecolor="none")
+        thresholds = [cosine_of(fold.threshold) for fold in result.folds]
         axes.axvspan(min(thresholds), max(thresholds), color=INK, alpha=0.25, linewidth=0)
         label = f"thresholds of the folds: {min(thresholds):.3f} to {max(thresholds):.3f}"
         axes.axvline(float(np.median(thresholds)), color=INK, linewidth=1.2, label=label)
-        axes.set(xlabel="squared distance", ylabel="pairs", xlim=(edges[0], edges[-1]))
+        axes.set(xlabel="cosine", ylabel="pairs", xlim=(edges[0], edges[-1]))
+        above = axes.secondary_xaxis("top", functions=(_squared_distance, _cosine))
+        above.set_xlabel("squared distance, 2 - 2 cos")
         figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", fontsize=9, ncols=2)
         save_figure(figure, path)
 
@@ -207,7 +215,7 @@ def plot_hardest(
     captions: Callable[[int], str] | None = None,
     limit: int = 4,
 ) -> None:
-    """A sheet of the worst errors: false rejects with the largest distance, false accepts with the smallest.
+    """A sheet of the worst errors: false rejects with the lowest cosine, false accepts with the highest.
 
     Args:
         result: an evaluation.
@@ -248,6 +256,14 @@ def save_figure(figure: Figure, path: Path) -> None:
         figure.savefig(temporary, format="png", dpi=150, facecolor="white")
 
 
+def _cosine(squared_distance: ArrayLike) -> np.ndarray:
+    return 1 - np.asarray(squared_distance) / 2
+
+
+def _squared_distance(cosine: ArrayLike) -> np.ndarray:
+    return 2 - 2 * np.asarray(cosine)
+
+
 def _figure(width: float, height: float, title: str, generated: bool) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(width, height), layout="constrained")
     _title(figure, title, generated)
@@ -280,7 +296,8 @@ def _draw_pair(
     captions: Callable[[int], str] | None,
 ) -> None:
     pair = int(result.pair[position])
-    numbers = f"distance {result.distance[position]:.3f}, threshold {result.threshold[position]:.3f}"
+    cosine, threshold = (cosine_of(float(of[position])) for of in (result.distance, result.threshold))
+    numbers = f"cosine {cosine:.3f} (d² {result.distance[position]:.3f}), threshold {threshold:.3f}"
     both = np.concatenate(pictures(pair), axis=1)  # (height, 2 width, 3): two images side by side
     axes = half.add_subplot(rows, 1, row + 1)
     axes.imshow(both)

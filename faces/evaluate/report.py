@@ -1,17 +1,24 @@
 """Evaluations as tables for people and as a dictionary for machines.
 
 Coverage, folds, the threshold of each fold and the interval stand beside every accuracy, so that a number cannot
-be quoted without what it rests on.
+be quoted without what it rests on. Thresholds are cosines, as every command takes them, with the papers' squared
+distance beside.
 
 Not here: the numbers (metrics.py, verification.py) and the pictures (plots.py).
 """
 
+import math
 from collections.abc import Mapping
+from typing import Any
 
 from rich import box
 from rich.table import Table
 
-from faces.evaluate.verification import VerificationResult, few_names
+from faces.evaluate.metrics import rates_at
+from faces.evaluate.verification import VerificationResult, cosine_of, few_names
+
+COSINES = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6)
+"""Thresholds whose errors are printed."""
 
 
 def summary_table(results: Mapping[str, VerificationResult], title: str) -> Table:
@@ -51,7 +58,7 @@ def summary_table(results: Mapping[str, VerificationResult], title: str) -> Tabl
 
 
 def fold_table(result: VerificationResult, title: str) -> Table:
-    """One row a held-out fold, and the means.
+    """One row a held-out fold, and the means; a pair is one person from a threshold's cosine on.
 
     Args:
         result: an evaluation.
@@ -62,19 +69,21 @@ def fold_table(result: VerificationResult, title: str) -> Table:
     table.caption_justify = "left"
     table.caption = (
         f"{_partial_mark(result)}coverage {coverage_text(result)} of {result.listed:,} pairs; "
-        f"95% interval of the accuracy {100 * low:.2f} to {100 * high:.2f}%"
+        f"95% interval of the accuracy {100 * low:.2f} to {100 * high:.2f}%;\n"
+        "thresholds are cosines, from which on a pair is one person; d² = 2 - 2 cos"
     )
     means = (
-        "mean±SE",
+        "mean",
         f"{result.pairs:,}",
         f"{_mean_and_error(result.accuracy, result.accuracy_se)}{_partial_mark(result)}",
-        "",
+        threshold_text(result.mean_threshold),
         _mean_and_error(result.val, result.val_se),
         f"{100 * result.far:.2f}",
-        "",
+        threshold_text(result.mean_val_threshold),
     )
-    val = f"VAL %\nat FAR {far_text(result.far_target)}"
-    headings = ("fold", "pairs", "accuracy %", "threshold", val, "FAR %\nhere", "threshold\nof VAL")
+    val = f"VAL, % ± SE\nat FAR {far_text(result.far_target)}"
+    thresholds = ("threshold\ncosine (d²)", "of VAL\ncosine (d²)")
+    headings = ("fold", "pairs", "accuracy\n% ± SE", thresholds[0], val, "FAR %\nhere", thresholds[1])
     for heading, mean in zip(headings, means, strict=True):
         table.add_column(heading, footer=mean, justify="right", no_wrap=True)
     for fold in result.folds:
@@ -82,29 +91,61 @@ def fold_table(result: VerificationResult, title: str) -> Table:
             str(fold.fold),
             f"{fold.pairs:,}",
             f"{100 * fold.accuracy:.2f}",
-            f"{fold.threshold:.4f}",
+            threshold_text(fold.threshold),
             f"{100 * fold.val:.2f}",
             f"{100 * fold.far:.2f}",
-            f"{fold.val_threshold:.4f}",
+            threshold_text(fold.val_threshold),
         )
     return table
 
 
-def result_dict(result: VerificationResult) -> dict[str, float | int]:
+def error_table(result: VerificationResult, title: str) -> Table:
+    """What each cosine would cost as a threshold: how many strangers pass, how many of the same person do not.
+
+    All evaluated pairs count together, none is held out: a table to choose by, not a result.
+
+    Args:
+        result: an evaluation.
+        title: what was evaluated.
+    """
+    table = Table(title=title, title_justify="left", box=box.HORIZONTALS, padding=(0, 1, 0, 0))
+    for heading in ("threshold\ncosine (d²)", "false accepts\n% of different", "false rejects\n% of same"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for cosine in COSINES:
+        _, val, far = rates_at(result.distance, result.same, 2 - 2 * cosine)
+        table.add_row(threshold_text(2 - 2 * cosine), f"{100 * far:.2f}", f"{100 * (1 - val):.2f}")
+    return table
+
+
+def threshold_text(distance: float) -> str:
+    """A threshold as cosine (squared distance); one that no pair passes, or every pair, in words."""
+    if not math.isfinite(distance):
+        return "all pass" if distance > 0 else "none pass"
+    return f"{cosine_of(distance):.4f} ({distance:.3f})"
+
+
+def result_dict(result: VerificationResult) -> dict[str, Any]:
     """The numbers that `result.json` holds, under the names that it gives them.
 
     Returns:
         accuracy, accuracy_se, val_at_far_1e-3 (with the FAR that was asked for), eer, auc as fractions;
-        pairs evaluated; coverage = evaluated / listed pairs.
+        pairs evaluated; coverage = evaluated / listed pairs; thresholds of accuracy and of VAL, means over folds, as
+        cosine and as squared_distance, null where no pair passes, or every pair.
     """
+    of_val = f"val_at_far_{far_text(result.far_target)}"
+    thresholds = {"accuracy": result.mean_threshold, of_val: result.mean_val_threshold}
     return {
         "accuracy": result.accuracy,
         "accuracy_se": result.accuracy_se,
-        f"val_at_far_{far_text(result.far_target)}": result.val,
+        of_val: result.val,
         "eer": result.eer,
         "auc": result.auc,
         "pairs": result.pairs,
         "coverage": result.coverage,
+        "thresholds": {
+            what: {"cosine": cosine_of(distance), "squared_distance": distance} if math.isfinite(distance) else None
+            for what, distance in thresholds.items()
+        },
     }
 
 

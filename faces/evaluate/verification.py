@@ -6,6 +6,9 @@ VAL at a fixed FAR. EER, AUC and ROC take all pairs together. Folds are those of
 drawn anew. A pair whose picture is missing is not skipped: the number is refused unless the caller accepts less than
 the whole list, and then the coverage stands in the result.
 
+Pairs are judged by squared distance, as the paper does. Whatever a person reads or sets is a cosine, with the squared
+distance beside it: of embeddings of length 1 they are one thing in two units (`cosine_of`).
+
 Not here: reading lists of pairs (faces.data), embedding pictures, tables (report.py) and pictures (plots.py).
 """
 
@@ -45,6 +48,11 @@ class FoldResult:
     val_threshold: float
 
 
+def cosine_of(distance: float) -> float:
+    """The cosine of two embeddings of length 1 whose squared distance this is: D = |a - b|^2 = 2 - 2 cos."""
+    return 1 - distance / 2
+
+
 @dataclass(frozen=True)
 class VerificationResult:
     """What a list of pairs says about an embedding.
@@ -82,6 +90,16 @@ class VerificationResult:
     distance: Float64[np.ndarray, " pairs"]
     same: Bool[np.ndarray, " pairs"]
     threshold: Float64[np.ndarray, " pairs"]
+
+    @property
+    def mean_threshold(self) -> float:
+        """The most accurate threshold (squared distance), mean over folds."""
+        return statistics.fmean(fold.threshold for fold in self.folds)
+
+    @property
+    def mean_val_threshold(self) -> float:
+        """The threshold of VAL (squared distance), mean over folds; infinite where a fold's is."""
+        return statistics.fmean(fold.val_threshold for fold in self.folds)
 
     @property
     def pairs(self) -> int:

@@ -89,6 +89,22 @@ def test_the_title_says_when_faces_are_generated(tmp_path, monkeypatch, draw, ge
     assert "Small network" in kept[0]
 
 
+@pytest.mark.parametrize("draw", [plots.plot_distances, plots.plot_hardest])
+def test_thresholds_are_drawn_as_cosines(tmp_path, monkeypatch, draw):
+    kept = []
+    monkeypatch.setattr(plots, "save_figure", lambda figure, path: kept.append(figure))
+    draw(RESULT, *([] if draw is plots.plot_distances else [picture_of]), tmp_path / "picture.png", "Made up")
+    text = texts_of(kept[0])
+    if draw is plots.plot_distances:
+        low, high = (1 - limit([fold.threshold for fold in RESULT.folds]) / 2 for limit in (max, min))
+        assert f"thresholds of the folds: {low:.3f} to {high:.3f}" in text
+        assert "cosine" in text.splitlines() and "squared distance, 2 - 2 cos" in text
+    else:
+        worst = verification.hardest_errors(RESULT, 1)[0][0]
+        d, threshold = RESULT.distance[worst], RESULT.threshold[worst]
+        assert f"cosine {1 - d / 2:.3f} (d² {d:.3f}), threshold {1 - threshold / 2:.3f}" in text
+
+
 def test_an_interrupted_drawing_leaves_the_old_picture_and_nothing_else(tmp_path, monkeypatch):
     path = tmp_path / "roc.png"
     path.write_bytes(b"old")

@@ -1,6 +1,7 @@
 """Tables carry coverage, folds, thresholds and interval; the dictionary has the keys of result.json."""
 
 import json
+import statistics
 
 import numpy as np
 import pytest
@@ -54,14 +55,39 @@ def test_folds_are_listed_with_their_thresholds():
     for fold in RESULT.folds:
         row = next(line.split() for line in text.splitlines() if line.split()[:2] == [str(fold.fold), str(fold.pairs)])
         accuracy, val, far = (f"{100 * rate:.2f}" for rate in (fold.accuracy, fold.val, fold.far))
-        assert row[2:] == [accuracy, f"{fold.threshold:.4f}", val, far, f"{fold.val_threshold:.4f}"]
+        best, at_far = (
+            [f"{1 - d / 2:.4f}", f"({d:.3f})"] for d in (fold.threshold, fold.val_threshold)
+        )  # cosine (squared distance)
+        assert row[2:] == [accuracy, *best, val, far, *at_far]
+    mean = np.mean([fold.threshold for fold in RESULT.folds])
+    assert f"{1 - mean / 2:.4f} ({mean:.3f})" in text.splitlines()[-4]
+    assert max(map(len, text.splitlines())) <= 80 and "d² = 2 - 2 cos" in text
     assert f"{100 * RESULT.accuracy:.2f}±{100 * RESULT.accuracy_se:.2f}" in text
     assert "coverage 100% of 100 pairs" in text
     assert "…" not in text
 
 
+def test_what_a_threshold_costs():
+    text = printed(report.error_table(RESULT, "LFW"))
+    accept = DISTANCE <= 2 - 2 * 0.45
+    false, rejected = 100 * np.mean(accept[~SAME]), 100 * np.mean(~accept[SAME])
+    row = next(line.split() for line in text.splitlines() if "0.4500" in line)
+    assert row == ["0.4500", "(1.100)", f"{false:.2f}", f"{rejected:.2f}"] and 0 < false < 100
+
+
+@pytest.mark.parametrize(
+    ("distance", "text"),
+    [(1.488, "0.2560 (1.488)"), (-np.inf, "none pass"), (np.inf, "all pass"), (2.5, "-0.2500 (2.500)")],
+)
+def test_thresholds_are_cosines(distance, text):
+    assert report.threshold_text(distance) == text
+
+
 def test_result_dict_has_the_keys_of_result_json():
     got = json.loads(json.dumps(report.result_dict(PARTIAL)))
+    best, at_far = (
+        statistics.fmean(getattr(fold, name) for fold in PARTIAL.folds) for name in ("threshold", "val_threshold")
+    )
     assert got == {
         "accuracy": PARTIAL.accuracy,
         "accuracy_se": PARTIAL.accuracy_se,
@@ -70,6 +96,10 @@ def test_result_dict_has_the_keys_of_result_json():
         "auc": PARTIAL.auc,
         "pairs": 99,
         "coverage": 0.99,
+        "thresholds": {
+            "accuracy": {"cosine": 1 - best / 2, "squared_distance": best},
+            "val_at_far_1e-3": {"cosine": 1 - at_far / 2, "squared_distance": at_far},
+        },
     }
 
 
