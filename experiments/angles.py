@@ -23,6 +23,7 @@ from rich.table import Table
 from arcface_jax import angles
 from arcface_jax.config import Config
 from experiments import arcface, facenet, kept, training
+from experiments.arguments import named_path, place
 from experiments.embedding import embed_faces, embedder_of
 from experiments.runs import centres_of, open_run
 from faces import cli
@@ -31,11 +32,12 @@ from faces.errors import DataError, EvaluationError
 from faces.evaluate.pair_set import PairSet
 from faces.evaluate.plots import BLUE, ORANGE, STYLE, save_figure
 from faces.evaluate.verification import few_names
-from faces.outputs import write_json
+from faces.outputs import check_file, results_folder, write_json
 from faces.terminal import make_console
 
 RECIPES: dict[str, training.Recipe[Any]] = {"arcface": arcface.RECIPE, "facenet": facenet.RECIPE}
 
+FILES = ("angles.json", "angles.png")
 PAPER_COLUMNS = ("NS", "ArcFace", "IntraL", "InterL", "TripletL")
 PAPER_ROWS: dict[str, tuple[str, tuple[float | None, ...]]] = {
     "w_ec": ("W-EC", (44.26, 14.29, 8.83, 46.85, None)),
@@ -69,8 +71,22 @@ class Measured(NamedTuple):
 
 
 def main(arguments: list[str]) -> None:
-    """Parse, embed, measure, print and draw."""
+    """Parse, then measure with a place for the results."""
     options = parse(arguments)
+    if options.out is None:
+        for name in FILES:
+            check_file(options.run / name, options.overwrite)
+        result = measure(options, options.run)
+    else:
+        with results_folder(options.out, options.overwrite) as out:
+            result = measure(options, out)
+    shown = options.out or options.run
+    make_console().print(f"wrote {' and '.join(str(shown / name) for name in FILES)}")
+    print("result: " + json.dumps(result), flush=True)
+
+
+def measure(options: argparse.Namespace, out: Path) -> dict[str, Any]:
+    """Embed, measure, print and draw; the content of `angles.json`."""
     run, console = open_run(options.run), make_console()
     source = training.training_faces(RECIPES[run.trained_as], run.config, options.data)
     if options.only is not None:
@@ -79,11 +95,6 @@ def main(arguments: list[str]) -> None:
     centres = centres_of(options.run, run, source) if has_classes else None
     indices = _whole_people(source.identities, options.images, run.config.train.seed)
     tests = [(test, people_of(test, options.allow_missing)) for test in training.pair_sets(options, run.config)]
-    out = options.out or options.run
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"{out}: cannot be made a folder ({error.strerror}); name another with --out.") from None
 
     embed = embedder_of(run)
     chosen = Subset(source, indices)
@@ -107,10 +118,9 @@ def main(arguments: list[str]) -> None:
             console.print(f"missing, left out: {len(test.missing):,} images ({few_names(test.missing)})")
     if centres is None:
         console.print("no figures of W: this run has no class centres")
-    write_json(out / "angles.json", result)
-    _draw(out / "angles.png", run.step, [trained] if tested is None else [tested, trained])
-    console.print(f"wrote {out / 'angles.json'} and {out / 'angles.png'}")
-    print("result: " + json.dumps(result), flush=True)
+    write_json(out / FILES[0], result)
+    _draw(out / FILES[1], run.step, [trained] if tested is None else [tested, trained])
+    return result
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -121,11 +131,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("run", type=Path, help="folder of a training run, of either paper")
     parser.add_argument("--data", type=Path, help="what the run trained on; default: its generated faces")
     parser.add_argument("--only", type=Path, metavar="FILE", help="the list of images that the run trained on, if any")
-    parser.add_argument("--eval", nargs=1, default=[], metavar="NAME=PATH", type=training.named_path,
+    parser.add_argument("--eval", nargs=1, default=[], metavar="NAME=PATH", type=named_path,
                         help="test set; default: generated faces, with --data none")  # fmt: skip
     parser.add_argument("--images", type=int, metavar="N", help="at most so many training images, of whole people")
     parser.add_argument("--allow-missing", action="store_true", help="measure although test images are missing")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the two files (default: RUN)")
+    parser.add_argument("--out", type=place, metavar="DIR", help="folder of the two files (default: RUN)")
+    parser.add_argument("--overwrite", action="store_true", help="replace the results that are there")
     return parser.parse_args(arguments)
 
 

@@ -13,11 +13,13 @@ from arcface_jax import sub_center
 from arcface_jax.config import Config
 from experiments import kept, training
 from experiments.arcface import RECIPE
+from experiments.arguments import place
 from experiments.embedding import embed_faces, embedder_of
 from experiments.runs import centres_of, open_run
 from faces import cli
 from faces.data.source import Relabelled
 from faces.errors import ConfigError, DataError
+from faces.outputs import check_file
 from faces.terminal import make_console
 
 
@@ -27,10 +29,10 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("run", type=Path, help="folder of a run with sub-centres")
     parser.add_argument("--data", type=Path, help="what the run trained on; default: its generated faces")
     parser.add_argument("--degrees", type=float, default=75.0, help="drop images farther from the dominant sub-centre")
-    parser.add_argument("--out", type=Path, required=True, help="the list to write")
+    parser.add_argument("--out", type=place, required=True, help="the list to write")
+    parser.add_argument("--overwrite", action="store_true", help="replace the list that is there")
     options = parser.parse_args(arguments)
-    if not options.out.absolute().parent.is_dir():
-        raise DataError(f"{options.out}: there is no folder {options.out.parent}; make it first.")
+    check_file(options.out, options.overwrite)
     run = open_run(options.run)
     config = run.config
     if not isinstance(config, Config) or config.head.sub_centres < 2:

@@ -19,7 +19,6 @@ the results of one command, which `--overwrite` replaces together.
 import argparse
 import csv
 import io
-import json
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +28,12 @@ from rich.console import Console
 
 from experiments import pipeline
 from experiments.photographs import Faces, find_faces
+from experiments.results import deliver
 from faces import cli
 from faces.cluster import LINKAGES, cluster
 from faces.data.images import encode_png
 from faces.evaluate.clusters import agreement
-from faces.outputs import results_folder, write_bytes, write_json, write_text
-from faces.run_record import environment
+from faces.outputs import write_bytes, write_json, write_text
 from faces.terminal import make_console
 
 TILE, GAP, COLUMNS, ROWS = 72, 4, 12, 24
@@ -48,12 +47,7 @@ def main(arguments: list[str]) -> None:
     options = parse(arguments)
     console = make_console()
     pipeline.check_apart(options, *options.photographs)
-    with results_folder(options.out, options.overwrite) as out:
-        result = cluster_photographs(options, out, console)
-        write_json(out / "result.json", result)
-        write_json(out / "environment.json", environment())
-    console.print(f"everything is in {options.out}")
-    print("result: " + json.dumps(result), flush=True)
+    deliver(options, console, lambda out: cluster_photographs(options, out, console))
 
 
 def cluster_photographs(options: argparse.Namespace, out: Path, console: Console) -> dict[str, Any]:

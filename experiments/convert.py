@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from experiments.arguments import place
 from experiments.published import Model, convert, write_model
 from faces import cli
 from faces.counts import TOTAL, parameters
@@ -34,7 +35,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("file", type=Path, metavar="FILE", help="the published weights")
     parser.add_argument("--symbol", type=Path, metavar="JSON", help="MXNet's graph (default: the one beside FILE)")
     parser.add_argument("--network", metavar="NAME", help="the network that FILE is of (default: found out)")
-    parser.add_argument("--to", type=Path, required=True, metavar="DIR", help="folder to make")
+    parser.add_argument("--to", type=place, required=True, metavar="DIR", help="folder to make")
     return parser.parse_args(arguments)
 
 

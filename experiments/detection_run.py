@@ -16,8 +16,8 @@ import tyro
 from rich.console import Console
 from rich.progress import track
 
+from experiments.arguments import named_path, place
 from experiments.detection_data import TestSet, photographs, scenes
-from experiments.training import named_path
 from faces.data.wider import WiderFaces, open_wider, read_subset
 from faces.detect.detections import Detections, Detector
 from faces.detect.retinaface.examples import Examples
@@ -99,7 +99,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--eval", metavar="wider=DIR", type=named_path, help="judge the trained detector on WIDER "
                         "FACE's validation part: a folder with WIDER_val, wider_face_split and, in ground_truth, "
                         "wider_easy_val.mat and the like")  # fmt: skip
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--out", type=place, required=True, help="folder of the run")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out from its last checkpoint")
     parser.add_argument("--devices", type=int, help="use so many devices (default: all)")
 

@@ -14,13 +14,15 @@ alignment, looks at nothing twice.
 
 import argparse
 import dataclasses
-import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
 
-from experiments import pipeline, report, training
+from experiments import pipeline, report
+from experiments.arguments import AppendNamed, named_path
+from experiments.results import deliver
 from faces import cli
 from faces.config import flatten
 from faces.cut_faces import Cut
@@ -29,24 +31,26 @@ from faces.evaluate import plots
 from faces.evaluate.pair_set import PairSet, Photographs, open_photographs
 from faces.evaluate.report import error_table, fold_table, summary_table
 from faces.evaluate.verification import VerificationResult, few_names
-from faces.outputs import write_json, write_npz
-from faces.run_record import environment
+from faces.outputs import write_npz
 from faces.terminal import make_console
 
 FAR = 1e-3
 
 
 def main(arguments: list[str]) -> None:
-    """Parse, cut, embed, judge, report."""
-    options = parse(arguments)
-    console = make_console()
+    """Parse, then judge with a folder for the results."""
+    options, console = parse(arguments), make_console()
+    pipeline.check_apart(options, *(path for _, path in options.data))
+    deliver(options, console, lambda out: judge(options, out, console))
+
+
+def judge(options: argparse.Namespace, out: Path, console: Console) -> dict[str, Any]:
+    """Cut, embed, judge, report; what `result.json` says."""
     sets = [open_photographs(name, path) for name, path in options.data]
     model = pipeline.open_for(options, console)
     wanted, network, origin = model.preprocessing, model.description.network, model.description.origin
     search = pipeline.Search(options)
     search.check(wanted, aligned=all(photos.aligned for photos in sets))
-    options.out.mkdir(parents=True, exist_ok=True)
-
     embed = pipeline.CachedEmbedder(model, options.cache)
     cut = {
         photos.name: search.cut(photos.read(), len(photos.names), photos.name, wanted, console, photos.aligned)
@@ -59,18 +63,14 @@ def main(arguments: list[str]) -> None:
     after = dict[str, VerificationResult]()
     for test in tests:
         embeddings = embed(test.images, console)
-        _write_scores(options.out / f"scores_{test.name}.npz", test, embeddings)
+        _write_scores(out / f"scores_{test.name}.npz", test, embeddings)
         after[test.name] = test.judge(embeddings, FAR, options.allow_missing)
-        _report(console, test, cut[test.name], after[test.name], options, seen[test.name])
+        _report(console, test, cut[test.name], after[test.name], options.select, seen[test.name], out)
 
     result = report.result(tests, after, embed.images_per_second, network.name, origin.file)
     result |= {"preprocessing": flatten(wanted), "detection": {test.name: _counts(test, cut) for test in tests}}
     result |= pipeline.detection_record(options)
-    result |= {"jpeg_quality": options.jpeg_quality, "pixels": options.pixels}
-    write_json(options.out / "result.json", result)
-    write_json(options.out / "environment.json", environment())
-    console.print(f"everything is in {options.out}")
-    print("result: " + json.dumps(result), flush=True)
+    return result | {"jpeg_quality": options.jpeg_quality, "pixels": options.pixels}
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -78,7 +78,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m experiments.evaluate", description=(__doc__ or "").split("\n")[0], allow_abbrev=False
     )
-    parser.add_argument("--data", action="append", required=True, metavar="NAME=PATH", type=training.named_path,
+    parser.add_argument("--data", action=AppendNamed, required=True, metavar="NAME=PATH", type=named_path,
                         help="photographs with pairs: LFW's layout, CFP, CALFW, CPLFW, or a .bin of aligned faces; may "
                         "be repeated, the first is the main one")  # fmt: skip
     pipeline.add_options(parser)
@@ -121,13 +121,14 @@ def _report(
     test: PairSet,
     cut: Cut,
     result: VerificationResult,
-    options: argparse.Namespace,
+    rule: str,
     seen: str,
+    out: Path,
 ) -> None:
     console.print(f"{test.name}: {cut.seen:,} of {len(test.names):,} photographs are there")
     if cut.looked:
         found = cut.seen - len(cut.undetected)
-        seen = f"a face found in {found:,} of {cut.seen:,}, more than one in {cut.several:,} ({options.select} taken)"
+        seen = f"a face found in {found:,} of {cut.seen:,}, more than one in {cut.several:,} ({rule} taken)"
     console.print(f"  {seen}")
     if cut.undetected:
         console.print(f"  none found in {few_names([test.names[row] for row in cut.undetected])}")
@@ -137,14 +138,14 @@ def _report(
     console.print(fold_table(result, f"{test.name}, fold by fold"))
     console.print(error_table(result, f"{test.name}, all pairs: what a threshold would cost"))
     curves, title = {test.name: result}, f"Verification, {test.name}"
-    plots.plot_roc(curves, options.out / f"roc_{test.name}.png", title)
-    plots.plot_det(curves, options.out / f"det_{test.name}.png", title)
-    plots.plot_distances(result, options.out / f"distances_{test.name}.png", f"Distances, {test.name}")
+    plots.plot_roc(curves, out / f"roc_{test.name}.png", title)
+    plots.plot_det(curves, out / f"det_{test.name}.png", title)
+    plots.plot_distances(result, out / f"distances_{test.name}.png", f"Distances, {test.name}")
 
     def pictures(row: int) -> tuple[np.ndarray, np.ndarray]:
         return test.images[test.first[row]], test.images[test.second[row]]
 
-    plots.plot_hardest(result, pictures, options.out / f"hardest_pairs_{test.name}.png", f"Hardest pairs, {test.name}")
+    plots.plot_hardest(result, pictures, out / f"hardest_pairs_{test.name}.png", f"Hardest pairs, {test.name}")
 
 
 def _counts(test: PairSet, cut: dict[str, Cut]) -> dict[str, int | None]:

@@ -10,13 +10,15 @@ that is printed last, `environment.json`, and `cmc.png` and `dir.png`.
 """
 
 import argparse
-import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from rich.console import Console
 from rich.table import Table
 
 from experiments import pipeline
+from experiments.results import deliver
 from faces import cli
 from faces.data.image_folder import FolderSource
 from faces.data.lfw import image_root
@@ -25,8 +27,6 @@ from faces.evaluate import rate_plots
 from faces.evaluate.identification import IdentificationResult, evaluate_lfw_identification
 from faces.evaluate.report import far_text
 from faces.evaluate.verification import few_names
-from faces.outputs import write_json
-from faces.run_record import environment
 from faces.terminal import make_console
 
 LFW_PICTURES = 13_233
@@ -35,9 +35,14 @@ RANKS = (1, 5, 10, 20)
 
 
 def main(arguments: list[str]) -> None:
-    """Parse, cut, embed, search, report."""
-    options = parse(arguments)
-    console = make_console()
+    """Parse, then search with a folder for the results."""
+    options, console = parse(arguments), make_console()
+    pipeline.check_apart(options, options.data)
+    deliver(options, console, lambda out: identify(options, out, console))
+
+
+def identify(options: argparse.Namespace, out: Path, console: Console) -> dict[str, Any]:
+    """Cut, embed, search, report; what `result.json` says."""
     source = FolderSource(image_root(options.data))
     lacking = options.whole - len(source)
     if lacking > 0 and not options.allow_missing:
@@ -48,8 +53,7 @@ def main(arguments: list[str]) -> None:
     model = pipeline.open_for(options, console)
     search = pipeline.Search(options)
     search.check(model.preprocessing)
-    options.out.mkdir(parents=True, exist_ok=True)
-
+    embed = pipeline.CachedEmbedder(model, options.cache)
     photographs = (source[row] for row in range(len(source)))
     cut = search.cut(photographs, len(source), "the photographs", model.preprocessing, console)
     console.print(pipeline.seen_in(cut, model.preprocessing))
@@ -61,7 +65,6 @@ def main(arguments: list[str]) -> None:
             "--allow-missing to leave them out and get a number that is called partial."
         )
     kept = np.setdiff1d(np.arange(len(source)), lost)
-    embed = pipeline.CachedEmbedder(model, options.cache)
     people = [source.identity_names[identity] for identity in source.identities[kept]]
     fars = (FAR, *np.geomspace(1e-3, 1.0, 61).tolist())
     found = evaluate_lfw_identification(embed(cut.faces[kept], console), people, fars, max(RANKS))
@@ -70,9 +73,9 @@ def main(arguments: list[str]) -> None:
     remark = _remark(len(kept), max(options.whole, len(source)), len(set(people)), is_partial)
     console.print(remark)
     console.print(_table(found, "PARTIAL identification" if is_partial else "Identification"))
-    _draw(found, options.out, "Identification" + (", PARTIAL" if is_partial else ""))
+    _draw(found, out, "Identification" + (", PARTIAL" if is_partial else ""))
     open_set = found.open_set[0]
-    result = {
+    return {
         "rank_1": found.rank_1,
         "cmc": found.cmc.tolist(),
         f"dir_at_far_{far_text(FAR)}": open_set.dir,
@@ -87,10 +90,6 @@ def main(arguments: list[str]) -> None:
         "remark": remark,
         **pipeline.record(model, embed.images_per_second, options),
     }
-    write_json(options.out / "result.json", result)
-    write_json(options.out / "environment.json", environment())
-    console.print(f"everything is in {options.out}")
-    print("result: " + json.dumps(result), flush=True)
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:

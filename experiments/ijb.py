@@ -9,8 +9,8 @@ receives `result.json`, the line that is printed last, `environment.json`, `roc.
 """
 
 import argparse
-import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -18,6 +18,7 @@ from rich.table import Table
 
 from experiments import pipeline
 from experiments.published import Model
+from experiments.results import deliver
 from faces import cli
 from faces.data.ijb import GALLERIES, IjbFaces, TemplateList, read_galleries, read_ijb_faces, read_probes
 from faces.data.ijb import read_template_pairs as read_pairs
@@ -25,9 +26,7 @@ from faces.errors import EvaluationError
 from faces.evaluate import ijb, rate_plots
 from faces.evaluate.report import far_text
 from faces.evaluate.verification import few_names
-from faces.outputs import write_json
 from faces.preprocessing import align
-from faces.run_record import environment
 from faces.terminal import make_console
 
 IMAGES = "loose_crop"
@@ -39,9 +38,14 @@ RANKS = (1, 5, 10)
 
 
 def main(arguments: list[str]) -> None:
-    """Parse, read the lists, cut, embed, make templates, judge, report."""
-    options = parse(arguments)
-    console = make_console()
+    """Parse, then judge with a folder for the results."""
+    options, console = parse(arguments), make_console()
+    pipeline.check_apart(options, options.data)
+    deliver(options, console, lambda out: judge(options, out, console))
+
+
+def judge(options: argparse.Namespace, out: Path, console: Console) -> dict[str, Any]:
+    """Read the lists, cut, embed, make templates, judge, report; what `result.json` says."""
     meta, name = options.data / "meta", options.set
     faces, pairs = read_ijb_faces(meta, name), read_pairs(meta, name)
     galleries, probes = read_galleries(meta, name), read_probes(meta, name)
@@ -51,8 +55,6 @@ def main(arguments: list[str]) -> None:
     by_list = options.detector == pipeline.NONE and model.preprocessing.alignment == "five_points"
     if not by_list:
         search.check(model.preprocessing)
-    options.out.mkdir(parents=True, exist_ok=True)
-
     embed = pipeline.CachedEmbedder(model, options.cache, unit=options.face_length == "unit")
     embeddings, found = _embed(options, faces, at_hand, model, None if by_list else search, embed, console)
     rows = np.flatnonzero(found)
@@ -77,8 +79,8 @@ def main(arguments: list[str]) -> None:
     console.print(remark)
     points = verified.points[: len(ijb.FARS)]
     console.print(_table(points, identified, in_joined, remark.split(":")[0]))
-    _draw(verified, identified, in_joined, options.out, remark.split(":")[0])
-    result = {
+    _draw(verified, identified, in_joined, out, remark.split(":")[0])
+    return {
         "tar_at_far": {far_text(point.far_target): point.tar for point in points},
         "auc": verified.auc,
         "same_pairs": verified.same_pairs,
@@ -95,10 +97,6 @@ def main(arguments: list[str]) -> None:
         "score": options.score,
         **pipeline.record(model, embed.images_per_second, options),
     }
-    write_json(options.out / "result.json", result)
-    write_json(options.out / "environment.json", environment())
-    console.print(f"everything is in {options.out}")
-    print("result: " + json.dumps(result), flush=True)
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:

@@ -4,8 +4,8 @@
 
 Faces are found and aligned once, as `experiments.evaluate` does it with the same options. Then they are compressed with
 each JPEG quality of the table, or shrunk to each of its numbers of pixels and enlarged again to what the network takes,
-and judged. `--out` receives `image_quality.json` and the table; with `--beside`, folders of earlier runs with other
-models, `jpeg_quality.png` and `pixels.png` show all of them and the paper's NN1.
+and judged. `--out` receives `image_quality.json`, which is also the line that is printed last, and `jpeg_quality.png`
+and `pixels.png`, which show the paper's NN1 as well and, with `--beside`, earlier runs with other models.
 
 PAPER Table 4: NN1 on the first of five hold-out sets, VAL at FAR 1e-3; the paper does not say whether pictures were
 lowered before or after its detector. CHOICE: after, so that the numbers are of the network and not of the detector.
@@ -16,7 +16,7 @@ Not here: training on lowered pictures (`augmentation.jpeg_quality`, `augmentati
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +24,19 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
+from rich.console import Console
 from rich.table import Table
 
-from experiments import pipeline, training
+from experiments import pipeline
+from experiments.arguments import named_path
 from experiments.evaluate import FAR, lowered
+from experiments.results import deliver
 from faces import cli
 from faces.config import flatten
 from faces.errors import DataError
 from faces.evaluate.pair_set import open_photographs
 from faces.evaluate.plots import COLOURS, MUTED, STYLE, save_figure
 from faces.outputs import write_json
-from faces.run_record import environment
 from faces.terminal import make_console
 
 RECORD = "image_quality.json"
@@ -49,15 +51,21 @@ LABELS = {"jpeg_quality": "JPEG quality", "pixels": "pixels of the face"}
 
 
 def main(arguments: list[str]) -> None:
-    """Parse, cut, lower, embed, judge, draw."""
-    options = parse(arguments)
-    console = make_console()
+    """Parse, then judge with a folder for the results."""
+    options, console = parse(arguments), make_console()
     others = [_earlier(folder) for folder in options.beside]
+    pipeline.check_apart(options, options.data[1])
+    deliver(options, console, lambda out: judge(options, others, out, console))
+
+
+def judge(
+    options: argparse.Namespace, others: Sequence[dict[str, Any]], out: Path, console: Console
+) -> dict[str, Any]:
+    """Cut, lower, embed, judge, draw beside the records of other models; this one's record."""
     photos = open_photographs(*options.data)
     model = pipeline.open_for(options, console)
     search = pipeline.Search(options)
     search.check(model.preprocessing, aligned=photos.aligned)
-    options.out.mkdir(parents=True, exist_ok=True)
     embed = pipeline.CachedEmbedder(model, options.cache)
     cut = search.cut(photos.read(), len(photos.names), photos.name, model.preprocessing, console, photos.aligned)
     console.print(pipeline.seen_in(cut, model.preprocessing, aligned=photos.aligned))
@@ -76,7 +84,7 @@ def main(arguments: list[str]) -> None:
         table.add_row(name, *cells, f"{100 * PAPER[kind][value]:.1f}" if kind else "")
         console.print(f"{name}: VAL {cells[0]}, accuracy {cells[1]}")
     console.print(table)
-    record = {
+    record: dict[str, Any] = {
         "model": model.name,
         "weights": model.description.origin.file,
         "set": photos.name,
@@ -84,11 +92,10 @@ def main(arguments: list[str]) -> None:
         **pipeline.detection_record(options),
         "rows": rows,
     }
-    write_json(options.out / RECORD, record | {"environment": environment()})
+    write_json(out / RECORD, record)
     for kind in PAPER:
-        draw([*others, record], kind, options.out / f"{kind}.png")
-    console.print(f"everything is in {options.out}")
-    print("result: " + json.dumps(record), flush=True)
+        draw([*others, record], kind, out / f"{kind}.png")
+    return record
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -96,7 +103,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m experiments.image_quality", description=(__doc__ or "").split("\n")[0], allow_abbrev=False
     )
-    parser.add_argument("--data", required=True, metavar="NAME=PATH", type=training.named_path,
+    parser.add_argument("--data", required=True, metavar="NAME=PATH", type=named_path,
                         help="photographs with pairs, as for experiments.evaluate")  # fmt: skip
     parser.add_argument("--beside", type=Path, nargs="+", default=[], metavar="DIR", help="--out of earlier runs")
     pipeline.add_options(parser)

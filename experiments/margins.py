@@ -20,9 +20,10 @@ from matplotlib.figure import Figure
 from arcface_jax import margins
 from arcface_jax.margins import Margin
 from arcface_jax.related import sphereface
+from experiments.arguments import place
 from faces import cli
-from faces.errors import DataError
 from faces.evaluate.plots import BLUE, GREEN, INK, MUTED, ORANGE, PURPLE, SKY, STYLE, VERMILION, save_figure
+from faces.outputs import results_folder
 from faces.terminal import make_console
 
 Target = Callable[[jax.Array], jax.Array]
@@ -41,16 +42,16 @@ DEGREES = np.linspace(0, 180, 721)  # (721,)
 
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m experiments.margins", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--out", required=True, metavar="DIR", help="folder to write the two pictures to")
-    out = Path(parser.parse_args(arguments).out)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"{out}: cannot be made a folder ({error.strerror}); name another with --out.") from None
+    parser.add_argument("--out", type=place, required=True, metavar="DIR", help="folder to write the two pictures to")
+    parser.add_argument("--overwrite", action="store_true", help="replace the results that DIR holds")
+    options = parser.parse_args(arguments)
+    drawings = {"target_logits.png": draw_target_logits, "decision_margins.png": draw_decision_margins}
+    with results_folder(options.out, options.overwrite) as out:
+        for name, draw in drawings.items():
+            draw(out / name)
     console = make_console()
-    for name, draw in (("target_logits.png", draw_target_logits), ("decision_margins.png", draw_decision_margins)):
-        draw(out / name)
-        console.print(f"wrote {out / name}", markup=False)
+    for name in drawings:
+        console.print(f"wrote {options.out / name}")
 
 
 def draw_target_logits(path: Path) -> None:

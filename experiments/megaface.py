@@ -12,7 +12,6 @@ last, `environment.json` and `cmc.png`.
 """
 
 import argparse
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,9 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments import pipeline
+from experiments.arguments import place
 from experiments.published import embedder_of
+from experiments.results import deliver
 from faces import cli
 from faces.data.megaface import (
     Part,
@@ -39,8 +40,6 @@ from faces.evaluate import megaface, rate_plots
 from faces.evaluate.report import far_text
 from faces.evaluate.verification import few_names
 from faces.mesh import make_mesh
-from faces.outputs import write_json
-from faces.run_record import environment
 from faces.terminal import make_console, make_progress
 
 PARTS: tuple[Part, Part] = ("facescrub", "megaface")
@@ -50,14 +49,18 @@ RANKS = (1, 5, 10)
 
 
 def main(arguments: list[str]) -> None:
-    """Parse, compute the features that are not there, search, report."""
-    options = parse(arguments)
-    console = make_console()
+    """Parse, then judge with a folder for the results."""
+    options, console = parse(arguments), make_console()
+    pipeline.check_apart(options, options.data, options.features)
+    deliver(options, console, lambda out: judge(options, out, console))
+
+
+def judge(options: argparse.Namespace, out: Path, console: Console) -> dict[str, Any]:
+    """Compute the features that are not there, search, report; what `result.json` says."""
     listed: dict[Part, list[str]] = {part: read_list(options.data / f"{part}_lst", part) for part in PARTS}
     noisy = {part: _noisy(options, part, listed[part]) for part in PARTS}
     made = _compute(options, listed, console) if options.weights else {}
     there = {part: _with_features(options, part, listed[part]) for part in PARTS}
-    options.out.mkdir(parents=True, exist_ok=True)
 
     names = [listed["facescrub"][row] for row in there["facescrub"]]
     features = np.concatenate(list(feature_blocks(options.features, "facescrub", names, options.algorithm)))
@@ -84,8 +87,8 @@ def main(arguments: list[str]) -> None:
     )
     console.print(remark)
     console.print(_table(found, remark.split(":")[0]))
-    rate_plots.plot_ranks({f"{distractors:,} strangers": found.cmc}, options.out / "cmc.png", remark.split(":")[0])
-    result: dict[str, Any] = {
+    rate_plots.plot_ranks({f"{distractors:,} strangers": found.cmc}, out / "cmc.png", remark.split(":")[0])
+    return {
         "rank_1": found.rank_1,
         "cmc": found.cmc.tolist(),
         f"tar_at_far_{far_text(options.far)}": found.tar,
@@ -103,10 +106,6 @@ def main(arguments: list[str]) -> None:
         "noises": options.noises,
         **made,
     }
-    write_json(options.out / "result.json", result)
-    write_json(options.out / "environment.json", environment())
-    console.print(f"everything is in {options.out}")
-    print("result: " + json.dumps(result), flush=True)
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -115,7 +114,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         prog="python -m experiments.megaface", description=(__doc__ or "").split("\n")[0], allow_abbrev=False
     )
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="lists and pictures")
-    parser.add_argument("--features", type=Path, required=True, metavar="DIR", help="read from there, and written to")
+    parser.add_argument("--features", type=place, required=True, metavar="DIR", help="read from there, and written to")
     parser.add_argument("--algorithm", default="ours", metavar="NAME",
                         help="what follows a picture's name in its feature file's (%(default)s)")  # fmt: skip
     parser.add_argument("--noises", choices=megaface.NOISE_RULES, default="keep",

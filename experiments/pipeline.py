@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from experiments.arguments import place
 from experiments.detect import ALL, digest
 from experiments.published import Model, embedder_of, open_model
 from faces.align import ALIGNMENTS
@@ -27,7 +28,6 @@ from faces.detect.published import DETECTORS, open_detector
 from faces.embed import BLOCK
 from faces.errors import ConfigError, ImageError, OutputError
 from faces.mesh import make_mesh
-from faces.outputs import check_folder
 from faces.preprocessing import WHOLE, Preprocessing
 from faces.terminal import make_progress
 
@@ -69,8 +69,8 @@ def add_options(
     parser.add_argument("--flip", choices=(NONE, "sum", "concatenate"), help="the mirrored picture's embedding")
     if refuses:
         parser.add_argument("--allow-missing", action="store_true", help="print a number although faces are missing")
-    parser.add_argument("--cache", type=Path, default=Path("runs/cache"), metavar="DIR", help="default %(default)s")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--cache", type=place, default=Path("runs/cache"), metavar="DIR", help="default %(default)s")
+    parser.add_argument("--out", type=place, required=True, metavar="DIR")
     parser.add_argument("--overwrite", action="store_true", help="replace the results that DIR holds")
     parser.set_defaults(default_rule=rule)
 
@@ -108,11 +108,9 @@ def open_for(options: argparse.Namespace, console: Console) -> Model:
     """The model with the preprocessing that the command line asks for; prints both, and what differs.
 
     Raises:
-        OutputError: the cache cannot be written.
         ConfigError: an option that changes nothing, or preprocessing that does not hold together.
         CheckpointError, WeightsError: as `experiments.published.open_model`.
     """
-    check_folder(options.cache)
     if options.weights.is_dir():
         _refuse(_given(options, *OF_FILE), f"{options.weights} is a folder and says itself what it holds; name a file")
     model = open_model(options.weights, options.network, options.symbol)

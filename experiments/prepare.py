@@ -13,6 +13,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from experiments.arguments import place
 from faces import cli
 from faces.data.open import KINDS, Opened, open_source
 from faces.data.preparing import Summary, write_prepared
@@ -34,7 +35,7 @@ BINS = (
 def main(arguments: list[str]) -> None:
     args = parse(arguments)
     console = make_console()
-    out = Path(args.out)
+    out = args.out
     if out.resolve() == Path(args.source).resolve():
         raise DataError(f"{out}: is the source itself; name another folder with --out.")
     opened = open_source(args.source, args.kind)
@@ -56,7 +57,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     """The command line, checked as far as it can be without looking at files."""
     parser = argparse.ArgumentParser(prog="python -m experiments.prepare", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("source", help="folder of IDENTITY/IMAGE.jpg, LFW with pairs.txt, .rec file or its folder")
-    parser.add_argument("--out", required=True, metavar="DIR", help="folder to make")
+    parser.add_argument("--out", type=place, required=True, metavar="DIR", help="folder to make")
     parser.add_argument("--size", type=int, metavar="N", help="resize the central square of each image to N x N pixels")
     edges = ("LEFT", "TOP", "RIGHT", "BOTTOM")
     parser.add_argument("--crop", type=int, nargs=4, metavar=edges, help="first cut each image to this box, in pixels")
@@ -85,8 +86,8 @@ def report(console: Console, opened: Opened, summary: Summary, out: Path) -> Non
         f"{counts.sum():,} images of {len(counts):,} people ({opened.kind}); "
         f"of a person: {counts.min()} to {counts.max()}, median {np.median(counts):g}, mean {counts.mean():.1f}"
     )
-    for place in opened.pair_lists:
-        console.print(f"kept beside them: {place.name}")
+    for pair_list in opened.pair_lists:
+        console.print(f"kept beside them: {pair_list.name}")
     _print_some(console, "quarantined", [f"{name}: {reason}" for name, reason in summary.quarantined])
     _print_some(console, "ignored, no image of a person's folder", list(opened.ignored))
     console.print(f"written to {out}")

@@ -28,13 +28,13 @@ from experiments import pipeline
 from experiments.detect import digest
 from experiments.photographs import Faces, find_faces
 from experiments.published import Model
+from experiments.results import deliver
 from faces import cli, gallery
 from faces.config import flatten
 from faces.data.image_folder import printable
 from faces.errors import ConfigError, DataError, WeightsError
 from faces.evaluate.verification import few_names
-from faces.outputs import results_folder, write_json, write_npz, write_text
-from faces.run_record import environment
+from faces.outputs import write_npz, write_text
 from faces.terminal import make_console
 from faces.weights import read_weights
 
@@ -67,12 +67,8 @@ def main(arguments: list[str]) -> None:
     console = make_console()
     inputs = [options.people] if options.command == "enrol" else [*options.photographs, options.index]
     pipeline.check_apart(options, *inputs)
-    with results_folder(options.out, options.overwrite) as out:
-        result = (enrol if options.command == "enrol" else find)(options, out, console)
-        write_json(out / "result.json", result)
-        write_json(out / "environment.json", environment())
-    console.print(f"everything is in {options.out}")
-    print("result: " + json.dumps(result), flush=True)
+    work = enrol if options.command == "enrol" else find
+    deliver(options, console, lambda out: work(options, out, console))
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:

@@ -23,19 +23,22 @@ from rich.table import Table
 from arcface_jax.config import Config
 from experiments import training
 from experiments.arcface import RECIPE
+from experiments.arguments import place
 from experiments.networks import backbone_of
 from faces import cli
 from faces.config import check, flatten, load_config, shipped_configs
+from faces.continued import continued
 from faces.data.loader import make_loader
 from faces.data.source import FaceSource
 from faces.embed import make_embedder
 from faces.errors import DataError
 from faces.evaluate.pair_set import PairSet, generated_pair_set, open_pair_set
 from faces.mesh import make_mesh, place_batch
-from faces.outputs import write_json, write_text
+from faces.outputs import append_text, write_json, write_text
 from faces.run_record import environment, read_log
 from faces.terminal import make_console
 
+FILES = ("rows.jsonl", "table2.md", "environment.json")
 PREFIX = "arcface/table2_"
 
 
@@ -44,7 +47,8 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m experiments.table2", description=(__doc__ or "").split("\n")[0], allow_abbrev=False
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder of rows.jsonl and table2.md")
+    parser.add_argument("--out", type=place, required=True, help="folder of rows.jsonl and table2.md")
+    parser.add_argument("--overwrite", action="store_true", help="replace the rows that are there, and begin anew")
     parser.add_argument("--base", default="arcface/tiny", help="config of everything but the loss")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--images-per-identity", type=int, default=4, help="in the batches of rows with triplets")
@@ -61,45 +65,41 @@ def main(arguments: list[str]) -> None:
     if unknown := sorted(set(chosen) - set(names)):
         raise DataError(f"{unknown[0]}: no row of Table 2; rows are {', '.join(names)}.")
 
-    record = options.out / "rows.jsonl"
-    _start(options, base)
-    console = make_console()
+    with (
+        cli.interruptible(f"The rows that are done are kept in {options.out}; the same command goes on."),
+        continued(options.out, _settings(options, base), FILES, options.overwrite),
+    ):
+        _train_rows(options, base, chosen)
+
+
+def _train_rows(options: argparse.Namespace, base: Config, chosen: list[str]) -> None:
+    """Train what is missing in `rows.jsonl`, and write the table."""
+    record, console = options.out / FILES[0], make_console()
     test, source = _test_set(options, base), training.training_faces(RECIPE, base, options.data)
     done = read_log(record)
     write_text(record, "".join(json.dumps(row) + "\n" for row in done))  # without a last line cut off by a crash
+    write_json(options.out / FILES[2], environment())
     for seed in range(options.seeds):
         for name in chosen:
             if any(row["row"] == name and row["seed"] == seed for row in done):
                 continue
             config = _row(base, name, seed, options.images_per_identity)
             row = {"row": name, "seed": seed, **_train(config, source, test)}
-            with record.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
+            append_text(record, json.dumps(row) + "\n")
             done.append(row)
             console.print(f"{name}, seed {seed}: accuracy {row['accuracy']:.4f}, loss {row['loss']:.4f}")
     console.print(_table(done, chosen))
-    write_text(options.out / "table2.md", _markdown(done, chosen))
+    write_text(options.out / FILES[1], _markdown(done, chosen))
 
 
-def _start(options: argparse.Namespace, base: Config) -> None:
-    """Make the folder and record what its rows are trained with; refuse one of rows trained with something else."""
-    settings = {
-        "base": flatten(base),
+def _settings(options: argparse.Namespace, base: Config) -> dict[str, Any]:
+    """What rows are trained with, and must share."""
+    return {
+        **flatten(base),
         "images_per_identity": options.images_per_identity,
         "data": str(options.data),
         "eval": str(options.eval),
     }
-    path = options.out / "settings.json"
-    if path.is_file():
-        try:
-            earlier = json.loads(path.read_text(encoding="utf-8"))["settings"]
-        except (OSError, ValueError, KeyError, TypeError):
-            raise DataError(f"{path}: does not tell what its rows were trained with; choose another --out.") from None
-        if earlier != json.loads(json.dumps(settings)):
-            raise DataError(f"{options.out}: holds rows trained with other options, see {path}; choose another --out.")
-        return
-    options.out.mkdir(parents=True, exist_ok=True)
-    write_json(path, {"settings": settings, "environment": environment()})
 
 
 def _row(base: Config, name: str, seed: int, images_per_identity: int) -> Config:

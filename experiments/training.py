@@ -21,6 +21,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from experiments import kept, report, runs
+from experiments.arguments import AppendNamed, named_path, place
 from experiments.networks import backbone_of
 from faces import outputs, run_record, start
 from faces.backbone import Backbone
@@ -165,13 +166,13 @@ def parse(
                         f"or {recipe.real_config} with --data)")  # fmt: skip
     parser.add_argument("--data", type=Path, help="training faces: a prepared dataset, an image folder or a .rec; "
                         "default: generated faces")  # fmt: skip
-    parser.add_argument("--eval", action="append", default=[], metavar="NAME=PATH", type=named_path,
+    parser.add_argument("--eval", action=AppendNamed, default=[], metavar="NAME=PATH", type=named_path,
                         help="test set: a folder in LFW's layout, an InsightFace .bin, or CFP as cfp_fp=DIR or "
                         "cfp_ff=DIR; may be repeated, the first is the main one")  # fmt: skip
     parser.add_argument("--init", type=Path, metavar="RUN", help="start with the network of another run's folder, of "
                         "either paper; class centres and the optimiser start anew")  # fmt: skip
     parser.add_argument("--only", type=Path, metavar="FILE", help="train on the images that experiments.clean has kept")
-    parser.add_argument("--out", type=Path, help="folder of the run (default runs/<config's name>)")
+    parser.add_argument("--out", type=place, help="folder of the run (default runs/<config's name>)")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out from its last checkpoint")
     parser.add_argument("--devices", type=int, help="use so many devices (default: all)")
     parser.add_argument("--coordinator", metavar="HOST:PORT", help="with several processes: where process 0 listens; "
@@ -191,14 +192,6 @@ def parse(
 
         config = tyro.cli(recipe.schema, args=rest, default=config, prog=parser.prog)
     return options, check(config, "command line")
-
-
-def named_path(text: str) -> tuple[str, Path]:
-    """NAME=PATH of the command line, for argparse."""
-    name, separator, path = text.partition("=")
-    if not (name and separator and path):
-        raise argparse.ArgumentTypeError(f"NAME=PATH is expected, such as lfw=DIR; {text!r} found")
-    return name, Path(path)
 
 
 @contextlib.contextmanager

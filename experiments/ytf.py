@@ -8,27 +8,32 @@ missing there is no number, unless `--allow-missing` asks for one that is called
 """
 
 import argparse
-import json
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from rich.console import Console
 
 from experiments import pipeline
+from experiments.results import deliver
 from faces import cli
 from faces.config import flatten
 from faces.data.ytf import FOLDERS, Ytf, read_ytf
 from faces.evaluate import plots, ytf
 from faces.evaluate.report import fold_table, result_dict, summary_table
-from faces.outputs import write_json
-from faces.run_record import environment
 from faces.terminal import make_console
 
 
 def main(arguments: list[str]) -> None:
-    """Parse, cut, embed, judge by both rules, report."""
-    options = parse(arguments)
-    console = make_console()
+    """Parse, then judge with a folder for the results."""
+    options, console = parse(arguments), make_console()
+    pipeline.check_apart(options, options.data)
+    deliver(options, console, lambda out: judge(options, out, console))
+
+
+def judge(options: argparse.Namespace, out: Path, console: Console) -> dict[str, Any]:
+    """Cut, embed, judge by both rules, report; what `result.json` says."""
     data = read_ytf(options.data, options.images)
     at_hand = np.array([len(frames) for frames in data.frames])
     ytf.lacking_videos(
@@ -37,14 +42,12 @@ def main(arguments: list[str]) -> None:
     model = pipeline.open_for(options, console)
     search = pipeline.Search(options)
     search.check(model.preprocessing)
-    options.out.mkdir(parents=True, exist_ok=True)
-
+    embed = pipeline.CachedEmbedder(model, options.cache)
     names, video = frames_of(data, options.frames)
     cut = search.cut(map(data.load, names), len(names), "the frames", model.preprocessing, console)
     found = np.ones(len(names), bool)
     if options.undetected == "refuse":
         found[list(cut.undetected)] = False
-    embed = pipeline.CachedEmbedder(model, options.cache)
     embeddings = embed(cut.faces, console)
     means, counted = ytf.video_means(embeddings, video, found, len(data.pairs.videos), options.frames)
     given = (means, counted, data.pairs, data.expected, at_hand)
@@ -58,9 +61,9 @@ def main(arguments: list[str]) -> None:
     verified = {rule: result.verification for rule, result in results.items()}
     console.print(summary_table(verified, f"Verification on {title}"))
     console.print(fold_table(main_result.verification, f"{title}, {options.rule}, split by split"))
-    plots.plot_roc(verified, options.out / "roc_ytf.png", f"Verification, {title}")
-    plots.plot_det(verified, options.out / "det_ytf.png", f"Verification, {title}")
-    result = {
+    plots.plot_roc(verified, out / "roc_ytf.png", f"Verification, {title}")
+    plots.plot_det(verified, out / "det_ytf.png", f"Verification, {title}")
+    return {
         **result_dict(main_result.verification),
         "images_per_second": round(embed.images_per_second, 2),
         "config": model.name,
@@ -72,10 +75,6 @@ def main(arguments: list[str]) -> None:
         "preprocessing": flatten(model.preprocessing),
         **pipeline.detection_record(options),
     }
-    write_json(options.out / "result.json", result)
-    write_json(options.out / "environment.json", environment())
-    console.print(f"everything is in {options.out}")
-    print("result: " + json.dumps(result), flush=True)
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:

@@ -3,23 +3,35 @@
 Not here: what happens before a main is imported (`start.py`), its arguments and its work.
 """
 
+import contextlib
+import io
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 from rich.text import Text
 
 from faces import start
 from faces.errors import FacesError
-from faces.terminal import make_console
+from faces.refused import REFUSED, is_full, refusal
+from faces.terminal import make_console, on_one_line
+
+MENDABLE = 2
+INTERRUPTED = 130  # 128 + SIGINT, as shells count
+NOBODY_READS = 141  # 128 + SIGPIPE
 
 
 def run(main: Callable[[list[str]], None]) -> NoReturn:
     """Run `main` on the command line's arguments and exit; programs that JAX compiles are kept for the next time.
 
-    Exit codes: 0; 2 with `error: <sentence>` on standard error for a `FacesError` (argument parsers use 2 as well); 130
-    for Ctrl-C. Any other exception is a defect of ours and keeps its traceback.
+    Exit codes: 0; 2 with `error: <sentence>` on standard error for a `FacesError`, a full disk or too little memory
+    (argument parsers use 2 as well); 130 for Ctrl-C; 141, silently, when who reads the output has gone, as `head` does.
+    Any other exception is a defect of ours and keeps its traceback.
     """
+    for stream in (sys.stdout, sys.stderr):  # what a terminal cannot show is escaped, and stops nothing
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     start.choose_routines()
     start.keep_programs()
     sys.exit(exit_code(main, sys.argv[1:]))
@@ -27,13 +39,48 @@ def run(main: Callable[[list[str]], None]) -> NoReturn:
 
 def exit_code(main: Callable[[list[str]], None], arguments: list[str]) -> int:
     """Run `main` on `arguments`; the exit code that `run` would end with."""
-    errors = make_console(stderr=True)
     try:
         main(arguments)
+        sys.stdout.flush()
     except FacesError as error:
-        errors.print(Text.assemble(("error: ", "bold red"), str(error)))
-        return 2
-    except KeyboardInterrupt:
-        errors.print("interrupted.")
-        return 130
+        return _told(str(error))
+    except KeyboardInterrupt as interrupt:
+        make_console(stderr=True).print(" ".join(["interrupted.", *map(str, interrupt.args)]))
+        return INTERRUPTED
+    except BrokenPipeError:
+        _abandon_output()
+        return NOBODY_READS
+    except MemoryError as error:
+        return _told(f"there is too little memory ({error}); give fewer or smaller pictures at a time, or a smaller "
+                     "batch.")  # fmt: skip
+    except (OSError, ValueError, RuntimeError) as error:
+        refused = refusal(error)
+        if refused is None or refused.errno not in REFUSED:
+            raise
+        place = refused.filename or "a file or the output"
+        _abandon_output()
+        way = "make room" if is_full(refused) else "name another place"
+        return _told(f"{place}: cannot be written or read ({refused.strerror}); {way}.")
     return 0
+
+
+@contextlib.contextmanager
+def interruptible(kept: str) -> Iterator[None]:
+    """A block in which Ctrl-C loses no more than the sentence `kept` says, which is then printed."""
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        raise interrupt if interrupt.args else KeyboardInterrupt(kept) from None
+
+
+def _told(sentence: str) -> int:
+    make_console(stderr=True).print(Text.assemble(("error: ", "bold red"), on_one_line(sentence)))
+    return MENDABLE
+
+
+def _abandon_output() -> None:
+    """Have what was printed and cannot be written go nowhere, or Python complains once more when it ends."""
+    with contextlib.suppress(OSError, ValueError):  # it may be no file at all
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

@@ -10,6 +10,7 @@ Not here: what is written (`run_record.py` and whoever computes it), reading wha
 """
 
 import contextlib
+import errno
 import json
 import os
 import secrets
@@ -95,14 +96,31 @@ def write_npz(path: Path, arrays: Mapping[str, Any]) -> None:
 
 
 def check_folder(folder: Path) -> None:
-    """Make a folder that many commands share, such as a cache, and see that files can be written there.
+    """See that files can be written to a folder that many commands share, such as a cache; it is not yet made.
 
     Raises:
         OutputError: they cannot.
     """
-    _make(folder)
-    with writing(folder), tempfile.TemporaryFile(dir=folder):
-        pass
+    made = _make(folder)
+    try:
+        with writing(folder), tempfile.TemporaryFile(dir=folder):
+            pass
+    finally:
+        _remove_empty(made)
+
+
+def check_file(path: Path, overwrite: bool = False) -> None:
+    """Refuse a file that is there already and may not be replaced, and a place that files cannot be written to.
+
+    Raises:
+        OutputError: with the way out.
+    """
+    with writing(path):
+        if path.is_dir():
+            raise OutputError(f"{path}: is a folder; name a file to write.")
+        if path.exists() and not overwrite:
+            raise OutputError(f"{path}: is there already; name another file, or replace it with --overwrite.")
+    check_folder(path.parent)
 
 
 @contextlib.contextmanager
@@ -162,7 +180,7 @@ def results_folder(folder: Path, overwrite: bool = False) -> Iterator[Path]:
 
     Args:
         folder: where results shall be.
-        overwrite: replace all results of an earlier command there.
+        overwrite: replace all results of an earlier command there; what lies beside them stays.
     Raises:
         OutputError: something is there already, or another command is writing there, or the disk refuses.
     """
@@ -193,10 +211,13 @@ def _change_places(folder: Path, partial: Path) -> None:
     out: list[str] = []
     into: list[str] = []
     try:
-        for name in [entry.name for entry in contents(folder)]:
-            (folder / name).rename(replaced / name)
-            out.append(name)
+        for name in sorted(_listed_contents(folder)):
+            if os.path.lexists(folder / name):
+                (folder / name).rename(replaced / name)
+                out.append(name)
         for name in new:
+            if os.path.lexists(folder / name):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name)
             (partial / name).rename(folder / name)
             into.append(name)
         (partial / CONTENTS).replace(folder / CONTENTS)
@@ -211,7 +232,9 @@ def _change_places(folder: Path, partial: Path) -> None:
 
 
 def check_free(folder: Path, overwrite: bool = False, other_way: str = "") -> None:
-    """Refuse a folder that holds anything, but for results that may be replaced: files that a command listed there.
+    """Refuse a folder that holds anything, but for results that may be replaced: what a command listed there.
+
+    What else lies beside them is let be.
 
     Args:
         folder: where results shall be.
@@ -224,20 +247,15 @@ def check_free(folder: Path, overwrite: bool = False, other_way: str = "") -> No
         if folder.exists() and not folder.is_dir():
             raise OutputError(f"{folder}: is a file; name a folder to write to.")
         there = contents(folder) if folder.exists() else []
-        listed = _listed_contents(folder) if there else set[str]()
-    if not there:
+        is_listed = (folder / CONTENTS).is_file()
+    if not there or (overwrite and is_listed):
         return
-    strangers = [entry.name for entry in there if entry.name not in listed]
-    if overwrite and not strangers:
-        return
-    if not listed and not any((folder / record).exists() for record in RECORDS):
+    if not is_listed and not any((folder / record).exists() for record in RECORDS):
         raise OutputError(
-            f"{folder}: is not empty, and no results of these commands ({strangers[0]} is in it); name another folder."
+            f"{folder}: is not empty, and no results of these commands ({there[0].name} is in it); name another folder."
         )
-    ways = [other_way] if other_way else []
-    if overwrite:
-        ways = [f"--overwrite does not touch {strangers[0]}, which is not listed among them", *ways]
-    ways += ["name another folder", *(["replace them with --overwrite"] if not strangers else [])]
+    ways = [*([other_way] if other_way else []), "name another folder"]
+    ways += ["replace them with --overwrite"] if is_listed else []
     raise OutputError(f"{folder}: holds results already; {', '.join(ways[:-1])}{', or ' * (len(ways) > 1)}{ways[-1]}.")
 
 

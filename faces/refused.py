@@ -18,9 +18,14 @@ REFUSED = _NO_SPACE | _FORBIDDEN | _IN_THE_WAY | {errno.ENAMETOOLONG, errno.ELOO
 """Errors of the system that a person can mend."""
 
 
+def is_full(error: OSError) -> bool:
+    """Whether there is no more room, on the disk or of what the user may have of it."""
+    return error.errno in _NO_SPACE
+
+
 def explained(error: OSError, place: Path | str) -> OutputError:
     """The sentence for what the system refused at `place`."""
-    if error.errno in _NO_SPACE:
+    if is_full(error):
         return OutputError(f"{place}: cannot be written, the disk is full; make room, or name a place on another disk.")
     if error.errno in _FORBIDDEN:
         return OutputError(f"{place}: may not be written ({error.strerror}); name a place of yours.")

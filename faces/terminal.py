@@ -1,21 +1,46 @@
 """What commands print with: a console to which text is text, and the bar of long work.
 
-Names of files, people and configs come from outside, and rich would take "[/lfw]" in them for an instruction of its
-own; here nothing is markup, and nothing is coloured by guess.
+Names of files, people and configs come from outside. Rich would take "[/lfw]" in them for an instruction of its own,
+and the terminal an escape code: here nothing is markup, what cannot be printed is escaped, and nothing is coloured by
+guess.
 
 Not here: what is printed.
 """
 
+import errno
+import os
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Column
+from rich.text import Text
+
+_ESCAPED = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
+_NEWLINES = {"\n": "\\n", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+
+
+class _Console(Console):
+    def render_str(self, text: str, **settings: Any) -> Text:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return super().render_str(escaped(text), **settings)
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))  # rich would end the program with its own code
 
 
 def make_console(**settings: Any) -> Console:
     """A console that prints every text as it is, on lines as long as they are; `settings` are rich's."""
-    return Console(soft_wrap=True, highlight=False, markup=False, emoji=False, **settings)
+    return _Console(soft_wrap=True, highlight=False, markup=False, emoji=False, **settings)
+
+
+def escaped(text: str) -> str:
+    """Text without the codes that command a terminal, and without halves of characters: both become escapes."""
+    return text.translate(_ESCAPED).encode(errors="backslashreplace").decode()
+
+
+def on_one_line(text: str) -> str:
+    """`escaped` text whose line breaks are escapes too."""
+    return escaped(text).translate(str.maketrans(_NEWLINES))
 
 
 def make_progress(console: Console, *more: ProgressColumn) -> Progress:

@@ -104,7 +104,7 @@ def test_six_quantities_and_outputs(run: Path, faces_folder: Path, tmp_path: Pat
     printed = capsys.readouterr().out
     result = json.loads(printed.strip().splitlines()[-1].removeprefix("result: "))
     assert result == json.loads((out / "angles.json").read_text())
-    assert {path.name for path in out.iterdir()} == {"angles.json", "angles.png"}
+    assert {path.name for path in out.iterdir()} == {".contents", "angles.json", "angles.png"}
     assert cv2.imread(str(out / "angles.png")).std() > 5
 
     x, labels, centres = embed(run, faces_folder / "train", IMAGES_OF)
@@ -232,7 +232,7 @@ def test_what_does_not_fit_is_one_sentence(
     refused(tmp_path, words="no run lies there")
     refused(own, "--data", data, "--images", 2, words="--images 2: does not hold two people's images")
     refused(own, "--data", data, "--only", own / "result.json", words="result.json: cannot be read")
-    refused(own, "--data", data, "--out", own / "config.toml", words="config.toml: cannot be made a folder")
+    refused(own, "--data", data, "--out", own / "config.toml", words="config.toml: is a file")
     run_record.write_start(own, setting.config(), training_set((3, 5, 1, 4, 1, 1)))
     refused(own, "--data", data, words="was trained on 6 people, and")
     (own / "environment.json").unlink()

@@ -95,5 +95,9 @@ def test_what_cannot_be_cleaned(cleaned: Cleaned, tmp_path: Path, capsys):
     assert not listed.exists()
     wanted = [str(cleaned.folder), "--data", cleaned.given[cleaned.given.index("--data") + 1], "--out"]
     refused(clean.main, capsys, [*wanted, str(listed), "--degrees", "1"], "no image lies within 1 degrees", "--degrees")
-    refused(clean.main, capsys, [*wanted, str(tmp_path / "none" / "kept.json")], "there is no folder")
     assert not listed.exists()
+    listed.write_text("mine")
+    refused(clean.main, capsys, [*wanted, str(listed)], "kept.json: is there already", "--overwrite")
+    refused(clean.main, capsys, [*wanted, str(listed / "below")], "in the way")
+    refused(clean.main, capsys, [*wanted, str(tmp_path)], "is a folder")
+    assert listed.read_text() == "mine"

@@ -106,7 +106,7 @@ def test_a_face_that_is_not_found_refuses_the_number(
     assert partial["pairs"] == 45 and partial["coverage"] < 1  # the first photograph is in three pairs
     with np.load(tmp_path / "out" / "scores_lfw.npz") as scores:
         assert np.isnan(scores["score"]).sum() == 3
-    whole = result_of(run(evaluate.main, [*by_box, "--undetected", "centre_crop"]))
+    whole = result_of(run(evaluate.main, [*by_box, "--undetected", "centre_crop", "--overwrite"]))
     assert (whole["pairs"], whole["detection"]["lfw"]["detected"]) == (48, 47)
 
 

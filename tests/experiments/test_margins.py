@@ -17,7 +17,7 @@ from faces import cli
 def test_writes_both_pictures(tmp_path: Path, capsys: pytest.CaptureFixture):
     assert cli.exit_code(margins.main, ["--out", str(tmp_path / "new")]) == 0
     names = ["decision_margins.png", "target_logits.png"]
-    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == names
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == [".contents", *names]
     said = capsys.readouterr().out
     for name in names:
         picture = cv2.imread(str(tmp_path / "new" / name))
@@ -28,7 +28,7 @@ def test_writes_both_pictures(tmp_path: Path, capsys: pytest.CaptureFixture):
 def test_a_file_in_the_way_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture):
     (tmp_path / "taken").write_text("")
     assert cli.exit_code(margins.main, ["--out", str(tmp_path / "taken")]) == 2
-    assert "cannot be made a folder" in capsys.readouterr().err
+    assert "taken: is a file; name a folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("setting", margins.SETTINGS)

@@ -165,7 +165,7 @@ def test_ijb_without_a_face(model: Path, ijbc: Path, tmp_path: Path, capsys):
     assert not (tmp_path / "out").exists() and not (tmp_path / "cache").exists()
     result = result_of(run(ijb.main, [*given, "--allow-missing"]))
     assert result["partial"] and result["remark"].startswith("PARTIAL IJBC: ")
-    refused(ijb.main, capsys, [*given[:-6], "--set", "ijbb", *given[-4:]], "ijbb_face_tid_mid.txt: cannot be read")
+    refused(ijb.main, capsys, [*given, "--set", "ijbb", "--overwrite"], "ijbb_face_tid_mid.txt: cannot be read")
 
 
 @pytest.fixture(scope="module")
@@ -207,6 +207,8 @@ def test_megaface_is_the_loop(model: Path, crowd: Path, tmp_path: Path, capsys):
     assert result["tar_at_far_1e-1"] == pytest.approx(np.mean([match > cut for _, match in trials]))
     assert cv2.imread(str(tmp_path / "out" / "cmc.png")).std() > 5
 
+    refused(megaface.main, capsys, given, "holds results already; name another folder, or replace them with --over")
+    given, by_model = [*given, "--overwrite"], [*by_model, "--overwrite"]
     without_model = result_of(run(megaface.main, given))  # the features are there
     assert {key: without_model[key] for key in ("rank_1", "cmc", "far", "partial")} == {
         key: result[key] for key in ("rank_1", "cmc", "far", "partial")

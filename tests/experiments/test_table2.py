@@ -66,5 +66,5 @@ def test_a_folder_holds_rows_of_one_setting(given: list[str], capsys):
     out = Path(given[1])
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     other = [*given, "--rows", "arcface_050", "--optimiser.learning-rate", "0.01"]
-    refused(table2.main, capsys, other, "holds rows trained with other options", "settings.json; choose another --out")
+    refused(table2.main, capsys, other, "made with optimiser.learning_rate 0.", "here it is 0.01", "--overwrite")
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before

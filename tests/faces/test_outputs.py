@@ -150,12 +150,17 @@ def test_nothing_is_taken_away_but_what_a_command_listed(tmp_path, record):
     with outputs.results_folder(out) as folder:
         outputs.write_json(folder / "result.json", 1)
     (out / "notes.txt").write_text("mine")
-    with pytest.raises(OutputError, match=r"--overwrite does not touch notes\.txt"):
-        outputs.results_folder(out, overwrite=True).__enter__()
-    (out / ".contents").write_text("result.json\n../settings.json\n..\n/etc\n")
-    (out / "notes.txt").unlink()
+    with outputs.results_folder(out, overwrite=True) as folder:
+        outputs.write_json(folder / "other.json", 2)
+        (out / "appeared.txt").write_text("mine")
+    assert names(out) == [".contents", "appeared.txt", "notes.txt", "other.json"]
+    with pytest.raises(OutputError, match="in the way"), outputs.results_folder(out, overwrite=True) as folder:
+        outputs.write_text(folder / "notes.txt", "ours")
+    assert names(out) == [".contents", "appeared.txt", "notes.txt", "other.json"]
+    assert (out / "notes.txt").read_text() == "mine"
+    (out / ".contents").write_text("other.json\n../settings.json\n..\n/etc\n")
     outputs.remove_contents(out)
-    assert names(tmp_path) == sorted([record, "out"]) and names(out) == []
+    assert names(tmp_path) == sorted([record, "out"]) and names(out) == ["appeared.txt", "notes.txt"]
 
 
 def test_results_that_cannot_be_moved_leave_the_old_ones(tmp_path, monkeypatch):

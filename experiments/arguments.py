@@ -1,0 +1,73 @@
+"""Kinds of arguments that several mains take: places, and sets of pictures by name.
+
+Not here: what a main does with them.
+"""
+
+import argparse
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+LONGEST_NAME = 100
+"""Bytes of a set's name: files are called after it."""
+
+
+def place(text: str) -> Path:
+    """A path, for argparse; an empty one would mean the folder that the command runs in."""
+    if not text:
+        raise argparse.ArgumentTypeError("a path is expected, and this one is empty")
+    return Path(text)
+
+
+def named_path(text: str) -> tuple[str, Path]:
+    """NAME=PATH of the command line, for argparse; NAME must be fit for the name of a file."""
+    name, separator, path = text.partition("=")
+    if not (name and separator and path):
+        raise argparse.ArgumentTypeError(f"NAME=PATH is expected, such as lfw=DIR; {text!r} found")
+    if why := _unfit(name):
+        raise argparse.ArgumentTypeError(f"{name!r}: files are called after this name, and it {why}; choose another")
+    return name, Path(path)
+
+
+def _unfit(name: str) -> str:
+    """Why a name cannot be a part of a file's name; "" if it can."""
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in name):
+        return "holds a character that cannot be printed"
+    if any(character in name for character in "/\\"):
+        return "holds a slash"
+    if name.startswith("."):
+        return "begins with a dot"
+    if name != name.strip():
+        return "begins or ends with a space"
+    if len(name.encode()) > LONGEST_NAME:
+        return f"is longer than {LONGEST_NAME} bytes"
+    return ""
+
+
+class AppendNamed(argparse.Action):
+    """Collects NAME=PATH of an option that may be repeated; a name stands for one path.
+
+    Names that differ in case alone, or in how Unicode spells them, are one: so they are to some file systems.
+    """
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        """Add a pair to what the option has already."""
+        assert values is not None
+        before: list[tuple[str, Path]] = getattr(namespace, self.dest) or []
+        name, path = values
+        for other, there in before:
+            if _folded(other) == _folded(name):
+                both = f"{option_string} {other}={there} and {name}={path}"
+                parser.error(f"{both} have one name; give each a name of its own")
+        setattr(namespace, self.dest, [*before, (name, path)])
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())

@@ -1,0 +1,40 @@
+"""What the mains that judge or look for people do around their work: claim places first, record and print the result.
+
+Not here: the work, and training runs, whose folders grow (`training.py`).
+"""
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from faces import cli
+from faces.outputs import check_folder, results_folder, write_json
+from faces.run_record import environment
+
+
+def deliver(options: argparse.Namespace, console: Console, work: Callable[[Path], dict[str, Any]]) -> None:
+    """Do the work of a command, with what `pipeline.add_options` gives it, and leave its results in `options.out`.
+
+    Args:
+        options: `out`, `overwrite`, `weights` (None where nothing is looked at) and `cache`.
+        console: what is printed to.
+        work: folder to write to -> content of `result.json`, which is also the last line printed. It begins when both
+            places have been found to be writable.
+    Raises:
+        OutputError: one of the places cannot be written, or holds results that may not be replaced.
+    """
+    with (
+        cli.interruptible(f"Faces found and embedded so far are kept in {options.cache}; the same command goes on."),
+        results_folder(options.out, options.overwrite) as out,
+    ):
+        if options.weights is not None:
+            check_folder(options.cache)
+        result = work(out)
+        write_json(out / "result.json", result)
+        write_json(out / "environment.json", environment())
+    console.print(f"everything is in {options.out}")
+    print("result: " + json.dumps(result), flush=True)
