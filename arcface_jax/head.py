@@ -12,25 +12,29 @@ PAPER v3 Appendix 5.1, parallel acceleration: centres are divided over the devic
 each device scores its own classes, and only two numbers per image travel back. The gradient of a centre stays on its
 device; that of the embeddings is summed over the devices.
 
-Not here: the margins (`margins.py`), the array of centres and its memory (`centres.py`), sampling (`partial_fc.py`).
+Not here: the two numbers (`scores.py`; a block of classes at a time: `head_blocks.py`), the margins (`margins.py`), the
+array of centres and its memory (`centres.py`), sampling (`partial_fc.py`).
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial, reduce
-from typing import Any, Literal
+from functools import partial
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
-from jax.sharding import Mesh, PartitionSpec
+from jax.core import Tracer
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
+from arcface_jax.centres import check_labels
+from arcface_jax.head_blocks import own_and_others_in_blocks
 from arcface_jax.margins import Margin, target_cosine
+from arcface_jax.scores import log_sum_exp, own_and_others, score_of_each
 from faces import ops
-from faces.mesh import DATA, split
-
-_SPLIT, _COPIED = PartitionSpec(DATA), PartitionSpec()
+from faces.mesh import DATA
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ def margin_softmax_loss(
     Args:
         embeddings: (batch, d), any length and float type.
         centres: (classes, d) or (classes, K, d), any length.
-        labels: class of each image, in 0 .. classes - 1: `check_labels` first.
+        labels: class of each image, in 0 .. classes - 1; the loss of any other is nan.
         margin: m1, m2 in radians, m3, and the gradient that is taken.
         s: the scale, 64 in the paper.
     Returns:
@@ -109,18 +113,60 @@ def class_loss(
     embeddings: Float[Array, "batch d"],
     centres: Float[Array, "rows *k width"],
     labels: Int[Array, "batch"],
-    head: Head,
+    head: Head | Margin,
     mesh: Mesh,
-    valid: int | Bool[Array, "rows"],
+    valid: int | Bool[Array, "rows"] | None = None,
     block: int = 0,
+    *,
+    s: float = 64.0,
+    axis: str = DATA,
 ) -> Float[Array, "batch"]:
-    """Loss of each image against class centres that are divided over the mesh: `class_loss_and_score` without score.
+    """Loss of each image against class centres that are divided over a mesh, for anybody's network and step.
 
-    Args: as `class_loss_and_score`.
+    The numbers of `class_loss_and_score`, which this calls, with less asked of the caller: batches and classes of any
+    number (what the devices cannot share evenly is padded, and the padding counts for nothing), a `Margin` where no
+    other head is wanted, and labels that are looked at where that is possible.
+
+    Args:
+        embeddings, centres, labels: as `class_loss_and_score`, (batch, d), (classes, d) and (batch,), of any numbers.
+        head: a `Head`, or a margin, which stands for `margin_head(head, s)`.
+        mesh: devices; over other axes than `axis` everything is copied.
+        valid, block: as `class_loss_and_score`; all rows are classes if `valid` is None.
+        s: the scale of a margin's logits; PAPER 64.
+        axis: of the mesh, over which images and classes are divided.
     Returns:
-        Loss per image, float32 (batch,), divided as the embeddings.
+        Loss per image, float32 (batch,).
+    Raises:
+        DataError: a label that is no class. Under `jax.jit` labels cannot be looked at; there such a loss is nan.
     """
-    return class_loss_and_score(embeddings, centres, labels, head, mesh, valid, block)[0]
+    if isinstance(head, Margin):
+        head = margin_head(head, s)
+    valid = centres.shape[0] if valid is None else valid
+    classes = valid if isinstance(valid, int) else len(valid)
+    if not isinstance(labels, Tracer) and getattr(labels, "is_fully_addressable", True):
+        check_labels(np.asarray(labels), classes)
+    pad = partial(_padded, devices=mesh.shape[axis])
+    valid = valid if isinstance(valid, int) else pad(valid)
+    loss, _ = class_loss_and_score(
+        pad(embeddings), pad(centres), pad(labels), head, mesh, valid, block, axis=axis
+    )  # (padded batch,)
+    return loss[: embeddings.shape[0]]
+
+
+def class_logits(
+    embeddings: Float[Array, "batch d"], centres: Float[Array, "rows *k width"], head: Head | Margin, *, s: float = 64.0
+) -> Float[Array, "batch rows"]:
+    """Logits of each image with each class, without a margin: what a classifier says when it is not trained.
+
+        s cos theta_ij, or norm(x_i) cos theta_ij, or W_j . x_i + b_j, as the head has it
+
+    Args: as `class_loss`. Divided centres give logits divided by class.
+    Returns:
+        float32 (batch, rows).
+    """
+    head = margin_head(head, s) if isinstance(head, Margin) else head
+    x, scale = _directions(embeddings, head)
+    return scale[:, None] * score_of_each(head.scores != "linear", x, centres)
 
 
 def class_loss_and_score(
@@ -131,6 +177,8 @@ def class_loss_and_score(
     mesh: Mesh,
     valid: int | Bool[Array, "rows"],
     block: int = 0,
+    *,
+    axis: str = DATA,
 ) -> tuple[Float[Array, "batch"], Float[Array, "batch"]]:
     """Loss of each image against class centres that are divided over the mesh, for a training step.
 
@@ -143,38 +191,54 @@ def class_loss_and_score(
             `padded_classes` of them.
         labels: row of each image's class, divided over the mesh.
         head: what the loss is.
-        mesh: devices along one axis.
+        mesh: devices.
         valid: the number of classes, the rows behind them being padding; or which rows are classes. A row that is none
             has the logit -inf and the gradient zero.
         block: 0 scores all of a device's classes at once. Otherwise as many classes at a time, and anew in the backward
             pass: memory for (batch, block) scores in place of (batch, rows / devices), for four matrix products
             instead of three.
+        axis: of the mesh, over which images and classes are divided.
     Returns:
         Loss per image, and the score with its own class before the margin: cos theta_y, unless scores are "linear".
-        Both float32 (batch,), divided as the embeddings; gradients flow through both.
+        Both float32 (batch,), divided as the embeddings; gradients flow through both. A label that is no class, which
+        nothing can refuse in a compiled step, has the loss nan.
     Numerics: as `margin_softmax_loss`.
     """
     x, scale = _directions(embeddings, head)
     is_class = jnp.arange(centres.shape[0]) < valid if isinstance(valid, int) else valid  # (rows,)
-    own_and_others = _own_and_others if block == 0 else partial(_in_blocks, block)
+    classes = valid if isinstance(valid, int) else centres.shape[0]
+    of_a_part = own_and_others if block == 0 else partial(own_and_others_in_blocks, block)
 
     def on_one_device(x: Array, scale: Array, labels: Array, centres: Array, is_class: Array) -> tuple[Array, Array]:
-        x, scale, labels = (lax.all_gather(part, DATA, tiled=True) for part in (x, scale, labels))
-        labels = labels - lax.axis_index(DATA) * centres.shape[0]  # among this device's rows, or none of them
-        own, others = own_and_others(head.scores != "linear", x, scale, centres, labels, is_class)  # (batch,) each
-        over_devices = partial(lax.pmax, axis_name=DATA), partial(lax.psum, axis_name=DATA)
-        return lax.psum(own, DATA), _log_sum_exp(others, *over_devices)
+        x, scale, labels = (lax.all_gather(part, axis, tiled=True) for part in (x, scale, labels))
+        labels = labels - lax.axis_index(axis) * centres.shape[0]  # among this device's rows, or none of them
+        own, others = of_a_part(head.scores != "linear", x, scale, centres, labels, is_class)  # (batch,) each
+        over_devices = partial(lax.pmax, axis_name=axis), partial(lax.psum, axis_name=axis)
+        return lax.psum(own, axis), log_sum_exp(others, *over_devices)
 
-    run = jax.shard_map(on_one_device, mesh=mesh, in_specs=(_SPLIT,) * 5, out_specs=(_COPIED, _COPIED))
+    divided, copied = PartitionSpec(axis), PartitionSpec()
+    run = jax.shard_map(on_one_device, mesh=mesh, in_specs=(divided,) * 5, out_specs=(copied, copied))
     own, others = run(x, scale, labels, centres, is_class)  # (batch,) each
-    return lax.with_sharding_constraint((_loss(own, others, scale, head), own), split(mesh))
+    loss = _of_classes_alone(_loss(own, others, scale, head), labels, classes)
+    return lax.with_sharding_constraint((loss, own), NamedSharding(mesh, divided))
+
+
+def _padded(rows: Array, devices: int) -> Array:
+    """Rows of zeros added at the end, so that the devices share all evenly."""
+    missing = -rows.shape[0] % devices
+    return jnp.pad(rows, [(0, missing)] + [(0, 0)] * (rows.ndim - 1)) if missing else rows
 
 
 def _dense_loss(embeddings: Array, centres: Array, labels: Array, head: Head) -> Array:
     x, scale = _directions(embeddings, head)
     every = jnp.ones(centres.shape[0], bool)
-    own, others = _own_and_others(head.scores != "linear", x, scale, centres, labels, every)
-    return _loss(own, others, scale, head)
+    own, others = own_and_others(head.scores != "linear", x, scale, centres, labels, every)
+    return _of_classes_alone(_loss(own, others, scale, head), labels, centres.shape[0])
+
+
+def _of_classes_alone(loss: Array, labels: Array, classes: int) -> Array:
+    """The losses, (batch,), nan where a label is none of 0 .. classes - 1."""
+    return jnp.where((labels >= 0) & (labels < classes), loss, jnp.nan)
 
 
 def _directions(embeddings: Array, head: Head) -> tuple[Array, Array]:
@@ -190,115 +254,5 @@ def _directions(embeddings: Array, head: Head) -> tuple[Array, Array]:
     return direction, jnp.sum(x * lax.stop_gradient(direction), axis=1)
 
 
-def _own_and_others(
-    normalise: bool, x: Array, scale: Array, centres: Array, labels: Array, is_class: Array
-) -> tuple[Array, Array]:
-    """Score of the own class (0 if it is not among these), and log-sum-exp of the others' logits, (batch,) each."""
-    scores = _scores(normalise, x, centres)  # (batch, classes)
-    is_own, is_other = _own_or_other(labels, is_class)
-    own = jnp.sum(jnp.where(is_own, scores, 0.0), axis=1)
-    logits = jnp.where(is_other, scale[:, None] * scores, -jnp.inf)
-    return own, _log_sum_exp_along(logits, axis=1)
-
-
-def _scores(normalise: bool, x: Array, centres: Array) -> Array:
-    """Each image with each class, or the nearest of its K centres: (batch, classes)."""
-    centres = ops.l2_normalise(centres) if normalise else centres.astype(jnp.float32)
-    # One product for each k and a running maximum: half the memory and time of a (batch, classes, K) array.
-    each_k = [centres] if centres.ndim == 2 else [centres[:, k] for k in range(centres.shape[1])]
-    return reduce(jnp.maximum, [jnp.dot(x, w.T, precision=lax.Precision.HIGHEST) for w in each_k])
-
-
-def _own_or_other(labels: Array, is_class: Array) -> tuple[Array, Array]:
-    """Whether each class is the image's own, and whether it is another, (batch, classes) each; padding is neither."""
-    is_own = labels[:, None] == jnp.arange(is_class.shape[0])[None, :]
-    return is_own & is_class[None, :], ~is_own & is_class[None, :]
-
-
 def _loss(own: Array, others: Array, scale: Array, head: Head) -> Array:
     return jax.nn.softplus(others - scale * head.target(own))  # Eq. (1) to (4)
-
-
-def _log_sum_exp(x: Array, largest: Callable[[Array], Array], total: Callable[[Array], Array]) -> Array:
-    """log sum exp(x), over what `largest` and `total` reduce; -inf, with a gradient of zero, where all x are -inf."""
-    shift = largest(lax.stop_gradient(x))
-    shift = jnp.where(jnp.isfinite(shift), shift, 0.0)
-    summed = total(jnp.exp(x - shift))
-    return shift + jnp.where(summed == 0, -jnp.inf, jnp.log(jnp.where(summed == 0, 1.0, summed)))
-
-
-def _log_sum_exp_along(x: Array, axis: int) -> Array:
-    along = {"axis": axis, "keepdims": True}
-    return jnp.squeeze(_log_sum_exp(x, partial(jnp.max, **along), partial(jnp.sum, **along)), axis)
-
-
-def _in_blocks(
-    block: int, normalise: bool, x: Array, scale: Array, centres: Array, labels: Array, is_class: Array
-) -> tuple[Array, Array]:
-    """`_own_and_others`, a block of classes at a time."""
-    block = min(block, centres.shape[0])
-    own, others = _each_block(block, normalise, x, scale, centres, labels, is_class)  # (blocks, batch) each
-    return jnp.sum(own, axis=0), _log_sum_exp_along(others, axis=0)
-
-
-def _block_by_block(
-    block: int, normalise: bool, x: Array, scale: Array, centres: Array, labels: Array, is_class: Array
-) -> tuple[Array, Array]:
-    def of_block(start: Array) -> tuple[Array, Array]:
-        at, labels_here, is_class_here = _block_at(start, block, labels, is_class)
-        centres_here = lax.dynamic_slice_in_dim(centres, at, block)
-        return _own_and_others(normalise, x, scale, centres_here, labels_here, is_class_here)
-
-    return lax.map(of_block, jnp.arange(0, centres.shape[0], block))
-
-
-_each_block = jax.custom_vjp(_block_by_block, nondiff_argnums=(0, 1))
-
-
-def _each_block_forward(block: int, normalise: bool, *arrays: Array) -> tuple[tuple[Array, Array], tuple[Any, Array]]:
-    own, others = _each_block(block, normalise, *arrays)
-    return (own, others), (arrays, others)
-
-
-def _each_block_backward(
-    block: int, normalise: bool, saved: tuple[Any, Array], gradient: tuple[Array, Array]
-) -> tuple[Array | None, ...]:
-    """Score each block anew and pull its gradient back; one block's scores exist at a time.
-
-    Written by hand because the gradient of the loop above would hold one of the whole of the centres for each block,
-    and would take the log-sum-exp, which the forward pass has left, once more.
-    """
-    (x, scale, centres, labels, is_class), each_others = saved
-
-    def add_block(total: tuple[Array, Array, Array], each: tuple[Array, ...]) -> tuple[Any, None]:
-        start, others, of_own, of_others = each
-        at, labels_here, is_class_here = _block_at(start, block, labels, is_class)
-        centres_here = lax.dynamic_slice_in_dim(centres, at, block)
-        scores, pull_back = jax.vjp(partial(_scores, normalise), x, centres_here)  # (batch, block)
-        is_own, is_other = _own_or_other(labels_here, is_class_here)
-        # d others / d logit is the softmax over them; where a block holds none, others is -inf and nothing is used.
-        softmax = jnp.exp(jnp.where(is_other, scale[:, None] * scores - others[:, None], -jnp.inf))
-        of_logits = of_others[:, None] * softmax
-        of_scores = jnp.where(is_own, of_own[:, None], scale[:, None] * of_logits)
-        of_x, of_here = pull_back(of_scores)
-        of_centres = lax.dynamic_update_slice_in_dim(total[2], of_here, at, 0)
-        return (total[0] + of_x, total[1] + jnp.sum(of_logits * scores, axis=1), of_centres), None
-
-    starts = jnp.arange(0, centres.shape[0], block)
-    zero = (jnp.zeros_like(x), jnp.zeros_like(scale), jnp.zeros_like(centres))
-    # Last block first: what it overlaps of the one before is no class in it, and is overwritten next.
-    total, _ = lax.scan(add_block, zero, (starts, each_others, *gradient), reverse=True)
-    return *total, None, None
-
-
-_each_block.defvjp(_each_block_forward, _each_block_backward)
-
-
-def _block_at(start: Array, block: int, labels: Array, is_class: Array) -> tuple[Array, Array, Array]:
-    """First class of the block, labels relative to it, and which of its rows are classes.
-
-    Where the block does not divide the classes, the last one starts early; what an earlier one had is no class in it.
-    """
-    at = jnp.minimum(start, is_class.shape[0] - block)
-    is_new = at + jnp.arange(block) >= start  # (block,)
-    return at, labels - at, lax.dynamic_slice_in_dim(is_class, at, block) & is_new

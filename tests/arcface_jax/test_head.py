@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from arcface_jax import centres as class_centres
-from arcface_jax import head
+from arcface_jax import head, margins
 from arcface_jax.head import Head
 from arcface_jax.margins import Margin
 from faces.errors import DataError
@@ -341,3 +341,52 @@ def test_memory_estimate_of_blocks_samples_and_sub_centres():
     sampled = class_centres.memory_estimate(16, 1001, 128, 4, sampling_rate=0.1)
     assert sampled["scores"] == 4 * 16 * 26 and sampled["centres"] == whole["centres"]
     assert sampled["sampled centres"] == sampled["sampled momentum"] == sampled["gradient of centres"] == 4 * 128 * 26
+
+
+def padded_case(batch: int = 6, classes: int = 11, d: int = 5, seed: int = 4):
+    rng = np.random.default_rng(seed)
+    x, w = (rng.normal(size=shape).astype(np.float32) for shape in ((batch, d), (classes, d)))
+    return jnp.asarray(x), jnp.asarray(w), jnp.asarray(rng.integers(0, classes, batch))
+
+
+@pytest.mark.parametrize("devices", [1, 3, 8])
+def test_class_loss_takes_a_margin_and_any_numbers_on_any_axis(devices: int):
+    """Neither 6 images nor 11 classes can be shared by 8 devices evenly, and the axis has another name."""
+    x, w, labels = padded_case()
+    auto = (jax.sharding.AxisType.Auto,) * 2
+    mesh = jax.make_mesh((1, devices), ("copies", "shards"), axis_types=auto, devices=jax.devices()[:devices])
+
+    def sharded(x, w):
+        return jnp.sum(head.class_loss(x, w, labels, ARCFACE, mesh, s=16.0, axis="shards"))
+
+    def dense(x, w):
+        return jnp.sum(head.margin_softmax_loss(x, w, labels, ARCFACE, 16.0))
+
+    ours, theirs = (jax.jit(jax.value_and_grad(f, (0, 1)))(x, w) for f in (sharded, dense))
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("label", [-1, 11, 12, 99])
+def test_a_label_that_is_no_class_is_refused_or_nan(label: int):
+    x, w, labels = padded_case()
+    wrong = labels.at[2].set(label)
+    with pytest.raises(DataError, match=r"labels of 11 classes must lie in 0 \.\. 10"):
+        head.class_loss(x, w, wrong, ARCFACE, make_mesh(4))
+    compiled = (
+        lambda labels: head.class_loss(x, w, labels, ARCFACE, make_mesh(4)),
+        lambda labels: head.margin_softmax_loss(x, w, labels, ARCFACE, 64.0),
+    )
+    for loss in compiled:
+        found, sound = jax.jit(loss)(wrong), jax.jit(loss)(labels)
+        assert np.isnan(found[2]) and np.isfinite(sound).all()
+        np.testing.assert_array_equal(np.delete(found, 2), np.delete(sound, 2))
+
+
+def test_logits_are_what_the_loss_scores():
+    x, w, labels = padded_case()
+    logits = head.class_logits(x, w, head.margin_head(margins.NORM_SOFTMAX, 8.0))
+    theirs = -jax.nn.log_softmax(logits)[jnp.arange(6), labels]
+    np.testing.assert_allclose(head.margin_softmax_loss(x, w, labels, margins.NORM_SOFTMAX, 8.0), theirs, rtol=1e-5)
+    unit = [v / np.linalg.norm(v, axis=1, keepdims=True) for v in (x, w)]
+    np.testing.assert_allclose(head.class_logits(x, w, ARCFACE, s=1.0), unit[0] @ unit[1].T, atol=1e-6)
