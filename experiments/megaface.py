@@ -178,7 +178,7 @@ def _compute(options: argparse.Namespace, listed: dict[Part, list[str]], console
                 path = feature_path(options.features, part, some[row], options.algorithm)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_feature(path, feature)
-    return pipeline.record(model, computed / seconds if computed else 0.0, options)
+    return pipeline.record(model, computed / seconds if computed else None, options)
 
 
 def _without_feature(options: argparse.Namespace, part: Part, names: list[str]) -> list[int]:

@@ -60,7 +60,7 @@ class Faces:
     passed_over: int
     without_face: tuple[str, ...]
     unreadable: dict[str, str]
-    images_per_second: float
+    images_per_second: float | None
 
     def __len__(self) -> int:
         return len(self.photograph)

@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from experiments import report
 from experiments.arguments import place
 from experiments.detect import ALL, digest
 from experiments.published import Model, embedder_of, open_model
 from faces.align import ALIGNMENTS
 from faces.cache import Cache, digest_of
 from faces.config import flatten
-from faces.cut_faces import Cut, Looked, cut_faces, look
+from faces.cut_faces import NUMBERS, Cut, Looked, cut_faces, look
 from faces.data.images import decode_image
 from faces.detect.detections import RULES
 from faces.detect.published import DETECTORS, open_detector
@@ -156,7 +157,7 @@ class Search:
         self._detect = self._cache = None
         if options.detector != NONE:
             weights = options.detector_weights
-            self._cache = Cache(options.cache / f"{options.detector}-{digest(weights)[:16]}.npz")
+            self._cache = Cache(options.cache / f"{options.detector}-{digest(weights)[:16]}.npz", NUMBERS)
             self._detect = open_detector(options.detector, weights)
 
     def check(self, preprocessing: Preprocessing, aligned: bool = False) -> None:
@@ -252,15 +253,16 @@ class CachedEmbedder:
     def __init__(self, model: Model, cache: Path, unit: bool = True):
         seen = model.preprocessing
         what = f"{model.description.origin.sha256} {model.name} {seen.channels} {seen.mean} {seen.scale} {seen.flip}"
+        d = model.description.network.embedding_dim * (2 if seen.flip == "concatenate" else 1)
         what += "" if unit else " as long as the network gives them"
-        self._cache = Cache(cache / f"embeddings-{hashlib.sha256(what.encode()).hexdigest()[:16]}.npz")
+        self._cache = Cache(cache / f"embeddings-{hashlib.sha256(what.encode()).hexdigest()[:16]}.npz", d)
         self._embed = embedder_of(model, make_mesh(), unit)
         self._images, self._seconds = 0, 0.0
 
     @property
-    def images_per_second(self) -> float:
-        """Of those that were computed now, compilation included; 0 if all were known."""
-        return self._images / self._seconds if self._images else 0.0
+    def images_per_second(self) -> float | None:
+        """Of those that were computed now, compilation included; None if the cache had all."""
+        return self._images / self._seconds if self._images else None
 
     def __call__(self, images: np.ndarray, console: Console) -> np.ndarray:
         """Aligned pictures, uint8 (n, rows, columns, 3) -> float32 (n, d)."""
@@ -279,6 +281,8 @@ class CachedEmbedder:
                     bar.advance(task, len(rows))
         finally:
             self._cache.save()
+        if keys and not new:
+            console.print(f"embeddings of {len(keys):,} pictures are from the cache")
         return np.stack([self._cached(key) for key in keys])
 
     def _cached(self, key: bytes) -> np.ndarray:
@@ -307,10 +311,10 @@ def check_apart(options: argparse.Namespace, *inputs: Path) -> None:
             raise OutputError(f"{path}: lies in {options.out}, whose content --overwrite replaces; name another --out.")
 
 
-def record(model: Model, images_per_second: float, options: argparse.Namespace) -> dict[str, Any]:
+def record(model: Model, images_per_second: float | None, options: argparse.Namespace) -> dict[str, Any]:
     """What `result.json` says about how faces became embeddings."""
     return {
-        "images_per_second": round(images_per_second, 2),
+        "images_per_second": report.rate(images_per_second),
         "config": model.name,
         "data": {"train": model.description.origin.file, "test": [str(options.data.name)]},
         "preprocessing": flatten(model.preprocessing),

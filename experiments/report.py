@@ -62,7 +62,11 @@ def baselines(
 
 
 def result(
-    tests: list[PairSet], after: Mapping[str, VerificationResult], images_per_second: float, config: str, train: str
+    tests: list[PairSet],
+    after: Mapping[str, VerificationResult],
+    images_per_second: float | None,
+    config: str,
+    train: str,
 ) -> dict[str, Any]:
     """Content of result.json. The numbers are the first test set's; null without one.
 
@@ -79,12 +83,17 @@ def result(
     main_numbers.update(next(iter(numbers.values()), {}))
     return {
         **main_numbers,
-        "images_per_second": round(images_per_second, 2),
+        "images_per_second": rate(images_per_second),
         "config": config,
         "data": {"train": train, "test": list(numbers)},
         "tests": numbers,
         "remarks": {test.name: test.remark for test in tests if test.remark},
     }
+
+
+def rate(images_per_second: float | None) -> float | None:
+    """What `result.json` says of a rate: null where nothing was timed, as a cache or an earlier part had it."""
+    return round(images_per_second, 2) if images_per_second else None
 
 
 def write(

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from experiments import pipeline
+from experiments import pipeline, report
 from experiments.results import deliver
 from faces import cli
 from faces.config import flatten
@@ -65,7 +65,7 @@ def judge(options: argparse.Namespace, out: Path, console: Console) -> dict[str,
     plots.plot_det(verified, out / "det_ytf.png", f"Verification, {title}")
     return {
         **result_dict(main_result.verification),
-        "images_per_second": round(embed.images_per_second, 2),
+        "images_per_second": report.rate(embed.images_per_second),
         "config": model.name,
         "data": {"train": model.description.origin.file, "test": ["ytf"]},
         "rule": options.rule,

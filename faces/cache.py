@@ -1,6 +1,7 @@
 """Results kept on disk by the hash of what they were computed from, so that no picture is looked at twice.
 
-A key is the content, never a name or a date: a file that was moved is found again, one that was changed is not.
+A key is the content, never a name or a date: a file that was moved is found again, one that was changed is not. Several
+programs may use one cache at a time: what one has added stays when another saves.
 
 Not here: what is computed (`faces.detect`, `faces.embed`).
 """
@@ -13,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from faces.errors import DataError
-from faces.outputs import write_npz
+from faces.outputs import waited_for, write_npz
+from faces.refused import writing
 
 DIGEST = hashlib.sha256().digest_size
 
@@ -29,16 +31,21 @@ class Cache:
 
     Args:
         path: the file; read now if it is there, written by `save` alone.
+        row: vectors are rows of so many numbers, one after the other.
     Raises:
-        DataError: something else is there.
+        DataError: something else is there, or it is damaged or cannot be read: that is told before anything is
+            computed.
     """
 
-    def __init__(self, path: Path):
-        self._path = path
+    def __init__(self, path: Path, row: int = 1):
+        self._path, self._row = path, row
         self._vectors: dict[bytes, np.ndarray] = {}
         self._changed = False
         if path.exists():
-            self._vectors = _read(path)
+            try:
+                self._vectors = _read(path, row)
+            except OSError as error:
+                raise DataError(f"{path}: cannot be read ({error.strerror}); name another cache.") from None
 
     def __len__(self) -> int:
         return len(self._vectors)
@@ -53,22 +60,37 @@ class Cache:
         self._changed = True
 
     def save(self) -> None:
-        """Write the file, if anything is new; another program's file is replaced, never mixed with."""
+        """Write the file, if anything is new, with what other programs have added to it meanwhile.
+
+        A file that was damaged meanwhile is replaced by what this program has.
+
+        Raises:
+            OutputError: the disk refuses.
+        """
         if not self._changed:
             return
-        vectors = list(self._vectors.values())
-        arrays = {
-            "keys": np.frombuffer(b"".join(self._vectors), np.uint8).reshape(-1, DIGEST),
-            "lengths": np.array([len(vector) for vector in vectors], np.int64),
-            "values": np.concatenate([np.zeros(0, np.float32), *vectors]),
-        }
-        write_npz(self._path, arrays)
+        with waited_for(self._path), writing(self._path):
+            try:
+                others = _read(self._path, self._row) if self._path.exists() else {}
+            except DataError:
+                others = {}
+            self._vectors = others | self._vectors
+            write_npz(self._path, _packed(self._vectors))
         self._changed = False
 
 
-def _read(path: Path) -> dict[bytes, np.ndarray]:
+def _packed(vectors: dict[bytes, np.ndarray]) -> dict[str, np.ndarray]:
+    return {
+        "keys": np.frombuffer(b"".join(vectors), np.uint8).reshape(-1, DIGEST),
+        "lengths": np.array([len(vector) for vector in vectors.values()], np.int64),
+        "values": np.concatenate([np.zeros(0, np.float32), *vectors.values()]),
+    }
+
+
+def _read(path: Path, row: int) -> dict[bytes, np.ndarray]:
+    content = path.read_bytes()
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
+        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
             keys, lengths, values = (stored[name] for name in ("keys", "lengths", "values"))
         fits = (
             keys.dtype == np.uint8
@@ -76,9 +98,10 @@ def _read(path: Path) -> dict[bytes, np.ndarray]:
             and lengths.dtype == np.int64
             and values.dtype == np.float32
             and bool((lengths >= 0).all())
+            and bool((lengths % row == 0).all())
             and values.shape == (lengths.sum(),)
         )
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
         fits = False
     if not fits:
         raise DataError(f"{path}: not a cache that was written here, or damaged; delete it, and it is computed anew.")

@@ -20,7 +20,7 @@ from faces.preprocessing import Preprocessing, align
 
 CHUNK = 64
 """Photographs held at a time."""
-_NUMBERS = 15  # of a face in the cache: score, box, five points
+NUMBERS = 15  # of a face in the cache: score, box, five points
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ def _packed(detections: Detections) -> np.ndarray:
 
 
 def _unpacked(vector: np.ndarray) -> Detections:
-    if len(vector) % _NUMBERS:
+    if len(vector) % NUMBERS:
         raise DataError("the cache of detections holds something else; delete it, and it is computed anew.")
-    faces = vector.reshape(-1, _NUMBERS)  # (faces, 15)
+    faces = vector.reshape(-1, NUMBERS)  # (faces, 15)
     return Detections(faces[:, 1:5], faces[:, 5:].reshape(-1, 5, 2), faces[:, 0])

@@ -1,5 +1,7 @@
 """The cache by content: found again after a restart, never by anything but the content, whole or not there."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -39,12 +41,49 @@ def test_vectors_of_all_lengths_come_back(tmp_path: Path):
     assert len(Cache(path)) == 5
 
 
+def test_programs_that_share_a_cache_keep_what_each_has_added(tmp_path: Path):
+    path = tmp_path / "cache.npz"
+    one, two = Cache(path), Cache(path)
+    one.put(b"1" * 32, np.ones(3))
+    two.put(b"2" * 32, np.ones(2))
+    one.save()
+    two.save()
+    assert len(Cache(path)) == len(two) == 2 and Cache(path).get(b"1" * 32) is not None
+    path.write_bytes(b"damaged meanwhile")
+    one.put(b"3" * 32, np.ones(1))
+    one.save()
+    assert len(Cache(path)) == 2 and [file.name for file in tmp_path.iterdir()] == ["cache.npz"]
+
+
+def test_programs_that_save_at_the_same_time(tmp_path: Path):
+    """Nothing that any of them has computed is lost, and who reads meanwhile never sees half a file."""
+    path, writers, rounds = tmp_path / "cache.npz", 4, 12
+    code = f"""
+import sys
+from pathlib import Path
+import numpy as np
+from faces.cache import Cache
+number, cache = int(sys.argv[1]), Cache(Path({str(path)!r}))
+for turn in range({rounds}):
+    cache.put(bytes([number, turn] * 16), np.full(1000, number))
+    cache.save()
+"""
+    programs = [subprocess.Popen([sys.executable, "-c", code, str(number)]) for number in range(writers)]
+    while any(program.poll() is None for program in programs):
+        Cache(path)
+    assert [program.wait() for program in programs] == [0] * writers
+    cache = Cache(path)
+    assert len(cache) == writers * rounds and [file.name for file in tmp_path.iterdir()] == ["cache.npz"]
+    for number in range(writers):
+        np.testing.assert_array_equal(cache.get(bytes([number, rounds - 1] * 16)), np.full(1000, number, np.float32))
+
+
 def test_an_empty_cache_is_no_file(tmp_path: Path):
     Cache(tmp_path / "cache.npz").save()
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("kind", ["text", "cut", "pickle", "other arrays", "lengths"])
+@pytest.mark.parametrize("kind", ["text", "cut", "pickle", "other arrays", "lengths", "rows"])
 def test_what_is_no_cache(tmp_path: Path, kind: str):
     path = tmp_path / "cache.npz"
     cache = Cache(path)
@@ -62,5 +101,8 @@ def test_what_is_no_cache(tmp_path: Path, kind: str):
         np.savez(path, keys=keys)
     else:
         np.savez(path, keys=keys, lengths=np.array([6]), values=values)
+    if kind == "rows":
+        np.savez(path, keys=keys, lengths=np.array([5]), values=values)
+        assert len(Cache(path, 5)) == 1
     with pytest.raises(DataError, match=r"cache\.npz: not a cache that was written here"):
-        Cache(path)
+        Cache(path, 2 if kind == "rows" else 1)
