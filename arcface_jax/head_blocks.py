@@ -1,4 +1,4 @@
-"""Eq. (1) to (4) for many classes: the fast form of `scores.own_and_others`, a block at a time, anew in the backward pass.
+"""Eq. (1) to (4) for many classes: the fast form of `scores.own_and_others`, a block of them at a time.
 
 It equals `scores.own_and_others` on all classes at once, which a test holds it to, in memory for (batch, block) scores
 in place of (batch, classes), for four matrix products instead of three. `python -m benchmarks.head_memory` measures
