@@ -27,7 +27,7 @@ import numpy as np
 from rich.console import Console
 
 from experiments import pipeline
-from experiments.photographs import Faces, find_faces
+from experiments.photographs import Faces, counted, find_faces
 from experiments.results import deliver
 from faces import cli
 from faces.cluster import LINKAGES, cluster
@@ -58,7 +58,7 @@ def cluster_photographs(options: argparse.Namespace, out: Path, console: Console
     sizes = np.bincount(labels)
     console.print(
         f"{sizes.size:,} clusters by {options.linkage} linkage at cosine {options.threshold:g}: the largest has "
-        f"{sizes[0]:,} {faces.noun}, {int(np.sum(sizes == 1)):,} have one"
+        f"{counted(sizes[0], faces.noun)}, {int(np.sum(sizes == 1)):,} have one"
     )
     _write_lists(out, faces, labels)
     console.print(draw_clusters(faces.pictures, labels, out, faces.noun))
@@ -82,7 +82,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("photographs", nargs="+", type=Path, metavar="PHOTOGRAPHS", help="files, and folders to search")
     parser.add_argument("--threshold", type=float, required=True, metavar="COS",
-                        help="cosine below which nothing is joined")  # fmt: skip
+                        help="cosine below which nothing is joined; experiments.evaluate on pairs like yours prints "
+                        "what each would cost")  # fmt: skip
     parser.add_argument("--linkage", choices=LINKAGES, default=LINKAGES[0], help="default %(default)s")
     parser.add_argument("--labelled", action="store_true", help="folders name the people: judge the clusters")
     pipeline.add_options(parser, of_albums=True, refuses=False)
@@ -160,21 +161,18 @@ def draw_clusters(pictures: np.ndarray, labels: np.ndarray, out: Path, noun: str
     if beyond:
         sentence += f", the first {COLUMNS} {noun} of each, {beyond:,} {noun} of theirs not drawn"
     if drawn < sizes.size:
-        sentence += f"; {sizes.size - drawn:,} clusters not drawn, the largest with {_count(sizes[drawn], noun)}"
+        sentence += f"; {sizes.size - drawn:,} clusters not drawn, the largest with {counted(sizes[drawn], noun)}"
     return sentence
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun if number > 1 else noun.removesuffix('s')}"
 
 
 def _sheet(pictures: np.ndarray, labels: np.ndarray, numbers: range, noun: str) -> np.ndarray:
     """One sheet, uint8 (rows, columns, 3), RGB, of the clusters with these numbers."""
     place = TILE + GAP
-    sheet = np.full((len(numbers) * place + GAP, (COLUMNS + 1) * place + GAP, 3), 255, np.uint8)
+    columns = min(COLUMNS, int(np.bincount(labels)[numbers.start]))  # the first is the largest
+    sheet = np.full((len(numbers) * place + GAP, (columns + 1) * place + GAP, 3), 255, np.uint8)
     for row, label in enumerate(numbers):
         top, members = GAP + row * place, np.flatnonzero(labels == label)
-        lines = [f"{label}", _count(members.size, noun)]
+        lines = [f"{label}", counted(members.size, noun)]
         lines += [f"{COLUMNS} drawn"] if members.size > COLUMNS else []
         for line, text in enumerate(lines):
             corner = (GAP, top + 24 + 18 * line)

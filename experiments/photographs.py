@@ -128,13 +128,14 @@ def find_faces(places: Sequence[Path], model: Model, options: argparse.Namespace
     passed_over = sum(len(faces) for _, faces in found) - chosen
     pictures = np.concatenate([np.empty((0, *model.preprocessing.size, 3), np.uint8), *(o.pictures for o in looked)])
     if options.detector == pipeline.NONE:
-        console.print(f"{len(looked):,} photographs, {pipeline.taken_as(model.preprocessing)}")
+        console.print(f"{counted(len(looked), 'photographs')}, {pipeline.taken_as(model.preprocessing)}")
     else:
-        faces = f"{chosen + passed_over:,} faces in {len(found) - len(without_face):,} of them"
-        console.print(f"{len(looked):,} photographs, {faces}, more than one in {len(several):,}")
+        faces = f"{counted(chosen + passed_over, 'faces')} in {len(found) - len(without_face):,} of them"
+        console.print(f"{counted(len(looked), 'photographs')}, {faces}, more than one in {len(several):,}")
     if passed_over:
         console.print(
-            f"  {passed_over:,} faces passed over, --select {options.select} means one of several: {few_names(several)}"
+            f"  {counted(passed_over, 'faces')} passed over, --select {options.select} means one of several: "
+            f"{few_names(several)}"
         )
     for what, whose in (("no face in", without_face), ("cannot be decoded:", tuple(unreadable))):
         if whose:
@@ -159,6 +160,11 @@ def find_faces(places: Sequence[Path], model: Model, options: argparse.Namespace
         unreadable,
         embed.images_per_second,
     )
+
+
+def counted(number: int, plural: str) -> str:
+    """A number of things whose plural ends in s."""
+    return f"{number:,} {plural.removesuffix('s') if number == 1 else plural}"
 
 
 def _places(looked: Sequence[Looked]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

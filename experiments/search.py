@@ -26,7 +26,7 @@ from rich.console import Console
 
 from experiments import pipeline
 from experiments.detect import digest
-from experiments.photographs import Faces, find_faces
+from experiments.photographs import Faces, counted, find_faces
 from experiments.published import Model
 from experiments.results import deliver
 from faces import cli, gallery
@@ -83,7 +83,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     finding.add_argument("photographs", nargs="+", type=Path, metavar="PHOTOGRAPHS", help="files and folders")
     finding.add_argument("--index", type=Path, required=True, metavar="FILE", help=f"the {INDEX} of enrolled people")
     finding.add_argument("--threshold", type=float, required=True, metavar="COS",
-                         help="cosine below which a face is of nobody known")  # fmt: skip
+                         help="cosine below which a face is of nobody known; experiments.evaluate on pairs like "
+                         "yours prints what each would cost")  # fmt: skip
     finding.add_argument("--top", type=int, default=5, metavar="N", help="people to rank (%(default)s)")
     pipeline.add_options(enrolling)
     pipeline.add_options(finding, of_albums=True, refuses=False)
@@ -125,7 +126,7 @@ def enrol(options: argparse.Namespace, out: Path, console: Console) -> dict[str,
     write_index(
         out / INDEX, Index(faces.embeddings, person, tuple(people.tolist()), pictures, made_by(model, options))
     )
-    console.print(f"{len(people):,} people enrolled by {len(person):,} pictures")
+    console.print(f"{len(people):,} people enrolled by {counted(len(person), 'pictures')}")
     return {
         "people": len(people),
         "pictures": len(person),
@@ -175,7 +176,7 @@ def find(options: argparse.Namespace, out: Path, console: Console) -> dict[str, 
         for name, size, found in zip(faces.photographs, faces.sizes, of_photograph, strict=True)
     ]
     write_text(out / "matches.jsonl", "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
-    console.print(f"{known:,} {faces.noun} of people that are enrolled, {len(faces) - known:,} of nobody known")
+    console.print(f"{counted(known, faces.noun)} of people that are enrolled, {len(faces) - known:,} of nobody known")
     return {
         **faces.record(),
         "known": known,
