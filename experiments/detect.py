@@ -5,13 +5,14 @@
 
 IMAGES are files, and folders that are searched with all they contain. DIR receives
 
-- `detections.jsonl`: a line for each image, with its size (height, width) and its faces, best first: score, box (left,
-  top, right, bottom) and five points (x, y) in pixels, 0 being the centre of the first pixel;
+- `detections.jsonl`: a line for each image, with the SHA-256 of its file, its size (height, width) and its faces, best
+  first: score, box (left, top, right, bottom) and five points (x, y) in pixels, 0 being the centre of the first pixel;
 - `sheet.png`: some of the images with their boxes and points;
 - `quarantine.csv`: the images that could not be decoded, and why;
 - `settings.json`: detector, hash of its weights, options.
 
-Ctrl-C loses at most a few dozen images: the same command goes on where it was stopped.
+Ctrl-C loses at most a few dozen images: the same command goes on where it was stopped, and looks again at images that
+have changed. Another detector, or other options, need another DIR or `--overwrite`.
 """
 
 import argparse
@@ -20,23 +21,26 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 
+from experiments.arguments import place
 from faces import cli
+from faces.continued import continued
 from faces.data.image_folder import printable
 from faces.data.images import EXTENSIONS, decode_image
 from faces.detect.detections import RULES, Detections, select
 from faces.detect.published import DETECTORS, open_detector, weight_files
 from faces.detect.sheet import draw_sheet
 from faces.errors import DataError, ImageError
-from faces.outputs import write_json, write_text
+from faces.outputs import append_text, write_text
 from faces.terminal import make_console, make_progress
 
+FILES = ("detections.jsonl", "sheet.png", "quarantine.csv")
 CHUNK = 64
 """Images read, looked at and written at a time."""
 SHOWN = 20  # quarantined images named on the screen; the rest are counted
@@ -44,35 +48,56 @@ ALL = "all"
 
 
 def main(arguments: list[str]) -> None:
+    """Parse, then look at the images that are not done, with a folder for the results."""
     args = parse(arguments)
-    console = make_console()
-    files = {printable(str(file)): file for place in args.images for file in image_files(Path(place))}
+    files = by_name(file for given in args.images for file in image_files(Path(given)))
     if not files:
         raise DataError(f"{', '.join(args.images)}: no image found.")
-    weights = Path(args.detector_weights)
-    settings = {"detector": args.detector, "weights": digest(weights)}
+    settings = {"detector": args.detector, "weights": digest(Path(args.detector_weights))}
     settings |= {"select": args.select, "longest_side": args.longest_side, "confidence": args.confidence}
-    out = Path(args.out)
-    lines = done_before(out, settings, args.overwrite)
+    with (
+        cli.interruptible(f"The images that were looked at are in {args.out}; the same command goes on with the rest."),
+        continued(args.out, settings, FILES, args.overwrite),
+    ):
+        detect_all(args, files, make_console())
+
+
+def by_name(files: Iterable[Path]) -> dict[str, Path]:
+    """Files by the names that they are printed and recorded with.
+
+    Raises:
+        DataError: two files have one such name.
+    """
+    named: dict[str, Path] = {}
+    for file in files:
+        name = printable(str(file))
+        if named.setdefault(name, file) != file:
+            raise DataError(f"{name}: is the name of two files, as it is written; rename one of them.")
+    return named
+
+
+def detect_all(args: argparse.Namespace, files: dict[str, Path], console: Console) -> None:
+    """Look at the images that are not in the log yet, and report on all."""
+    log = args.out / FILES[0]
+    lines = done_before(log, files)
     left = [name for name in files if name not in lines]
     if len(left) < len(files):
-        console.print(f"{len(files) - len(left):,} of {len(files):,} images are in {out} already")
-    detect = open_detector(args.detector, weights, args.longest_side, args.confidence)
-    quarantined = dict[str, str]()
-    with (
-        (out / "detections.jsonl").open("a", encoding="utf-8") as log,
-        make_progress(console) as bar,
-    ):
+        console.print(f"{len(files) - len(left):,} of {len(files):,} images are in {args.out} already")
+    detect = open_detector(args.detector, Path(args.detector_weights), args.longest_side, args.confidence)
+    quarantined, digests = dict[str, str](), dict[str, str]()
+    with make_progress(console) as bar:
         task = bar.add_task("detecting", total=len(left))
         for start in range(0, len(left), CHUNK):
             names = left[start : start + CHUNK]
-            images = read(names, files, quarantined)
-            for (name, image), found in zip(images.items(), detect(list(images.values())), strict=True):
-                lines[name] = to_line(name, image, found, args.select)
-                log.write(json.dumps(lines[name], ensure_ascii=False) + "\n")
-            log.flush()
+            images = read(names, files, quarantined, digests)
+            new = {
+                name: to_line(name, digests[name], image, found, args.select)
+                for (name, image), found in zip(images.items(), detect(list(images.values())), strict=True)
+            }
+            append_text(log, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in new.values()))
+            lines |= new
             bar.advance(task, len(names))
-    report(console, [lines[name] for name in files if name in lines], quarantined, files, out, args.sheet)
+    report(console, [lines[name] for name in files if name in lines], quarantined, files, args.out, args.sheet)
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -81,13 +106,13 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("images", nargs="+", metavar="IMAGES", help="image files, and folders to search")
     parser.add_argument("--detector", required=True, choices=DETECTORS)
     parser.add_argument("--detector-weights", required=True, metavar="FILE", help="file, or folder of mtcnn's three")
-    parser.add_argument("--out", required=True, metavar="DIR", help="folder to write to")
+    parser.add_argument("--out", type=place, required=True, metavar="DIR", help="folder to write to")
     parser.add_argument("--confidence", type=float, metavar="X", help="least score of a face, between 0 and 1 "
                         "(default: as published, 0.5 of retinaface, 0.7 of mtcnn's last network)")  # fmt: skip
     parser.add_argument("--select", choices=(ALL, *RULES), default=ALL, help="which face of several (default: all)")
     parser.add_argument("--longest-side", type=int, metavar="N", help="reduce larger images to N pixels first")
     parser.add_argument("--sheet", type=int, default=40, metavar="N", help="images on the sheet (default 40)")
-    parser.add_argument("--overwrite", action="store_true", help="replace what another detector wrote to DIR")
+    parser.add_argument("--overwrite", action="store_true", help="replace the results that DIR holds, and begin anew")
     args = parser.parse_args(arguments)
     if args.longest_side is not None and args.longest_side < 1:
         parser.error(f"--longest-side {args.longest_side}: at least 1 pixel is expected")
@@ -98,14 +123,14 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     return args
 
 
-def image_files(place: Path) -> Iterator[Path]:
-    """`place` itself, or all images below it in the order of their names; links to folders are not followed."""
-    if not place.is_dir():
-        if not place.exists():
-            raise DataError(f"{place}: no such file or folder.")
-        yield place
+def image_files(root: Path) -> Iterator[Path]:
+    """`root` itself, or all images below it in the order of their names; links to folders are not followed."""
+    if not root.is_dir():
+        if not root.exists():
+            raise DataError(f"{root}: no such file or folder.")
+        yield root
         return
-    for folder, folders, names in os.walk(place):
+    for folder, folders, names in os.walk(root):
         folders.sort()
         for name in sorted(names):
             if Path(name).suffix.lower() in EXTENSIONS and not name.startswith("."):
@@ -123,39 +148,64 @@ def digest(weights: Path) -> str:
     return total.hexdigest()
 
 
-def done_before(out: Path, settings: dict[str, Any], overwrite: bool) -> dict[str, Any]:
-    """What an earlier run with the same settings wrote to `out`, by the images' names; makes the folder ready to go on.
+def done_before(log: Path, files: dict[str, Path]) -> dict[str, Any]:
+    """The lines of an earlier part of the work, by the images' names, without those of images that have changed since.
+
+    The half of a line that a kill may have left at the end is taken away.
 
     Raises:
-        DataError: the earlier settings were others, and `overwrite` is not given.
+        DataError: another line is none of this command.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    log, kept = out / "detections.jsonl", out / "settings.json"
-    if log.exists() and not overwrite:
-        if not kept.exists() or json.loads(kept.read_text()) != settings:
-            raise DataError(f"{out}: detections with other settings are there; name another --out, or --overwrite.")
-        whole = [line for line in log.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
-        write_text(log, "".join(whole))  # without the half of a line that a kill may have left
-        return {line["image"]: line for line in map(json.loads, whole)}
-    log.unlink(missing_ok=True)
-    write_json(kept, settings)
-    return {}
+    if not log.exists():
+        return {}
+    kept = dict[str, Any]()
+    texts = log.read_bytes().splitlines(keepends=True)
+    for number, text in enumerate(texts, start=1):
+        try:
+            line = json.loads(text)
+            from_line(line)
+            name, seen = str(line["image"]), str(line["sha256"])
+        except (ValueError, KeyError, TypeError, RecursionError):
+            if number == len(texts) and not text.endswith(b"\n"):
+                break
+            raise DataError(
+                f"{log}, line {number}: is none that this command wrote, or damaged; take the line out, and its image "
+                "is looked at again."
+            ) from None
+        if name not in files or _digest(files[name]) == seen:
+            kept[name] = line
+    write_text(log, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept.values()))
+    return kept
 
 
-def read(names: list[str], files: dict[str, Path], quarantined: dict[str, str]) -> dict[str, np.ndarray]:
-    """The images that can be decoded; the others go to `quarantined`."""
+def _digest(file: Path) -> str | None:
+    """SHA-256 of a file; None of one that cannot be read, which reading it then tells."""
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError:
+        return None
+
+
+def read(
+    names: list[str], files: dict[str, Path], quarantined: dict[str, str], digests: dict[str, str] | None = None
+) -> dict[str, np.ndarray]:
+    """The images that can be decoded; the others go to `quarantined`, and SHA-256 of their files to `digests`."""
     images = {}
     for name in names:
         try:
-            images[name] = decode_image(files[name].read_bytes(), name)
+            content = files[name].read_bytes()
+            images[name] = decode_image(content, name)
         except ImageError as error:
             quarantined[name] = str(error).removeprefix(f"{name}: ")
         except OSError as error:
             quarantined[name] = f"cannot be read ({error.strerror})."
+        else:
+            if digests is not None:
+                digests[name] = hashlib.sha256(content).hexdigest()
     return images
 
 
-def to_line(name: str, image: np.ndarray, found: Detections, rule: str) -> dict[str, Any]:
+def to_line(name: str, sha256: str, image: np.ndarray, found: Detections, rule: str) -> dict[str, Any]:
     """One image's entry, as JSON holds it; a thousandth of a pixel is as much as the numbers are worth."""
     chosen = range(len(found))
     if rule != ALL:
@@ -169,7 +219,7 @@ def to_line(name: str, image: np.ndarray, found: Detections, rule: str) -> dict[
         }
         for face in chosen
     ]
-    return {"image": name, "size": list(image.shape[:2]), "faces": faces}
+    return {"image": name, "sha256": sha256, "size": list(image.shape[:2]), "faces": faces}
 
 
 def from_line(line: dict[str, Any]) -> Detections:
@@ -199,11 +249,11 @@ def report(
                 for line in chosen
                 for image in read([line["image"]], files, quarantined).values()
             ),
-            out / "sheet.png",
+            out / FILES[1],
         )
     table = io.StringIO()
     csv.writer(table, lineterminator="\n").writerows([("image", "reason"), *quarantined.items()])
-    write_text(out / "quarantine.csv", table.getvalue())
+    write_text(out / FILES[2], table.getvalue())
     counts = [len(line["faces"]) for line in lines]
     console.print(
         f"{sum(counts):,} faces in {len(counts):,} images; without a face: {counts.count(0):,}, with more than one: "

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from faces.errors import DataError
-from faces.outputs import waited_for, write_npz
+from faces.locks import waited_for
+from faces.outputs import write_npz
 from faces.refused import writing
 
 DIGEST = hashlib.sha256().digest_size

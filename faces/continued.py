@@ -32,14 +32,12 @@ def continued(folder: Path, settings: Mapping[str, Any], names: Sequence[str], o
     """
     wanted = json.loads(json.dumps(settings))
     with locked(folder):
-        if overwrite:
-            check_free(folder, overwrite)
-            remove_contents(folder)
-        goes_on = (folder / CONTENTS).is_file() and (folder / SETTINGS).is_file()
+        goes_on = not overwrite and (folder / CONTENTS).is_file() and (folder / SETTINGS).is_file()
         if goes_on:
             _check_same(folder, wanted)
         else:
-            check_free(folder)
+            check_free(folder, overwrite)
+            remove_contents(folder)
             list_contents(folder, (SETTINGS, *names))
             write_json(folder / SETTINGS, wanted)
         try:

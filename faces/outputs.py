@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from faces.errors import OutputError
-from faces.refused import explained, writing
+from faces.locks import lock_file
+from faces.refused import writing
 
 LOCK = ".lock"
 PARTIAL = ".partial"
@@ -35,8 +35,6 @@ CONTENTS = ".contents"
 """Likewise: the names of what a command wrote there, a line each, which another may replace if it is told to."""
 RECORDS = ("environment.json", "result.json", "settings.json", "config.toml", "prepared.json", "model.toml")
 """A folder with one of these may be called one of results."""
-
-_LONGEST_WAIT = 600.0  # seconds, for a file that other programs hold for as long as it takes to write it
 
 
 @contextlib.contextmanager
@@ -134,42 +132,10 @@ def locked(folder: Path) -> Iterator[None]:
     """
     made = _make(folder)
     try:
-        with _lock_file(folder / LOCK, folder, timeout=0):
+        with lock_file(folder / LOCK, folder, timeout=0):
             yield
     finally:
         _remove_empty(made)
-
-
-@contextlib.contextmanager
-def waited_for(path: Path) -> Iterator[None]:
-    """Keep a file that many commands share, such as a cache, for this program while the block runs; wait for it first.
-
-    Its folder is made. Files are replaced whole, so those who only read need no lock.
-
-    Raises:
-        OutputError: another program has it for minutes, or nothing can be written there.
-    """
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    with _lock_file(path.with_name(f".{path.name[:20]}{LOCK}"), path, _LONGEST_WAIT):
-        yield
-
-
-@contextlib.contextmanager
-def _lock_file(path: Path, place: Path, timeout: float) -> Iterator[None]:
-    lock = FileLock(path, timeout=timeout)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise OutputError(f"{place}: another command is writing there; wait for it, or name another place.") from None
-    except OSError as error:
-        raise explained(error, place) from error
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            path.unlink()  # while it is held: who has opened it meanwhile finds it gone, and tries again
-        lock.release()
 
 
 @contextlib.contextmanager
@@ -244,8 +210,7 @@ def check_free(folder: Path, overwrite: bool = False, other_way: str = "") -> No
         OutputError: it is a file, or holds files of others, or results that may not be replaced.
     """
     with writing(folder):
-        if folder.exists() and not folder.is_dir():
-            raise OutputError(f"{folder}: is a file; name a folder to write to.")
+        _refuse_file(folder)
         there = contents(folder) if folder.exists() else []
         is_listed = (folder / CONTENTS).is_file()
     if not there or (overwrite and is_listed):
@@ -311,9 +276,15 @@ def numbered(base: Path) -> Path:
                 number += 1
 
 
+def _refuse_file(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder}: is a file; name a folder to write to.")
+
+
 def _make(folder: Path) -> list[Path]:
     """Make a folder; those that were not there before, the innermost first."""
     with writing(folder):
+        _refuse_file(folder)
         missing = [place for place in (folder, *folder.parents) if not place.exists()]
         try:
             folder.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,8 @@
 """The detect command with a detector that takes no time: what it writes, what it survives, how it goes on."""
 
+import errno
 import json
+import os
 
 import cv2
 import numpy as np
@@ -9,6 +11,9 @@ import pytest
 from experiments import detect
 from faces.cli import exit_code
 from faces.detect.detections import Detections
+from faces.errors import DataError
+from faces.outputs import locked
+from faces.refused import explained
 from tests.faces.data.makers import encoded
 
 SEEN = []  # images that the detector has been given
@@ -66,7 +71,7 @@ def test_what_is_written(folder, tmp_path, capsys):
     assert (out / "quarantine.csv").read_text().splitlines()[1].startswith(f"{folder / 'bad.png'},\"not a JPEG")
     sheet = cv2.imread(str(out / "sheet.png"))
     assert sheet.shape == (8 + 248, 8 + 3 * 248, 3) and len(np.unique(sheet.reshape(-1, 3), axis=0)) > 10
-    assert not list(out.glob(".*"))
+    assert [path.name for path in out.glob(".*")] == [".contents"]
 
 
 def test_selection_and_single_files(folder, tmp_path):
@@ -87,7 +92,7 @@ def test_the_least_score_goes_to_the_detector_and_to_the_record(folder, tmp_path
     out = tmp_path / "out"
     assert run(folder, out=out, options=["--confidence", "0.02"]) == 0
     assert run(folder, out=out) == 2
-    assert "detections with other settings are there" in capsys.readouterr().err
+    assert "made with confidence 0.02, and here it is not set; give the same options" in capsys.readouterr().err
     assert run(folder, out=tmp_path / "other") == 0
     assert asked == [0.02, None]
     with pytest.raises(SystemExit):
@@ -110,12 +115,91 @@ def test_an_interrupted_run_goes_on(folder, tmp_path, capsys, monkeypatch):
     with (out / "detections.jsonl").open("a") as log:
         log.write('{"image": "half a li')
     assert run(folder, out=out) == 0
-    assert "2 of 4 images are in" in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert f"interrupted. The images that were looked at are in {out}; the same command goes on" in printed.err
+    assert "2 of 4 images are in" in printed.out
     assert len(SEEN) == 3 and len(lines(out)) == 3
     assert run(folder, out=out, options=["--select", "best"]) == 2
-    assert "detections with other settings are there" in capsys.readouterr().err
+    assert "made with select all, and here it is best" in capsys.readouterr().err
+    (out / "notes.txt").write_text("mine")
     assert run(folder, out=out, options=["--select", "best", "--overwrite"]) == 0
+    assert (out / "notes.txt").read_text() == "mine"
     assert [len(line["faces"]) for line in lines(out)] == [1, 1, 1]
+
+
+def test_an_image_that_has_changed_is_looked_at_again(folder, tmp_path):
+    out = tmp_path / "out"
+    assert run(folder, out=out) == 0
+    (folder / "a.png").write_bytes(encoded(np.full((20, 30, 3), 9, np.uint8)))
+    assert run(folder, out=out) == 0
+    assert len(SEEN) == 4 and len(lines(out)) == 3
+    assert {line["image"]: line["size"] for line in lines(out)}[str(folder / "a.png")] == [20, 30]
+
+
+def test_damaged_records_are_named(folder, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert run(folder, out=out) == 0
+    log = out / "detections.jsonl"
+    whole = log.read_text().splitlines()
+    for bad in ("{", "[]", '{"image": "a.png"}', whole[1].replace('"score"', '"scores"')):
+        log.write_text("\n".join([whole[0], bad, whole[2]]) + "\n")
+        assert run(folder, out=out) == 2
+        assert f"{log}, line 2: is none that this command wrote, or damaged" in capsys.readouterr().err
+    log.write_text("\n".join([whole[0], whole[2]]) + "\n")
+    assert run(folder, out=out) == 0 and len(lines(out)) == 3
+    (out / "settings.json").write_text('{"detector":')
+    assert run(folder, out=out) == 2
+    assert "settings.json: cannot be read, so that nobody knows how" in capsys.readouterr().err
+
+
+def no_detector(*_):
+    raise AssertionError("the place is looked at first")
+
+
+def test_places_are_looked_at_before_the_detector_is_opened(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(detect, "open_detector", no_detector)
+    package = tmp_path / "faces"
+    package.mkdir()
+    (package / "align.py").write_text("")
+    for out, words in (
+        (package, "is not empty, and no results of these commands (align.py is in it)"),
+        (package / "align.py", "is a file"),
+        (package / "align.py" / "below", "in the way"),
+        (package / ("x" * 300), "cannot be written"),
+    ):
+        for more in ([], ["--overwrite"]):
+            needed = ["--detector", "retinaface", "--detector-weights", str(tmp_path / "weights"), "--out", str(out)]
+            assert exit_code(detect.main, [str(folder), *needed, *more]) == 2
+            assert words in capsys.readouterr().err
+    assert [path.name for path in package.iterdir()] == ["align.py"]
+    with locked(tmp_path / "out"):
+        assert run(folder, out=tmp_path / "out") == 2
+        assert "another command is writing there" in capsys.readouterr().err
+
+
+def test_a_disk_that_fills_up_is_a_sentence_and_the_work_goes_on_from_there(folder, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "out"
+    monkeypatch.setattr(detect, "CHUNK", 1)
+    append = detect.append_text
+
+    def full(path, text):
+        if len(SEEN) == 2:
+            raise explained(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), path)
+        append(path, text)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(detect, "append_text", full)
+        assert run(folder, out=out) == 2
+    assert "detections.jsonl: cannot be written, the disk is full" in capsys.readouterr().err
+    assert len(lines(out)) == 1
+    assert run(folder, out=out) == 0 and len(lines(out)) == 3
+
+
+def test_two_files_of_one_name(tmp_path):
+    files = [tmp_path / os.fsdecode(b"\xff.png"), tmp_path / "\\xff.png"]
+    assert len(detect.by_name([files[0], files[0]])) == 1
+    with pytest.raises(DataError, match="is the name of two files"):
+        detect.by_name(files)
 
 
 def test_nothing_to_look_at_is_one_sentence(folder, tmp_path, capsys):

@@ -11,6 +11,7 @@ import pytest
 
 from faces import outputs
 from faces.errors import OutputError
+from faces.locks import waited_for
 
 
 def names(folder: Path) -> list[str]:
@@ -104,7 +105,7 @@ def test_text_that_is_no_unicode_is_written_with_escapes(tmp_path):
 
 def test_a_name_as_long_as_names_may_be(tmp_path):
     outputs.write_text(tmp_path / ("ü" * 127), "x")
-    with outputs.waited_for(tmp_path / ("ü" * 127)):
+    with waited_for(tmp_path / ("ü" * 127)):
         pass
     assert names(tmp_path) == ["ü" * 127]
     with pytest.raises(OutputError, match="cannot be written"):
