@@ -18,6 +18,15 @@ def test_brackets_and_colons_are_text():
         assert text in stream.getvalue()
 
 
+def test_codes_that_command_a_terminal_are_shown():
+    stream = io.StringIO()
+    console = make_console(file=stream, force_terminal=True, color_system=None)
+    table = Table("\x1b[2J", title="\x9b31m")
+    console.print("a\x1b[31mb\r\x07\tc\nd", table)
+    assert "a\\x1b[31mb\\x0d\\x07" in stream.getvalue() and "\nd\n" in stream.getvalue()
+    assert "\\x1b[2J" in stream.getvalue() and "\\x9b31m" in stream.getvalue() and "\x1b" not in stream.getvalue()
+
+
 @pytest.mark.parametrize("width", [40, 80])
 def test_a_bar_tells_count_and_time_left(width):
     stream = io.StringIO()
