@@ -26,9 +26,8 @@ from arcface_jax.models import LAST_LAYER, make_backbone
 from arcface_jax.related import sphereface
 from faces import ops, schedules
 from faces.backbone import Backbone, per_device
-from faces.data.loader import Batch
 from faces.mesh import copied, split
-from faces.train_state import TrainState
+from faces.train_state import Batch, TrainState
 
 Metrics = dict[str, jax.Array]
 ROWS = 64

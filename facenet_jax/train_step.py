@@ -20,9 +20,8 @@ from facenet_jax.config import Config
 from facenet_jax.models import make_backbone
 from faces import ops, schedules
 from faces.backbone import Backbone, per_device
-from faces.data.loader import Batch
 from faces.mesh import copied, split
-from faces.train_state import TrainState
+from faces.train_state import Batch, TrainState
 
 Metrics = dict[str, jax.Array]
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]

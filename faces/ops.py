@@ -10,7 +10,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 SHORTEST = 1e-12  # Euclidean length below which a float32 vector is rounding noise and has no direction
 
@@ -53,6 +53,19 @@ def squared_distances(x: Float[Array, "rows d"], y: Float[Array, "columns d"]) -
     products = jnp.dot(x, y.T, precision=lax.Precision.HIGHEST)  # (rows, columns)
     squared = jnp.sum(jnp.square(x), axis=-1)[:, None] + jnp.sum(jnp.square(y), axis=-1)[None, :] - 2 * products
     return jnp.where(squared > 0, squared, 0.0)
+
+
+def masked_mean(values: Float[Array, "*shape"], mask: Bool[Array, "*shape"]) -> Float[Array, ""]:
+    """Mean of the values where the mask holds, 0 where it holds nowhere: what a mined loss becomes.
+
+    Args:
+        values: such as the losses of all (anchor, positive) entries; where the mask is false they may be nan.
+        mask: which of them count, such as `is_pair`.
+    Returns:
+        float32. Its gradient is 0 where the mask is false.
+    """
+    counted = jnp.where(mask, values.astype(jnp.float32), 0.0)
+    return jnp.sum(counted) / jnp.maximum(jnp.sum(mask), 1)
 
 
 def normalise(images: Array, mean: float, scale: float) -> Float[Array, "..."]:

@@ -1,10 +1,10 @@
-"""Everything that a training run is at one moment, as one pytree.
+"""Everything that a training run is at one moment, as one pytree, and what a step is given.
 
 Not here: how it changes (`train_step.py` of each paper), how it is stored (`faces.checkpoint`).
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import jax
 
@@ -30,3 +30,10 @@ class TrainState:
     centres: Any
     opt_state: Any
     key: jax.Array
+
+
+class Batch(TypedDict):
+    """What the train step is given."""
+
+    images: Any  # uint8 (batch, rows, columns, 3), RGB
+    identities: Any  # int32 (batch,)

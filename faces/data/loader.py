@@ -10,7 +10,6 @@ Not here: composing batches (the papers' packages), placing them on devices (`fa
 import functools
 import os
 from collections.abc import Callable
-from typing import Any, TypedDict
 
 import grain
 import numpy as np
@@ -18,13 +17,7 @@ import numpy as np
 from faces.config import AugmentConfig
 from faces.data.augment import augment
 from faces.data.source import FaceSource, stream_images
-
-
-class Batch(TypedDict):
-    """What the train step is given."""
-
-    images: Any  # uint8 (batch, rows, columns, 3), RGB
-    identities: Any  # int32 (batch,)
+from faces.train_state import Batch
 
 
 class _Steps:
