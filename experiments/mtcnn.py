@@ -253,12 +253,13 @@ def report(
 def draw_training(logs: Mapping[Name, Sequence[dict[str, Any]]], path: Path) -> None:
     """The loss and its terms, and accuracy, of each network over its steps."""
     figure = Figure(figsize=(4 * len(logs), 6), layout="constrained")
+    figure.suptitle("Training of MTCNN: losses above, windows told apart below")
     columns = figure.subplots(2, len(logs)).T
     for (name, log), (losses, accuracy) in zip(logs.items(), columns, strict=True):
         steps = [row["step"] for row in log]
         for term in ("loss", "classification", "boxes", "points"):
             losses.plot(steps, [row[term] for row in log], label=term, linewidth=1)
-        losses.set(title=f"{name.upper()}-net", yscale="log")
+        losses.set(title=f"{name.upper()}-net", xlabel="step", ylabel="loss", yscale="log")
         losses.legend()
         accuracy.plot(steps, [row["accuracy"] for row in log], linewidth=1)
         accuracy.set(xlabel="step", ylabel="windows told apart, training")

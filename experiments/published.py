@@ -32,7 +32,7 @@ from faces.backbone import Apply, Backbone, BatchStats, Params
 from faces.checkpoint import load_weights
 from faces.config import DataConfig, ModelConfig, Rule, RunConfig, check, load_config, to_toml
 from faces.embed import make_embedder
-from faces.errors import CheckpointError, WeightsError
+from faces.errors import CheckpointError, ConfigError, WeightsError
 from faces.mesh import copied
 from faces.outputs import write_text
 from faces.preprocessing import Preprocessing, check_pictures
@@ -40,6 +40,8 @@ from faces.received import Tensors, receive
 from faces.weights import read_onnx_graph, read_symbol, read_weights
 
 DESCRIPTION, CHECKPOINTS = "model.toml", "checkpoints"
+OF_MXNET = "mobilefacenet_y1"
+"""The network whose weights come with a graph of their own."""
 
 
 @dataclass(frozen=True)
@@ -133,17 +135,21 @@ def convert(file: Path, network: str | None = None, symbol: Path | None = None) 
         symbol: MXNet's graph; None: PREFIX-symbol.json where it lies beside PREFIX-0000.params.
     Raises:
         WeightsError: the file cannot be read, is of no network here, or does not fit the one that it is of.
-        ConfigError: an embedding of no values.
+        ConfigError: an embedding of no values; a graph for weights that have none.
     """
     tensors = _tensors_by_known_names(file)
-    symbol = symbol or _symbol_beside(file)
-    graph = read_symbol(symbol) if symbol else ()
+    graph_of = symbol or _symbol_beside(file)
+    graph = read_symbol(graph_of) if graph_of else ()
     try:
         published = of_facenet.recognise(tensors, network) or of_arcface.recognise(tensors, network, graph)
     except WeightsError as error:
         raise WeightsError(f"{file}: {error}") from None
     if published is None:
         raise WeightsError(_unknown(file, tensors, network))
+    if symbol and published.network != OF_MXNET:
+        raise ConfigError(
+            f"--symbol {symbol} changes nothing: {file} is of {published.network}, not MXNet's; leave it out."
+        )
     with file.open("rb") as opened:
         digest = hashlib.file_digest(opened, "sha256").hexdigest()
     name = file.name.encode("ascii", "backslashreplace").decode()  # TOML takes no halves of a character
@@ -234,7 +240,7 @@ def _symbol_beside(file: Path) -> Path | None:
 
 
 def _unknown(file: Path, tensors: Tensors, network: str | None) -> str:
-    known = (of_facenet.NETWORK, "mobilefacenet_y1", "mobilefacenet_mbf", *of_arcface.IRESNETS)
+    known = (of_facenet.NETWORK, OF_MXNET, "mobilefacenet_mbf", *of_arcface.IRESNETS)
     if network is not None and network not in known:
         return f"{file}: no published weights of {network!r} are known here, only those of {', '.join(known)}."
     first = ", ".join(repr(name) for name in list(tensors)[:3])

@@ -153,13 +153,14 @@ def report(
 def draw_training(log: Sequence[dict[str, Any]], evaluations: Sequence[dict[str, Any]], path: Path) -> None:
     """The loss and its terms, and average precision, over the steps."""
     figure = Figure(figsize=(10, 4), layout="constrained")
+    figure.suptitle(f"Training of RetinaFace, {log[-1]['step']:,} steps" if log else "Training of RetinaFace")
     losses, precision = figure.subplots(1, 2)
     for name in ("loss", "classification", "boxes", "points"):
         losses.plot([row["step"] for row in log], [row[name] for row in log], label=name, linewidth=1)
-    losses.set(xlabel="step", ylabel="loss", yscale="log")
+    losses.set(title="Loss and its terms, in training", xlabel="step", ylabel="loss", yscale="log")
     losses.legend()
     precision.plot([row["step"] for row in evaluations], [row["ap"] for row in evaluations], marker="o")
-    precision.set(xlabel="step", ylabel="average precision, pictures held out", ylim=(0, 1))
+    precision.set(title="Average precision, pictures held out", xlabel="step", ylabel="AP", ylim=(0, 1))
     precision.grid(alpha=0.3)
     save_figure(figure, path)
 

@@ -165,6 +165,12 @@ def test_what_does_not_fit_is_refused(changes: dict, options: list[str], words: 
     assert not folder.exists()
 
 
+def test_a_graph_for_weights_that_have_none(file: Path, tmp_path: Path):
+    (tmp_path / "graph.json").write_text('{"nodes": [], "arg_nodes": [], "heads": []}')
+    with pytest.raises(ConfigError, match=r"--symbol \S+graph.json changes nothing: .* is of iresnet4, not MXNet's"):
+        convert(file, symbol=tmp_path / "graph.json")
+
+
 def test_nothing_is_overwritten(file: Path, tmp_path: Path, capsys: Any):
     folder = tmp_path / "there"
     folder.mkdir()
