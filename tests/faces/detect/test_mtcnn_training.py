@@ -6,6 +6,7 @@ import cv2
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from faces.config import BatchConfig
@@ -294,14 +295,26 @@ def test_a_step_lowers_the_loss_and_is_the_same_on_eight_devices(name: str):
         for _ in range(30 if devices == 1 else 1):
             state, metrics = step(state, placed)
             rows.append({key: float(value) for key, value in metrics.items()})
-            after.setdefault(devices, jax.device_get(state.params))
+            after.setdefault(devices, jax.device_get((state.params, optax.tree.get(state.opt_state, "mu"))))
     *of_one, of_eight = rows
     assert of_one[-1]["loss"] < 0.7 * of_one[0]["loss"]
     first = of_one[0]
     assert first["loss"] == pytest.approx(first["classification"] + 0.5 * first["boxes"] + 0.5 * first["points"])
     for key, value in of_eight.items():
         np.testing.assert_allclose(value, first[key], rtol=1e-4)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), after[1], after[8])
+
+    def same(params: np.ndarray, first_moment: np.ndarray, of_eight: np.ndarray, moment_of_eight: np.ndarray) -> None:
+        """Gradients agree up to the rounding of sums, and weights up to what Adam makes of that rounding.
+
+        After one step the first moment is 0.1 g and the step 3e-3 g / (|g| + 1e-8): its length hardly depends on that
+        of g, so of a gradient that is all rounding the sign alone counts, and weights may be apart by up to 6e-3.
+        """
+        one, eight = (moment.astype(np.float64) / 0.1 for moment in (first_moment, moment_of_eight))
+        np.testing.assert_allclose(one, eight, rtol=1e-4, atol=1e-5 * np.abs(one).max())
+        one, eight = (g / (np.abs(g) + 1e-8) for g in (one, eight))
+        assert (np.abs(params - of_eight) <= 3e-3 * np.abs(one - eight) + 1e-6).all()
+
+    jax.tree.map(same, *after[1], *after[8])
     if name == "p":
         batch["boxes"] = np.full((56, 4), np.inf, np.float32)
         before = jax.device_get(state.params)
