@@ -22,6 +22,7 @@ from rich.console import Console
 
 from experiments import pipeline, report
 from experiments.arguments import AppendNamed, named_path
+from experiments.cached_embedder import CachedEmbedder
 from experiments.results import deliver
 from faces import cli
 from faces.config import flatten
@@ -51,7 +52,7 @@ def judge(options: argparse.Namespace, out: Path, console: Console) -> dict[str,
     wanted, network, origin = model.preprocessing, model.description.network, model.description.origin
     search = pipeline.Search(options)
     search.check(wanted, aligned=all(photos.aligned for photos in sets))
-    embed = pipeline.CachedEmbedder(model, options.cache)
+    embed = CachedEmbedder(model, options.cache)
     cut = {
         photos.name: search.cut(photos.read(), len(photos.names), photos.name, wanted, console, photos.aligned)
         for photos in sets

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments import pipeline
+from experiments.cached_embedder import CachedEmbedder
 from experiments.results import deliver
 from faces import cli
 from faces.data.image_folder import FolderSource
@@ -53,7 +54,7 @@ def identify(options: argparse.Namespace, out: Path, console: Console) -> dict[s
     model = pipeline.open_for(options, console)
     search = pipeline.Search(options)
     search.check(model.preprocessing)
-    embed = pipeline.CachedEmbedder(model, options.cache)
+    embed = CachedEmbedder(model, options.cache)
     photographs = (source[row] for row in range(len(source)))
     cut = search.cut(photographs, len(source), "the photographs", model.preprocessing, console)
     console.print(pipeline.seen_in(cut, model.preprocessing))

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments import pipeline
+from experiments.cached_embedder import CachedEmbedder
 from experiments.published import Model
 from experiments.results import deliver
 from faces import cli
@@ -55,7 +56,7 @@ def judge(options: argparse.Namespace, out: Path, console: Console) -> dict[str,
     by_list = options.detector == pipeline.NONE and model.preprocessing.alignment == "five_points"
     if not by_list:
         search.check(model.preprocessing)
-    embed = pipeline.CachedEmbedder(model, options.cache, unit=options.face_length == "unit")
+    embed = CachedEmbedder(model, options.cache, unit=options.face_length == "unit")
     embeddings, found = _embed(options, faces, at_hand, model, None if by_list else search, embed, console)
     rows = np.flatnonzero(found)
     score = faces.score[rows] if options.score == "weigh" else None
@@ -135,7 +136,7 @@ def _embed(
     at_hand: np.ndarray,
     model: Model,
     search: pipeline.Search | None,
-    embed: pipeline.CachedEmbedder,
+    embed: CachedEmbedder,
     console: Console,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Embeddings, (faces, d), and whose row is one, bool (faces,): a few thousand faces at a time.

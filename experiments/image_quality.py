@@ -29,6 +29,7 @@ from rich.table import Table
 
 from experiments import pipeline
 from experiments.arguments import named_path
+from experiments.cached_embedder import CachedEmbedder
 from experiments.evaluate import FAR, lowered
 from experiments.results import deliver
 from faces import cli
@@ -66,7 +67,7 @@ def judge(
     model = pipeline.open_for(options, console)
     search = pipeline.Search(options)
     search.check(model.preprocessing, aligned=photos.aligned)
-    embed = pipeline.CachedEmbedder(model, options.cache)
+    embed = CachedEmbedder(model, options.cache)
     cut = search.cut(photos.read(), len(photos.names), photos.name, model.preprocessing, console, photos.aligned)
     console.print(pipeline.seen_in(cut, model.preprocessing, aligned=photos.aligned))
 

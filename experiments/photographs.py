@@ -17,6 +17,7 @@ import numpy as np
 from rich.console import Console
 
 from experiments import pipeline
+from experiments.cached_embedder import CachedEmbedder
 from experiments.detect import image_files
 from experiments.published import Model
 from faces.cut_faces import Looked
@@ -142,7 +143,7 @@ def find_faces(places: Sequence[Path], model: Model, options: argparse.Namespace
             console.print(f"  {what} {few_names(whose)}")
     if not len(pictures):
         raise DataError(f"{', '.join(map(str, places))}: no face found in any of {len(files):,} photographs.")
-    embed = pipeline.CachedEmbedder(model, options.cache)
+    embed = CachedEmbedder(model, options.cache)
     boxes, scores, is_main = _places(looked)
     return Faces(
         names,

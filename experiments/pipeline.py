@@ -1,13 +1,12 @@
 """From photographs to embeddings, as the mains that evaluate a model share it: options, search for faces, cache.
 
-Not here: what is judged (`evaluate.py`, `ytf.py`), the cutting itself (`faces.cut_faces`).
+Not here: what is judged (`evaluate.py`, `ytf.py`), the cutting itself (`faces.cut_faces`), embeddings
+(`cached_embedder.py`).
 """
 
 import argparse
 import contextlib
 import dataclasses
-import hashlib
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,17 +17,15 @@ from rich.console import Console
 from experiments import report
 from experiments.arguments import place
 from experiments.detect import ALL, digest
-from experiments.published import Model, embedder_of, open_model
+from experiments.published import Model, open_model
 from faces.align import ALIGNMENTS
-from faces.cache import Cache, digest_of
+from faces.cache import Cache
 from faces.config import flatten
 from faces.cut_faces import NUMBERS, Cut, Looked, cut_faces, look
 from faces.data.images import decode_image
 from faces.detect.detections import RULES
 from faces.detect.published import DETECTORS, open_detector
-from faces.embed import BLOCK
 from faces.errors import ConfigError, ImageError, OutputError
-from faces.mesh import make_mesh
 from faces.preprocessing import WHOLE, Preprocessing
 from faces.terminal import make_progress
 
@@ -245,50 +242,6 @@ def taken_as(preprocessing: Preprocessing) -> str:
         box = ", ".join(f"{side:g}" for side in preprocessing.box)
         part = f"the same part of each taken ({box} of width and height), as alignment fixed_box says"
     return f"{part}; no face was looked for"
-
-
-class CachedEmbedder:
-    """A model's embeddings, with those computed before; of length 1 unless `unit` is False."""
-
-    def __init__(self, model: Model, cache: Path, unit: bool = True):
-        seen = model.preprocessing
-        what = f"{model.description.origin.sha256} {model.name} {seen.channels} {seen.mean} {seen.scale} {seen.flip}"
-        d = model.description.network.embedding_dim * (2 if seen.flip == "concatenate" else 1)
-        what += "" if unit else " as long as the network gives them"
-        self._cache = Cache(cache / f"embeddings-{hashlib.sha256(what.encode()).hexdigest()[:16]}.npz", d)
-        self._embed = embedder_of(model, make_mesh(), unit)
-        self._images, self._seconds = 0, 0.0
-
-    @property
-    def images_per_second(self) -> float | None:
-        """Of those that were computed now, compilation included; None if the cache had all."""
-        return self._images / self._seconds if self._images else None
-
-    def __call__(self, images: np.ndarray, console: Console) -> np.ndarray:
-        """Aligned pictures, uint8 (n, rows, columns, 3) -> float32 (n, d)."""
-        keys = [digest_of(image) for image in images]
-        new = list({key: row for row, key in enumerate(keys) if self._cache.get(key) is None}.values())
-        try:
-            with make_progress(console) as bar:
-                task = bar.add_task("embedding", total=len(new))
-                for start in range(0, len(new), 8 * BLOCK):
-                    rows = new[start : start + 8 * BLOCK]
-                    before = time.perf_counter()
-                    for row, embedding in zip(rows, self._embed(images[rows]), strict=True):
-                        self._cache.put(keys[row], embedding)
-                    self._seconds += time.perf_counter() - before
-                    self._images += len(rows)
-                    bar.advance(task, len(rows))
-        finally:
-            self._cache.save()
-        if keys and not new:
-            console.print(f"embeddings of {len(keys):,} pictures are from the cache")
-        return np.stack([self._cached(key) for key in keys])
-
-    def _cached(self, key: bytes) -> np.ndarray:
-        vector = self._cache.get(key)
-        assert vector is not None  # put there above
-        return vector
 
 
 def read_photograph(path: Path) -> np.ndarray:

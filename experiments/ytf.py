@@ -16,6 +16,7 @@ import numpy as np
 from rich.console import Console
 
 from experiments import pipeline, report
+from experiments.cached_embedder import CachedEmbedder
 from experiments.results import deliver
 from faces import cli
 from faces.config import flatten
@@ -42,7 +43,7 @@ def judge(options: argparse.Namespace, out: Path, console: Console) -> dict[str,
     model = pipeline.open_for(options, console)
     search = pipeline.Search(options)
     search.check(model.preprocessing)
-    embed = pipeline.CachedEmbedder(model, options.cache)
+    embed = CachedEmbedder(model, options.cache)
     names, video = frames_of(data, options.frames)
     cut = search.cut(map(data.load, names), len(names), "the frames", model.preprocessing, console)
     found = np.ones(len(names), bool)
