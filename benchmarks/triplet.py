@@ -41,7 +41,7 @@ from rich.table import Table
 
 from benchmarks.peak_memory import peak_memory
 from benchmarks.rounds import Call, Row, check_options, cores, take_turns
-from facenet_jax import losses, mining
+from facenet_jax import losses, mining_fast
 from faces import cli, outputs, run_record
 from faces.terminal import make_console
 
@@ -93,7 +93,7 @@ def mean_loss(embeddings: jax.Array, negative: jax.Array, is_pair: jax.Array) ->
 
 def mined_loss(embeddings: jax.Array, identities: jax.Array) -> jax.Array:
     """What the train step does with embeddings, as one number."""
-    return mean_loss(embeddings, *mining.semi_hard(embeddings, identities))
+    return mean_loss(embeddings, *mining_fast.semi_hard(embeddings, identities))
 
 
 def compiled(function: Callable[..., Any], *arguments: Any) -> Call:
@@ -156,11 +156,11 @@ def ready_call(method: str, images: int, per_identity: int) -> Call:
 
 def make_parts(batch: Batch) -> dict[str, Call]:
     """The two halves of ours, and the work that bounds it."""
-    mined = jax.jit(mining.semi_hard)(*batch)
+    mined = jax.jit(mining_fast.semi_hard)(*batch)
     distance = np.asarray(jnp.square(batch.embeddings @ batch.embeddings.T))  # any (B, B) float32 will do
     sort_rows = partial(jnp.sort, axis=1)
     return {
-        "mining": compiled(mining.semi_hard, *batch),
+        "mining": compiled(mining_fast.semi_hard, *batch),
         "loss": compiled(jax.value_and_grad(mean_loss), batch.embeddings, *mined),
         "product": compiled(lambda x: jnp.dot(x, x.T, precision=jax.lax.Precision.HIGHEST), batch.embeddings),
         "sort": compiled(sort_rows, distance),
@@ -172,7 +172,7 @@ def make_parts(batch: Batch) -> dict[str, Call]:
 def compare_triplets(batch: Batch) -> dict[str, int]:
     """How many triplets each forms, and for how many pairs the nearest of the peer's negatives is as near as ours."""
     peer = make_peer(batch)
-    negative, is_pair = map(np.asarray, jax.jit(mining.semi_hard)(*batch))
+    negative, is_pair = map(np.asarray, jax.jit(mining_fast.semi_hard)(*batch))
     x = batch.embeddings.astype(np.float64)
     distance = 2.0 - 2.0 * x @ x.T  # (B, B)
     ours = np.take_along_axis(distance, negative, axis=1)  # (B, B)

@@ -11,14 +11,9 @@ Every rule here has the same form: (embeddings, identities) -> (negative, is_pai
 - `negative[a, p]`: index of the negative of the pair (a, p), int32. Where `is_pair` is false it is 0 and means nothing.
 - `is_pair[a, p]`: a and p are two images of one identity, and the batch holds a negative for them to meet.
 
-An anchor's negatives are sorted once, and every image finds its place among them by binary search: O(B^2 log B) time
-and O(B^2) memory, where a mask over all (a, p, n) costs O(B^3) of both. Distances are compared as integers: the bits of
-a float that is not negative order as it does, and XLA sorts one row of integers several times quicker on CPUs than
-pairs of distance and index. Indices carry no gradient; the loss takes its own distances. The batch is the GLOBAL one:
-under a mesh, a negative may live on another device.
-
-Where identities have few images, as in batches of Sec. 3.2, a CPU is quicker without the sort: each anchor looks
-through its negatives once for every positive, O(B^2 K) time; sorting takes XLA there as long as 64 such looks.
+Each is written as it is defined, one anchor at a time. The train step takes `mining_fast.py`, which gives the same in
+less time. Indices carry no gradient; the loss takes its own distances. The batch is the GLOBAL one: under a mesh, a
+negative may live on another device.
 
 CHOICE: one rule for the whole of a training. The paper wants semi-hard negatives "early on", and does not say until
 when.
@@ -42,37 +37,6 @@ class Mined(NamedTuple):
     is_pair: Bool[Array, "batch batch"]
 
 
-class _Compared(NamedTuple):
-    """Every anchor against the whole batch."""
-
-    key: Int[Array, "anchors gallery"]  # of the distance: greater where that is greater
-    negative_key: Int[Array, "anchors gallery"]  # the same; _BEHIND where the identity is the anchor's
-    gallery: Int[Array, "anchors gallery"]  # 0, 1, 2 ... in every row
-    is_negative: Bool[Array, "anchors gallery"]
-    is_pair: Bool[Array, "anchors gallery"]
-
-
-_BEHIND = jnp.iinfo(jnp.int32).max  # behind the key of every distance, infinity included
-
-
-def _key(distance: Float[Array, "anchors gallery"]) -> Int[Array, "anchors gallery"]:
-    return jax.lax.bitcast_convert_type(distance, jnp.int32)
-
-
-def _compare(distance: Float[Array, "batch batch"], identities: Int[Array, "batch"]) -> _Compared:
-    batch = identities.shape[0]
-    is_negative = identities[:, None] != identities[None, :]  # (anchors, gallery)
-    gallery = jnp.broadcast_to(jnp.arange(batch, dtype=jnp.int32), is_negative.shape)
-    key = _key(distance)
-    is_pair = ~is_negative & ~jnp.eye(batch, dtype=bool) & jnp.any(is_negative, axis=1, keepdims=True)
-    return _Compared(key, jnp.where(is_negative, key, _BEHIND), gallery, is_negative, is_pair)
-
-
-def _distances(embeddings: Float[Array, "batch d"]) -> Float[Array, "batch batch"]:
-    embeddings = jax.lax.stop_gradient(embeddings).astype(jnp.float32)
-    return ops.squared_distances(embeddings, embeddings)  # (anchors, gallery)
-
-
 def semi_hard(embeddings: Float[Array, "batch d"], identities: Int[Array, "batch"]) -> Mined:
     """The nearest negative that is farther than the positive, Eq. (4).
 
@@ -94,83 +58,17 @@ def semi_hard(embeddings: Float[Array, "batch d"], identities: Int[Array, "batch
     Returns:
         `Mined(negative, is_pair)`, see the module's header.
     """
-    distance = _distances(embeddings)
-    compared = _compare(distance, identities)
-    farthest_key = jnp.max(jnp.where(compared.is_negative, compared.key, -1), axis=1, keepdims=True)  # (anchors, 1)
-    is_farthest = compared.is_negative & (compared.key == farthest_key)
-    farthest = jnp.max(jnp.where(is_farthest, compared.gallery, 0), axis=1, keepdims=True)  # (anchors, 1)
+    distance = distances(embeddings)  # (anchors, gallery)
+    is_negative, is_pair = _kinds(identities)
 
-    def by_sort() -> Int[Array, "anchors positives"]:
-        return _by_sort(compared, farthest)
+    def of_anchor(anchor: tuple[Array, Array]) -> Int[Array, "positives"]:
+        d, is_negative = anchor  # (gallery,) each
+        farther = is_negative[None, :] & (d[None, :] > d[:, None])  # (positives, gallery)  Eq. (4)
+        nearest = jnp.argmin(jnp.where(farther, d[None, :], jnp.inf), axis=1)  # (positives,)
+        farthest = len(d) - 1 - jnp.argmax(jnp.where(is_negative, d, -1)[::-1])  # of equals the last
+        return jnp.where(farther.any(axis=1), nearest, farthest).astype(jnp.int32)
 
-    def on_cpu() -> Int[Array, "anchors positives"]:
-        groups = _groups(identities)
-        few = jnp.max(groups.size) <= MOST_LOOKS
-        return jax.lax.cond(few, lambda: _by_looks(distance, compared, farthest, groups), by_sort)
-
-    return _only_pairs(jax.lax.platform_dependent(cpu=on_cpu, default=by_sort), compared.is_pair)
-
-
-def _by_sort(compared: _Compared, farthest: Int[Array, "anchors 1"]) -> Int[Array, "anchors positives"]:
-    """`semi_hard`'s negative of every pair; `farthest` is what a pair without a semi-hard one takes."""
-    batch, is_negative = len(compared.gallery), compared.is_negative
-    sorted_keys = jnp.sort(compared.negative_key, axis=1, stable=False)
-    # From one float to the next the key grows by 1: a positive counts the negatives as near as it, too.
-    rank = _count_below(sorted_keys, compared.key + ~is_negative)  # (anchors, gallery)  Eq. (4)
-    nearest = jax.vmap(_lowest_index)(jnp.where(is_negative, rank, batch), compared.gallery)  # (anchors, ranks)
-    negative = jnp.take_along_axis(nearest, jnp.minimum(rank, batch - 1), axis=1)  # (anchors, positives)
-    none_farther = rank == jnp.sum(is_negative, axis=1, keepdims=True)
-    return jnp.where(none_farther, farthest, negative)
-
-
-class _Groups(NamedTuple):
-    """The batch ordered by identity: an anchor's identity has the images order[start], ..., order[start + size - 1]."""
-
-    order: Int[Array, "batch"]
-    start: Int[Array, "anchors"]
-    size: Int[Array, "anchors"]
-
-
-def _groups(identities: Int[Array, "batch"]) -> _Groups:
-    order = jnp.argsort(identities).astype(jnp.int32)
-    ordered = identities[order]
-    first, behind = (jnp.searchsorted(ordered, identities, side=side).astype(jnp.int32) for side in ("left", "right"))
-    return _Groups(order, first, behind - first)
-
-
-MOST_LOOKS = 64
-"""With more images of one identity than this, sorting is quicker on a CPU too."""
-
-
-def _by_looks(
-    distance: Float[Array, "anchors gallery"],
-    compared: _Compared,
-    farthest: Int[Array, "anchors 1"],
-    groups: _Groups,
-) -> Int[Array, "anchors positives"]:
-    """As `_by_sort`: one look through the negatives for each image of the anchor's identity."""
-    batch = len(distance)
-    of_negatives = jnp.where(compared.is_negative, distance, jnp.inf)  # (anchors, gallery)
-
-    def look(number: Int[Array, ""], negative: Int[Array, "anchors positives"]) -> Int[Array, "anchors positives"]:
-        # Beyond its last image an anchor looks for one of another identity, which is no pair.
-        positive = groups.order[jnp.minimum(groups.start + number, batch - 1)][:, None]  # (anchors, 1)
-        farther = of_negatives > jnp.take_along_axis(distance, positive, axis=1)  # (anchors, gallery)  Eq. (4)
-        nearest = jnp.min(jnp.where(farther, of_negatives, jnp.inf), axis=1, keepdims=True)  # (anchors, 1)
-        index = jnp.min(jnp.where(of_negatives == nearest, compared.gallery, batch), axis=1, keepdims=True)
-        chosen = jnp.where(jnp.isinf(nearest), farthest, index)  # (anchors, 1)
-        return jnp.where(compared.gallery == positive, chosen, negative)
-
-    return jax.lax.fori_loop(0, jnp.max(groups.size), look, jnp.zeros((batch, batch), jnp.int32))
-
-
-def _lowest_index(rank: Int[Array, "gallery"], index: Int[Array, "gallery"]) -> Int[Array, "ranks"]:
-    """For each rank the lowest index of an anchor's negatives that have it; a rank out of range is left out."""
-    return jnp.full_like(index, _BEHIND).at[rank].min(index, mode="drop")
-
-
-def _only_pairs(negative: Int[Array, "anchors positives"], is_pair: Bool[Array, "anchors positives"]) -> Mined:
-    return Mined(jnp.where(is_pair, negative, 0), is_pair)
+    return _of_pairs(jax.lax.map(of_anchor, (distance, is_negative)), is_pair)
 
 
 def hardest(embeddings: Float[Array, "batch d"], identities: Int[Array, "batch"]) -> Mined:
@@ -180,9 +78,9 @@ def hardest(embeddings: Float[Array, "batch d"], identities: Int[Array, "batch"]
 
     Args and Returns: as `semi_hard`.
     """
-    compared = _compare(_distances(embeddings), identities)
-    nearest = jnp.argmin(compared.negative_key, axis=1, keepdims=True).astype(jnp.int32)  # (anchors, 1)
-    return _only_pairs(jnp.broadcast_to(nearest, compared.is_pair.shape), compared.is_pair)
+    is_negative, is_pair = _kinds(identities)
+    nearest = jnp.argmin(jnp.where(is_negative, distances(embeddings), jnp.inf), axis=1).astype(jnp.int32)  # (anchors,)
+    return _of_pairs(jnp.broadcast_to(nearest[:, None], is_pair.shape), is_pair)
 
 
 def random_violator(
@@ -203,27 +101,34 @@ def random_violator(
     Returns:
         As `semi_hard`.
     """
-    distance = _distances(embeddings)
-    compared = _compare(distance, identities)
-    sorted_keys, order = jax.lax.sort((compared.negative_key, compared.gallery), num_keys=1, is_stable=True)
-    violators = _count_below(sorted_keys, _key(jnp.maximum(distance + alpha, 0)))  # (anchors, positives)
-    draw = jnp.floor(jax.random.uniform(key, violators.shape) * violators).astype(jnp.int32)
-    rank = jnp.clip(draw, 0, jnp.maximum(violators - 1, 0))  # a draw of nearly 1 can round up to the count itself
-    negative = jnp.take_along_axis(order, rank, axis=1)  # (anchors, positives)
-    return _only_pairs(negative, compared.is_pair & (violators > 0))
+    distance = distances(embeddings)  # (anchors, gallery)
+    is_negative, is_pair = _kinds(identities)
+    uniform = jax.random.uniform(key, distance.shape)  # (anchors, positives)
+
+    def of_anchor(anchor: tuple[Array, Array, Array]) -> tuple[Int[Array, "positives"], Bool[Array, "positives"]]:
+        d, is_negative, uniform = anchor  # (gallery,), (gallery,), (positives,)
+        violates = is_negative[None, :] & (d[None, :] < jnp.maximum(d[:, None] + alpha, 0))  # (positives, gallery)
+        count = jnp.sum(violates, axis=1)  # (positives,)
+        rank = jnp.clip(jnp.floor(uniform * count).astype(jnp.int32), 0, jnp.maximum(count - 1, 0))
+        nearest_first = jnp.argsort(jnp.where(is_negative, d, jnp.inf), stable=True).astype(jnp.int32)
+        return nearest_first[rank], count > 0  # the violators are the nearest negatives
+
+    negative, any_violates = jax.lax.map(of_anchor, (distance, is_negative, uniform))
+    return _of_pairs(negative, is_pair & any_violates)
 
 
-def _count_below(sorted_rows: Int[Array, "rows n"], values: Int[Array, "rows m"]) -> Int[Array, "rows m"]:
-    """How many of a row are smaller than each value, by binary search: `numpy.searchsorted`, row by row.
+def distances(embeddings: Float[Array, "batch d"]) -> Float[Array, "batch batch"]:
+    """Squared distances of every two images of the batch, float32, without a gradient."""
+    embeddings = jax.lax.stop_gradient(embeddings).astype(jnp.float32)
+    return ops.squared_distances(embeddings, embeddings)  # (anchors, gallery)
 
-    On CPUs several times quicker than `jnp.searchsorted` under `vmap`.
-    """
-    n = sorted_rows.shape[1]
-    bits = n.bit_length()
 
-    def try_bit(step: Int[Array, ""], below: Int[Array, "rows m"]) -> Int[Array, "rows m"]:
-        candidate = below + jnp.left_shift(1, bits - 1 - step).astype(jnp.int32)
-        last = jnp.take_along_axis(sorted_rows, jnp.minimum(candidate, n) - 1, axis=1, mode="promise_in_bounds")
-        return jnp.where((candidate <= n) & (last < values), candidate, below)
+def _kinds(identities: Int[Array, "batch"]) -> tuple[Bool[Array, "batch batch"], Bool[Array, "batch batch"]]:
+    """Which entries are negatives, and which are pairs."""
+    is_negative = identities[:, None] != identities[None, :]  # (anchors, gallery)
+    is_itself = jnp.eye(len(identities), dtype=bool)
+    return is_negative, ~is_negative & ~is_itself & jnp.any(is_negative, axis=1, keepdims=True)
 
-    return jax.lax.fori_loop(0, bits, try_bit, jnp.zeros_like(values))
+
+def _of_pairs(negative: Int[Array, "anchors positives"], is_pair: Bool[Array, "anchors positives"]) -> Mined:
+    return Mined(jnp.where(is_pair, negative, 0), is_pair)

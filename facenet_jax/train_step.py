@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from facenet_jax import auxiliary, gradient_cache, losses, mining
+from facenet_jax import auxiliary, gradient_cache, losses, mining, mining_fast
 from facenet_jax.config import Config
 from facenet_jax.models import make_backbone
 from faces import ops, schedules
@@ -188,10 +188,10 @@ _gathered.defvjp(_gathered_forward, _gathered_backward)
 def mine(embeddings: jax.Array, identities: jax.Array, config: Config, key: jax.Array) -> mining.Mined:
     """The config's rule of Sec. 3.2, applied to a batch."""
     if config.loss.mining == "semi_hard":
-        return mining.semi_hard(embeddings, identities)
+        return mining_fast.semi_hard(embeddings, identities)
     if config.loss.mining == "hardest":
         return mining.hardest(embeddings, identities)
-    return mining.random_violator(embeddings, identities, config.loss.alpha, key)
+    return mining_fast.random_violator(embeddings, identities, config.loss.alpha, key)
 
 
 def _describe(

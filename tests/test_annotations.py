@@ -26,9 +26,9 @@ PAPERS = ("facenet", "arcface")
 MAINS = {"facenet": facenet, "arcface": arcface}
 OURS = {f"{paper}/{name}" for paper in PAPERS for name in ("small", "tiny")}
 PUBLIC_MODULES = {
-    "facenet": ("losses", "mining", "sampling", "train_step", "gradient_cache", "auxiliary", "watch"),
+    "facenet": ("losses", "mining", "mining_fast", "sampling", "train_step", "gradient_cache", "auxiliary", "watch"),
     "arcface": (
-        *("margins", "losses", "head", "centres", "partial_fc", "sub_center"),
+        *("margins", "losses", "head", "head_blocks", "centres", "partial_fc", "sub_center"),
         *("angles", "sampling", "train_step", "watch"),
     ),
 }

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from facenet_jax import mining
+from facenet_jax import mining, mining_fast
 from tests.facenet_jax import oracle
 
 
@@ -34,10 +34,12 @@ KINDS = ("random", "tied", "collapsed", "inside out", "single identity", "all di
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("rule", ["semi_hard", "hardest"])
-def test_equals_brute_force(rule: str, kind: str, seed: int):
+@pytest.mark.parametrize(
+    ("form", "rule"), [("definition", "semi_hard"), ("fast", "semi_hard"), ("definition", "hardest")]
+)
+def test_equals_brute_force(form: str, rule: str, kind: str, seed: int):
     embeddings, identities = batch(kind, seed)
-    negative, is_pair = run(rule, embeddings, identities)
+    negative, is_pair = run(rule, embeddings, identities, form=form)
     expected, expected_is_pair = getattr(oracle, rule)(embeddings, identities)
     assert negative.dtype == jnp.int32 and is_pair.dtype == jnp.bool_
     np.testing.assert_array_equal(is_pair, expected_is_pair)
@@ -45,23 +47,24 @@ def test_equals_brute_force(rule: str, kind: str, seed: int):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_both_forms_of_semi_hard_choose_alike(kind: str, monkeypatch: pytest.MonkeyPatch):
-    embeddings, identities = map(jnp.asarray, batch(kind, 4))
-    by_looks = jax.jit(mining.semi_hard)(embeddings, identities)
-    monkeypatch.setattr(mining, "MOST_LOOKS", 0)  # so that it sorts
-    by_sort = jax.jit(lambda *batch: mining.semi_hard(*batch))(embeddings, identities)
-    np.testing.assert_array_equal(by_looks.negative, by_sort.negative)
-    np.testing.assert_array_equal(by_looks.is_pair, by_sort.is_pair)
+@pytest.mark.parametrize("seed", range(4, 7))
+@pytest.mark.parametrize("rule", ["semi_hard", "random_violator"])
+def test_the_fast_form_equals_the_definition(rule: str, kind: str, seed: int):
+    embeddings, identities = batch(kind, seed)
+    fast, defined = (run(rule, embeddings, identities, 0.7, seed, form) for form in ("fast", "definition"))
+    np.testing.assert_array_equal(fast.negative, defined.negative)
+    np.testing.assert_array_equal(fast.is_pair, defined.is_pair)
 
 
-def test_the_forms_are_two(monkeypatch: pytest.MonkeyPatch):
-    """So that the test above compares something."""
-    arguments = [jnp.asarray(array) for array in batch("random", 0)]
-    monkeypatch.setattr(mining, "_by_looks", lambda *_: jnp.full((24, 24), -7, jnp.int32))
-    replaced = mining.semi_hard(*arguments)
-    assert (np.asarray(replaced.negative)[np.asarray(replaced.is_pair)] == -7).all()
-    monkeypatch.setattr(mining, "MOST_LOOKS", 0)
-    assert (np.asarray(mining.semi_hard(*arguments).negative) >= 0).all()
+@pytest.mark.parametrize("images_of_one", [3, mining_fast.MOST_LOOKS + 1])
+def test_few_and_many_images_of_a_person_go_by_the_same_rule(images_of_one: int):
+    """The two ways inside the fast form: looks for each positive, and sorting where somebody has many images."""
+    rng = np.random.default_rng(images_of_one)
+    identities = jnp.asarray(np.concatenate([np.full(images_of_one, 99), rng.integers(0, 5, 80 - images_of_one % 7)]))
+    embeddings = jnp.asarray(rng.integers(-3, 4, size=(len(identities), 3)).astype(np.float32))
+    fast, defined = mining_fast.semi_hard(embeddings, identities), mining.semi_hard(embeddings, identities)
+    np.testing.assert_array_equal(fast.negative, defined.negative)
+    np.testing.assert_array_equal(fast.is_pair, defined.is_pair)
 
 
 def test_worked_case():
@@ -121,7 +124,7 @@ def test_random_violators_are_all_the_violators_equally_often():
 
 def test_no_gradient_and_no_cubic_array():
     embeddings, identities = batch("random", 0)
-    jaxpr = jax.make_jaxpr(mining.semi_hard)(jnp.asarray(embeddings), jnp.asarray(identities))
+    jaxpr = jax.make_jaxpr(mining_fast.semi_hard)(jnp.asarray(embeddings), jnp.asarray(identities))
     largest = max(v.aval.size for eqn in walk(jaxpr.jaxpr) for v in eqn.outvars)
     assert largest <= 2 * 24 * 24
 
@@ -135,9 +138,16 @@ def walk(jaxpr):
                 yield from walk(inner)
 
 
-COMPILED = {rule: jax.jit(getattr(mining, rule)) for rule in ("semi_hard", "hardest", "random_violator")}
+FORMS = {"definition": mining, "fast": mining_fast}
+COMPILED = {
+    (form, rule): jax.jit(getattr(module, rule))
+    for form, module in FORMS.items()
+    for rule in ("semi_hard", "hardest", "random_violator")
+    if hasattr(module, rule)
+}
 
 
-def run(rule: str, embeddings, identities, alpha: float = 0.2, seed: int = 0) -> mining.Mined:
+def run(rule: str, embeddings, identities, alpha: float = 0.2, seed: int = 0, form: str = "") -> mining.Mined:
     extra = (alpha, jax.random.key(seed)) if rule == "random_violator" else ()
-    return COMPILED[rule](jnp.asarray(embeddings), jnp.asarray(identities), *extra)
+    form = form or ("definition" if rule == "hardest" else "fast")
+    return COMPILED[form, rule](jnp.asarray(embeddings), jnp.asarray(identities), *extra)
