@@ -141,7 +141,7 @@ def _report(
     curves, title = {test.name: result}, f"Verification, {test.name}"
     plots.plot_roc(curves, out / f"roc_{test.name}.png", title)
     plots.plot_det(curves, out / f"det_{test.name}.png", title)
-    plots.plot_distances(result, out / f"distances_{test.name}.png", f"Distances, {test.name}")
+    plots.plot_distances(result, out / f"distances_{test.name}.png", f"Cosines, {test.name}")
 
     def pictures(row: int) -> tuple[np.ndarray, np.ndarray]:
         return test.images[test.first[row]], test.images[test.second[row]]

@@ -88,7 +88,7 @@ class Faces:
         return {
             "photographs": len(self.photographs),
             "pictures": len(self),
-            "faces": len(self) if self.looked else None,
+            "faces": int(np.isfinite(self.scores).sum()) if self.looked else None,
             "several": len(self.several) if self.looked else None,
             "passed_over": self.passed_over if self.looked else None,
             "without_face": len(self.without_face) if self.looked else None,
@@ -138,7 +138,8 @@ def find_faces(places: Sequence[Path], model: Model, options: argparse.Namespace
             f"  {counted(passed_over, 'faces')} passed over, --select {options.select} means one of several: "
             f"{few_names(several)}"
         )
-    for what, whose in (("no face in", without_face), ("cannot be decoded:", tuple(unreadable))):
+    nowhere = "no face in" if options.undetected == "refuse" else "no face, and the middle taken, in"
+    for what, whose in ((nowhere, without_face), ("cannot be decoded:", tuple(unreadable))):
         if whose:
             console.print(f"  {what} {few_names(whose)}")
     if not len(pictures):

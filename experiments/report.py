@@ -146,7 +146,7 @@ def write(
         curves = {label: result for label, result in rows.items() if label != "chance"}  # which every plot draws itself
         plots.plot_roc(curves, folder / f"roc{suffix}.png", of("Verification"), test.generated)
         plots.plot_distances(
-            after[test.name], folder / f"distances{suffix}.png", of("Distances"), test.generated
+            after[test.name], folder / f"distances{suffix}.png", of("Cosines"), test.generated
         )
 
         def pictures(row: int, test: PairSet = test) -> tuple[np.ndarray, np.ndarray]:

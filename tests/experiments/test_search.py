@@ -264,3 +264,15 @@ def test_files_that_are_no_index(tmp_path: Path):
     search.write_index(tmp_path / "far.npz", strange)
     with pytest.raises(DataError, match="is no index"):
         search.read_index(tmp_path / "far.npz")
+
+
+def test_the_middle_of_a_photograph_without_a_face(
+    model: Path, groups: Path, detector: list[str], tmp_path: Path
+):
+    options = ["--weights", str(model), "--cache", str(tmp_path / "cache"), *detector, "--out", str(tmp_path / "out")]
+    printed = run(cluster.main, [str(groups), *options, "--threshold", "0.9", "--undetected", "centre_crop"])
+    result = result_of(printed)
+    assert (result["pictures"], result["faces"], result["without_face"]) == (5, 4, 1)
+    assert any("no face, and the middle taken, in" in line and "c.png" in line for line in printed)
+    clusters = json.loads((tmp_path / "out" / "clusters.json").read_text())
+    assert {Path(f["photograph"]).name for one in clusters for f in one if f["box"] is None} == {"c.png"}
