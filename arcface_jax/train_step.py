@@ -216,10 +216,20 @@ def _optimisers(config: Config) -> tuple[optax.GradientTransformation, optax.Gra
         last = schedules.decay_kernels(optimiser.head_weight_decay, params[LAST_LAYER]) if LAST_LAYER in params else {}
         return decays | ({LAST_LAYER: last} if last else {})
 
+    is_linear = config.loss.classifier == "softmax"
+    decay_centres = partial(_decay_of_centres, optimiser.head_weight_decay, is_linear)
     return (
         schedules.make_optimiser(optimiser, steps, of_network),
-        schedules.make_optimiser(of_centres, steps, partial(schedules.decay_kernels, optimiser.head_weight_decay)),
+        schedules.make_optimiser(of_centres, steps, decay_centres),
     )
+
+
+def _decay_of_centres(weight_decay: float, is_linear: bool, centres: Any) -> Any:
+    """The L2 penalty of the centres: of each centre's values, but not of the bias of Eq. (1), their last column."""
+    decays = schedules.decay_kernels(weight_decay, centres)
+    if not is_linear or weight_decay == 0:
+        return decays
+    return jnp.full((1, centres.shape[-1]), decays).at[:, -1].set(0.0)
 
 
 def _by_rows(move: Callable[..., jax.Array], *trees: Any, indices: jax.Array, mesh: Mesh) -> Any:

@@ -106,7 +106,7 @@ def loss(params: Params, statistics: Params, batch: Batch) -> tuple[jax.Array, t
 
 # -- One step: Sec. 3.1 ----------------------------------------------------------------
 
-optimiser = optax.chain(
+optimiser = optax.chain(  # DEVIATION D02: batch norm's scales do not decay
     optax.add_decayed_weights(WEIGHT_DECAY, mask=lambda params: jax.tree.map(lambda p: p.ndim > 1, params)),
     optax.sgd(optax.cosine_decay_schedule(LEARNING_RATE, STEPS), MOMENTUM),
 )

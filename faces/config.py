@@ -58,7 +58,7 @@ class OptimiserConfig:
     momentum: float
     """Momentum of "sgd" and, as Nesterov's, of "muon"; 0 with the others."""
     weight_decay: float
-    """L2 penalty on kernels (not on biases and scales), added to the gradient as SGD's authors do."""
+    """L2 penalty on kernels (not on biases, scales and slopes), added to the gradient as SGD's authors do."""
     initial_accumulator: float
     """Start of AdaGrad's sum of squared gradients; 0 with the others."""
     warmup_steps: int

@@ -46,7 +46,8 @@ def make_optimiser(
     Args:
         config: see `OptimiserConfig`.
         steps: length of the run.
-        decay: weights -> the L2 penalty of each, a tree of numbers; None for `config.weight_decay` on every kernel.
+        decay: weights -> the L2 penalty of each, a tree of numbers or of arrays that go with the weights; None for
+            `config.weight_decay` on every kernel.
     """
     decay = decay or partial(decay_kernels, config.weight_decay)
     rules = {
@@ -71,14 +72,18 @@ def learning_rate_of(opt_state: optax.OptState) -> jax.Array:
 
 
 def decay_kernels(weight_decay: float, params: Any) -> Any:
-    """The L2 penalty of each parameter: `weight_decay` for kernels, 0 for biases, scales and slopes."""
+    """The L2 penalty of each parameter: `weight_decay` for kernels, 0 for biases, scales and slopes.
+
+    DEVIATION D02: ArcFace names one weight decay; MXNet, in which it was trained, spares biases and shifts alone. An
+    array that holds a bias beside a kernel needs a rule of its own.
+    """
     return jax.tree.map(lambda value: weight_decay if value.ndim > 1 else 0.0, params)
 
 
 def _add_decay(decay: Callable[[Any], Any]) -> optax.GradientTransformation:
     def update(updates: Any, state: Any, params: Any) -> tuple[Any, Any]:
-        def add(gradient: jax.Array, value: jax.Array, rate: float) -> jax.Array:
-            return gradient + rate * value if rate else gradient
+        def add(gradient: jax.Array, value: jax.Array, rate: float | jax.Array) -> jax.Array:
+            return gradient if isinstance(rate, float) and rate == 0 else gradient + rate * value
 
         return jax.tree.map(add, updates, params, decay(params)), state
 

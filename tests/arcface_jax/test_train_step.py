@@ -1,5 +1,6 @@
 """A step of ArcFace training: its losses against float64 loops, and the same on every number of devices."""
 
+import dataclasses
 from functools import cache, partial
 from typing import Any
 
@@ -8,10 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import arcface_jax.models
 from arcface_jax.config import Config
 from arcface_jax.models.iresnet import IResNet
-from arcface_jax.train_step import init_state, make_train_step
+from arcface_jax.train_step import _optimisers, init_state, make_train_step
+from faces import schedules
 from faces.backbone import Backbone, Network, make_backbone
+from faces.config import load_config
 from faces.mesh import make_mesh, place_batch
 from faces.train_state import TrainState
 from tests.arcface_jax import setting
@@ -185,6 +189,28 @@ def test_an_update_is_the_gradient_of_the_plain_formula():
     given, _ = on_one_device("decay")
     ours = (given.params["fc"], given.centres[: setting.CLASSES])
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-5), ours, weights)
+
+
+@pytest.mark.parametrize("name", ["sgd", "muon", "adam"])
+def test_the_bias_of_eq_1_does_not_decay(name: str):
+    """Without a gradient a centre shrinks by rate times decay, and its bias, here 3, stays as it is."""
+    config, _ = load_config("arcface/table2_softmax", Config)
+    config = dataclasses.replace(config, optimiser=dataclasses.replace(config.optimiser, name=name))
+    centres = jnp.full((8, 5), 3.0)
+    rule = _optimisers(config)[1]
+    moved, _ = rule.update(jnp.zeros_like(centres), rule.init(centres), centres)
+    assert not np.asarray(moved[:, -1]).any()
+    if name != "adam":
+        np.testing.assert_allclose(moved[:, :-1], -0.1 * 5e-4 * 3, rtol=1e-6)
+    assert (np.asarray(moved[:, :-1]) < 0).all()
+
+
+def test_only_kernels_decay():
+    """Of networks that between them have every kind of parameter, by its name."""
+    for name in ("iresnet_tiny", "sphereface20"):
+        params, _ = jax.eval_shape(arcface_jax.models.make_backbone(name, 128).init, jax.random.key(0))
+        for path, rate in jax.tree_util.tree_leaves_with_path(schedules.decay_kernels(5e-4, params)):
+            assert rate == (5e-4 if path[-1].key == "kernel" else 0), jax.tree_util.keystr(path)
 
 
 def test_the_margin_grows_to_the_whole():
