@@ -23,6 +23,7 @@ from rich.console import Console
 from experiments import pipeline, report
 from experiments.arguments import AppendNamed, named_path
 from experiments.cached_embedder import CachedEmbedder
+from experiments.coverage import refuse_missing, undetected_rows
 from experiments.results import deliver
 from faces import cli
 from faces.config import flatten
@@ -48,6 +49,8 @@ def main(arguments: list[str]) -> None:
 def judge(options: argparse.Namespace, out: Path, console: Console) -> dict[str, Any]:
     """Cut, embed, judge, report; what `result.json` says."""
     sets = [open_photographs(name, path) for name, path in options.data]
+    for photos in sets:
+        refuse_missing(photos.name, photos.missing, f"{len(photos.names):,} pictures that its list names", options)
     model = pipeline.open_for(options, console)
     wanted, network, origin = model.preprocessing, model.description.network, model.description.origin
     search = pipeline.Search(options)
@@ -59,8 +62,7 @@ def judge(options: argparse.Namespace, out: Path, console: Console) -> dict[str,
     }
     seen = {p.name: pipeline.seen_in(cut[p.name], wanted, aligned=p.aligned) for p in sets}
     quality = {"pixels": options.pixels, "jpeg_quality": options.jpeg_quality}
-    refuses = options.undetected == "refuse"
-    tests = [lowered(photos, cut[photos.name], refuses, **quality) for photos in sets]
+    tests = [lowered(photos, cut[photos.name], options, **quality) for photos in sets]
     after = dict[str, VerificationResult]()
     for test in tests:
         embeddings = embed(test.images, console)
@@ -92,26 +94,24 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     return options
 
 
-def lowered(photos: Photographs, cut: Cut, refuses: bool, pixels: int, jpeg_quality: int) -> PairSet:
+def lowered(photos: Photographs, cut: Cut, options: argparse.Namespace, pixels: int, jpeg_quality: int) -> PairSet:
     """The set with its faces, lowered as Table 4 of FaceNet asks (0: not).
 
-    Where `refuses`, photographs without a face are missing, so that no number comes out that does without them.
+    Raises:
+        EvaluationError: a photograph shows no face, and the command line does not say what becomes of it.
     """
+    lost = undetected_rows(photos.name, cut, photos.names.__getitem__, "photographs", options)
     faces = cut.faces
     if jpeg_quality or pixels:
         size = (faces.shape[1], faces.shape[2])
         worse = (augment.lower_quality(face, pixels, jpeg_quality) for face in faces)
         faces = np.stack([augment.crop(face, size) for face in worse])
-    test = photos.with_images(faces)
-    if not refuses:
-        return test
-    undetected = tuple(photos.names[row] for row in cut.undetected)
-    return dataclasses.replace(test, missing=(*test.missing, *undetected))
+    return dataclasses.replace(photos.with_images(faces), undetected=tuple(photos.names[row] for row in lost))
 
 
 def _write_scores(path: Path, test: PairSet, embeddings: np.ndarray) -> None:
     """Cosines of all pairs, NaN where a face is missing."""
-    absent = np.isin(np.array(test.names), np.array(test.missing))
+    absent = np.isin(np.array(test.names), np.array((*test.missing, *test.undetected), str))
     score = np.einsum("pd,pd->p", embeddings[test.first], embeddings[test.second]).astype(np.float32)  # (pairs,)
     score[absent[test.first] | absent[test.second]] = np.nan
     write_npz(path, {"score": score, "same": test.same})

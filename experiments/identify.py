@@ -19,6 +19,7 @@ from rich.table import Table
 
 from experiments import pipeline
 from experiments.cached_embedder import CachedEmbedder
+from experiments.coverage import undetected_rows
 from experiments.results import deliver
 from faces import cli
 from faces.data.image_folder import FolderSource
@@ -27,7 +28,6 @@ from faces.errors import EvaluationError
 from faces.evaluate import rate_plots
 from faces.evaluate.identification import IdentificationResult, evaluate_lfw_identification
 from faces.evaluate.report import far_text
-from faces.evaluate.verification import few_names
 from faces.terminal import make_console
 
 LFW_PICTURES = 13_233
@@ -58,13 +58,7 @@ def identify(options: argparse.Namespace, out: Path, console: Console) -> dict[s
     photographs = (source[row] for row in range(len(source)))
     cut = search.cut(photographs, len(source), "the photographs", model.preprocessing, console)
     console.print(pipeline.seen_in(cut, model.preprocessing))
-    lost = cut.undetected if options.undetected == "refuse" else ()
-    if lost and not options.allow_missing:
-        raise EvaluationError(
-            f"no face was found in {len(lost):,} of {cut.seen:,} photographs "
-            f"({few_names([source.source_name(row) for row in lost])}); say with --undetected what becomes of them, or "
-            "--allow-missing to leave them out and get a number that is called partial."
-        )
+    lost = undetected_rows(options.data, cut, source.source_name, "photographs", options)
     kept = np.setdiff1d(np.arange(len(source)), lost)
     people = [source.identity_names[identity] for identity in source.identities[kept]]
     fars = (FAR, *np.geomspace(1e-3, 1.0, 61).tolist())

@@ -18,6 +18,7 @@ from rich.table import Table
 
 from experiments import pipeline
 from experiments.cached_embedder import CachedEmbedder
+from experiments.coverage import refuse_missing, refuse_undetected
 from experiments.published import Model
 from experiments.results import deliver
 from faces import cli
@@ -50,7 +51,7 @@ def judge(options: argparse.Namespace, out: Path, console: Console) -> dict[str,
     meta, name = options.data / "meta", options.set
     faces, pairs = read_ijb_faces(meta, name), read_pairs(meta, name)
     galleries, probes = read_galleries(meta, name), read_probes(meta, name)
-    at_hand = _at_hand(options.data / IMAGES, faces, options.allow_missing)
+    at_hand = _at_hand(options.data / IMAGES, faces, options)
     model = pipeline.open_for(options, console)
     search = pipeline.Search(options)
     by_list = options.detector == pipeline.NONE and model.preprocessing.alignment == "five_points"
@@ -117,16 +118,14 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     return options
 
 
-def _at_hand(folder: Path, faces: IjbFaces, allow_missing: bool) -> np.ndarray:
+def _at_hand(folder: Path, faces: IjbFaces, options: argparse.Namespace) -> np.ndarray:
     """Which faces' files are there, bool (faces,)."""
     present = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
     at_hand = np.array([image in present for image in faces.images], bool)
     missing = sorted({image for image in faces.images if image not in present})
-    if missing and not (allow_missing and at_hand.any()):
-        raise EvaluationError(
-            f"{folder}: {len(missing):,} of the faces that the list names are missing ({few_names(missing)}); add them"
-            + ("." if not at_hand.any() else ", or allow missing ones to get a number that is called partial.")
-        )
+    if not at_hand.any():
+        raise EvaluationError(f"{folder}: all faces that the list names are missing ({few_names(missing)}); add them.")
+    refuse_missing(folder, missing, "the faces that the list names", options)
     return at_hand
 
 
@@ -162,10 +161,7 @@ def _embed(
             parts.append(embed(pictures[kept], console))
     lost = [faces.images[row] for row in np.flatnonzero(at_hand & ~found)]
     if lost and not (options.allow_missing and parts):
-        raise EvaluationError(
-            f"no face was found in {len(lost):,} of {rows.size:,} pictures ({few_names(lost)}); say with --undetected "
-            "what becomes of them, or allow missing ones to get a number that is called partial."
-        )
+        refuse_undetected(options.data / IMAGES, lost, f"{rows.size:,} pictures")
     embedded = np.concatenate(parts)
     embeddings = np.zeros((found.size, embedded.shape[1]), np.float32)  # (faces, d)
     embeddings[found] = embedded

@@ -30,6 +30,7 @@ from rich.table import Table
 from experiments import pipeline
 from experiments.arguments import named_path
 from experiments.cached_embedder import CachedEmbedder
+from experiments.coverage import refuse_missing
 from experiments.evaluate import FAR, lowered
 from experiments.results import deliver
 from faces import cli
@@ -64,6 +65,7 @@ def judge(
 ) -> dict[str, Any]:
     """Cut, lower, embed, judge, draw beside the records of other models; this one's record."""
     photos = open_photographs(*options.data)
+    refuse_missing(photos.name, photos.missing, f"{len(photos.names):,} pictures that its list names", options)
     model = pipeline.open_for(options, console)
     search = pipeline.Search(options)
     search.check(model.preprocessing, aligned=photos.aligned)
@@ -75,7 +77,7 @@ def judge(
     rows: list[dict[str, Any]] = []
     for kind, value in _settings(model.preprocessing.size):
         quality = {"jpeg_quality": 0, "pixels": 0} | ({kind: value} if kind else {})
-        test = lowered(photos, cut, options.undetected == "refuse", **quality)
+        test = lowered(photos, cut, options, **quality)
         result = test.judge(embed(test.images, console), FAR, options.allow_missing)
         numbers = {"val": result.val, "val_se": result.val_se, "far": result.far}
         numbers |= {"accuracy": result.accuracy, "accuracy_se": result.accuracy_se, "coverage": result.coverage}

@@ -22,6 +22,7 @@ from rich.table import Table
 
 from experiments import pipeline
 from experiments.arguments import place
+from experiments.coverage import PARTIAL, refuse_missing, undetected_rows
 from experiments.published import embedder_of
 from experiments.results import deliver
 from faces import cli
@@ -146,11 +147,7 @@ def _compute(options: argparse.Namespace, listed: dict[Part, list[str]], console
         f"{part}/{listed[part][row]}" for part in PARTS for row in rows[part]
         if not (pictures[part] / listed[part][row]).is_file()
     ]  # fmt: skip
-    if missing and not options.allow_missing:
-        raise EvaluationError(
-            f"{options.data}: {len(missing):,} of the pictures that the lists name are missing ({few_names(missing)}); "
-            "add them, or allow missing ones to get a number that is called partial."
-        )
+    refuse_missing(options.data, missing, "the pictures that the lists name", options)
     model = pipeline.open_for(options, console)
     search = pipeline.Search(options)
     search.check(model.preprocessing)
@@ -163,12 +160,7 @@ def _compute(options: argparse.Namespace, listed: dict[Part, list[str]], console
             images = (pipeline.read_photograph(pictures[part] / name) for name in some)
             label = f"{part}, {start + len(some):,} of {len(names):,}"
             cut = search.cut(images, len(some), label, model.preprocessing, console)
-            lost = set(cut.undetected) if options.undetected == "refuse" else set[int]()
-            if lost and not options.allow_missing:
-                raise EvaluationError(
-                    f"no face was found in {few_names([some[row] for row in sorted(lost)])}; say with --undetected "
-                    "what becomes of such pictures, or allow missing ones to get a number that is called partial."
-                )
+            lost = set(undetected_rows(pictures[part], cut, some.__getitem__, "pictures", options))
             kept = [row for row in range(len(some)) if row not in lost]
             before = time.perf_counter()
             embeddings = embed(cut.faces[kept]) if kept else ()
@@ -194,7 +186,7 @@ def _with_features(options: argparse.Namespace, part: Part, names: list[str]) ->
         raise EvaluationError(
             f"{options.features}: {len(lost):,} of {len(names):,} features of {part} by {options.algorithm} "
             f"are missing ({few_names([names[row] for row in lost])}); name --weights to compute them"
-            + (", or allow missing ones to get a number that is called partial." if there else ".")
+            + (f", or {PARTIAL}." if there else ".")
         )
     return there
 

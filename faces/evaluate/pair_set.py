@@ -36,6 +36,7 @@ class PairSet:
         missing: names of images that the list has and the folder has not.
         generated: the faces are generated.
         remark: what must be said beside any number of this set, such as folds that are not the official ones; or empty.
+        undetected: names of images that are there, but no face was found in them; they are not judged either.
     """
 
     name: str
@@ -48,6 +49,7 @@ class PairSet:
     missing: tuple[str, ...]
     generated: bool
     remark: str = ""
+    undetected: tuple[str, ...] = ()
 
     def judge(self, embeddings: np.ndarray, far: float, allow_missing: bool = False) -> VerificationResult:
         """The protocol's result for these embeddings, (images, d); see `verification.verify`."""
@@ -60,6 +62,7 @@ class PairSet:
             self.fold,
             far,
             missing=self.missing,
+            undetected=self.undetected,
             allow_missing=allow_missing,
         )
 

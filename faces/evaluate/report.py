@@ -29,7 +29,7 @@ def summary_table(results: Mapping[str, VerificationResult], title: str) -> Tabl
         title: what was evaluated.
 
     Returns:
-        A table for rich's console; its caption names missing images.
+        A table for rich's console; its caption names missing images, and those without a face.
     """
     far = " or ".join(sorted({far_text(result.far_target) for result in results.values()}))
     table = Table(title=title, title_justify="left", caption_justify="left", box=box.HORIZONTALS, padding=(0, 1, 0, 0))
@@ -49,7 +49,7 @@ def summary_table(results: Mapping[str, VerificationResult], title: str) -> Tabl
             f"{result.pairs:,} ({coverage_text(result)})",
         )
     partial = [
-        f"* {name}: {result.pairs:,} of {result.listed:,} pairs; pictures missing: {few_names(result.missing)}"
+        f"* {name}: {result.pairs:,} of {result.listed:,} pairs; {_lost(result)}"
         for name, result in results.items()
         if result.coverage < 1
     ]
@@ -163,6 +163,12 @@ def coverage_text(result: VerificationResult) -> str:
 
 def _mean_and_error(mean: float, error: float) -> str:
     return f"{100 * mean:.2f}±{100 * error:.2f}"
+
+
+def _lost(result: VerificationResult) -> str:
+    """Which pictures could not be judged, and why."""
+    parts = (("pictures missing: ", result.missing), ("no face found in ", result.undetected))
+    return "; ".join(what + few_names(names) for what, names in parts if names) or "pictures missing"
 
 
 def _partial_mark(result: VerificationResult) -> str:

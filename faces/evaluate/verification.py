@@ -67,6 +67,7 @@ class VerificationResult:
         eer, auc, roc: of all evaluated pairs together.
         listed: pairs in the list; `pairs` of them were evaluated.
         missing: names of missing pictures that the list uses.
+        undetected: names of those that are there, but no face was found in them.
         pair: row in the list of each evaluated pair, (pairs,).
         distance: of each evaluated pair (squared L2), (pairs,).
         same: whether it shows one person, (pairs,).
@@ -86,6 +87,7 @@ class VerificationResult:
     roc: metrics.Roc
     listed: int
     missing: tuple[str, ...]
+    undetected: tuple[str, ...]
     pair: Int64[np.ndarray, " pairs"]
     distance: Float64[np.ndarray, " pairs"]
     same: Bool[np.ndarray, " pairs"]
@@ -135,6 +137,7 @@ def verify(
     far: float = 1e-3,
     *,
     missing: Sequence[str] = (),
+    undetected: Sequence[str] = (),
     allow_missing: bool = False,
 ) -> VerificationResult:
     """Evaluate the embeddings of a list's images; see `evaluate_pairs` for the protocol.
@@ -146,10 +149,12 @@ def verify(
         same, fold: label and fold of each listed pair.
         far: the false accept rate at which VAL is taken.
         missing: names of the images that are absent or could not be read.
+        undetected: names of the images in which no face was found.
         allow_missing: evaluate the pairs that remain instead of refusing.
 
     Raises:
-        EvaluationError: an embedding is not finite, `missing` holds an unknown name, or as `evaluate_pairs`.
+        EvaluationError: an embedding is not finite, `missing` or `undetected` hold an unknown name, or as
+            `evaluate_pairs`.
     """
     row_of = {name: row for row, name in enumerate(names)}
     if len(row_of) != len(embeddings):
@@ -157,14 +162,15 @@ def verify(
             f"{len(embeddings):,} embeddings came with {len(row_of):,} distinct image names; give each row a name of "
             "its own."
         )
-    unknown = [name for name in missing if name not in row_of]
+    lost = (*missing, *undetected)
+    unknown = [name for name in lost if name not in row_of]
     if unknown:
         raise EvaluationError(
             f"{few_names(unknown)} reported missing, but not among the {len(names):,} images of the list; "
             "use the names of the list."
         )
     present = np.ones(len(names), bool)
-    present[[row_of[name] for name in missing]] = False
+    present[[row_of[name] for name in lost]] = False
     broken = np.flatnonzero(present & ~np.isfinite(embeddings).all(axis=1))
     if broken.size:
         raise EvaluationError(
@@ -172,7 +178,8 @@ def verify(
             f"({few_names([names[int(row)] for row in broken])}); check the weights and the images' normalisation."
         )
     is_complete = present[first] & present[second]
-    used = np.union1d(first, second)
+    used = {names[int(row)] for row in np.union1d(first, second)}
+    absent, faceless = used.intersection(missing), used.intersection(undetected)
     distance = np.zeros(len(first))
     distance[is_complete] = pair_distances(embeddings, first[is_complete], second[is_complete])
     return evaluate_pairs(
@@ -181,7 +188,8 @@ def verify(
         fold,
         far,
         is_complete=is_complete,
-        missing=[names[int(row)] for row in used[~present[used]]],
+        missing=[name for name in names if name in absent],
+        undetected=[name for name in names if name in faceless],
         allow_missing=allow_missing,
     )
 
@@ -194,6 +202,7 @@ def evaluate_pairs(
     *,
     is_complete: Bool[np.ndarray, " pairs"] | None = None,
     missing: Sequence[str] = (),
+    undetected: Sequence[str] = (),
     allow_missing: bool = False,
 ) -> VerificationResult:
     """Run the LFW protocol on the distances of a list of pairs.
@@ -211,6 +220,7 @@ def evaluate_pairs(
         far: the false accept rate at which VAL is taken.
         is_complete: whether both images of the pair are there, all if not given; other pairs' distances are not read.
         missing: names of missing images, for the message and the record.
+        undetected: names of images without a face that was found, likewise.
         allow_missing: evaluate the complete pairs instead of refusing.
 
     Raises:
@@ -224,10 +234,7 @@ def evaluate_pairs(
     listed = distance.size
     pair = np.arange(listed) if is_complete is None else np.flatnonzero(is_complete)
     if pair.size < listed and not allow_missing:
-        raise EvaluationError(
-            f"{listed - pair.size:,} of {listed:,} pairs lack a picture ({few_names(missing)}); add the pictures, or "
-            "allow missing ones to get a number with its coverage beside it."
-        )
+        raise EvaluationError(_incomplete(f"{listed - pair.size:,} of {listed:,} pairs lack a", missing, undetected))
     distance, same, fold = distance[pair].astype(np.float64), same[pair], fold[pair]
     _check_folds(same, fold)
 
@@ -260,6 +267,7 @@ def evaluate_pairs(
         roc=roc,
         listed=listed,
         missing=tuple(missing),
+        undetected=tuple(undetected),
         pair=pair,
         distance=distance,
         same=same,
@@ -284,6 +292,18 @@ def hardest_errors(
     rejects = by_distance[::-1][(result.same & ~accept)[by_distance[::-1]]]
     accepts = by_distance[(~result.same & accept)[by_distance]]
     return rejects[:limit], accepts[:limit]
+
+
+def _incomplete(pairs_lack_a: str, missing: Sequence[str], undetected: Sequence[str]) -> str:
+    """Why pairs cannot be judged, and what to do about it: a picture that is there need not be added."""
+    coverage = "--allow-missing to get a number with its coverage beside it."
+    if not undetected:
+        return f"{pairs_lack_a} picture ({few_names(missing)}); add the pictures, or {coverage}"
+    no_face = f"no face was found in {len(undetected):,} pictures that are there ({few_names(undetected)})"
+    absent = f"{len(missing):,} pictures are missing ({few_names(missing)}), and " if missing else ""
+    add = "add the missing ones, " if missing else ""
+    middle = "say --undetected centre_crop to take their middle"
+    return f"{pairs_lack_a} face: {absent}{no_face}; {add}{middle}, or {coverage}"
 
 
 def few_names(names: Sequence[str]) -> str:

@@ -145,14 +145,23 @@ def lacking_videos(
     Raises:
         EvaluationError: videos are missing or short and not allowed to be.
     """
-    missing = tuple(pairs.videos[index] for index in np.flatnonzero(frames == 0))
+    names, is_empty = np.array(pairs.videos, object), frames == 0
+    missing = tuple(names[is_empty])
+    faceless = tuple(names[is_empty & (at_hand > 0)])
+    absent = tuple(names[is_empty & (at_hand == 0)])
     is_short = (frames > 0) & (at_hand < np.minimum(expected, frame_limit))
-    short = tuple(pairs.videos[index] for index in np.flatnonzero(is_short))
+    short = tuple(names[is_short])
     if (missing or short) and not allow_missing:
-        lacking = [f"{len(missing):,} have no frame with a face ({few_names(missing)})"] if missing else []
-        lacking += [f"{len(short):,} fewer frames than they should ({few_names(short)})"] if short else []
+        kinds = (
+            ("have no frame at all", absent),
+            ("have fewer frames than they should", short),
+            ("have frames, but no face was found in any", faceless),
+        )
+        lacking = [f"{len(whose):,} {what} ({few_names(whose)})" for what, whose in kinds if whose]
+        ways = ["add the frames"] if absent or short else []
+        ways += ["say --undetected centre_crop to take the middle of frames without a face"] if faceless else []
         raise EvaluationError(
-            f"of {len(pairs.videos):,} videos {' and '.join(lacking)}; add the frames, or allow missing ones to get a "
+            f"of {len(pairs.videos):,} videos {' and '.join(lacking)}; {', '.join(ways)}, or --allow-missing to get a "
             "number that is called partial."
         )
     return missing, short

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -100,17 +101,28 @@ def test_a_face_that_is_not_found_refuses_the_number(
     weights.write_bytes(b"made up")
     by_box = [*given, "--detector", "retinaface", "--detector-weights", str(weights), "--alignment", "box_margin"]
     by_box += ["--out", str(tmp_path / "out")]
-    refused(evaluate.main, capsys, by_box, "Person_0/Person_0_0001.jpg", "missing")
+    words = "lfw: no face was found in 1 of 48 photographs (Person_0/Person_0_0001.jpg), which are there"
+    refused(evaluate.main, capsys, by_box, words, "--undetected centre_crop", "--allow-missing")
     assert len(one_has_no_face) == 48
     printed = run(evaluate.main, [*by_box, "--allow-missing"])
     assert len(one_has_no_face) == 48  # the cache knows, the face that is not there as well
     assert any("a face found in 47 of 48, more than one in 0 (most_central taken)" in line for line in printed)
     partial = result_of(printed)
+    assert any("45 of 48 pairs; no face found in Person_0/Person_0_0001.jpg" in line for line in printed)
     assert partial["pairs"] == 45 and partial["coverage"] < 1  # the first photograph is in three pairs
     with np.load(tmp_path / "out" / "scores_lfw.npz") as scores:
         assert np.isnan(scores["score"]).sum() == 3
     whole = result_of(run(evaluate.main, [*by_box, "--undetected", "centre_crop", "--overwrite"]))
     assert (whole["pairs"], whole["detection"]["lfw"]["detected"]) == (48, 47)
+
+
+def test_a_missing_picture_is_named_before_anything_is_opened(faces_folder: Path, tmp_path: Path, capsys):
+    shutil.copytree(faces_folder / "lfw", tmp_path / "lfw")
+    (tmp_path / "lfw" / "Person_0" / "Person_0_0001.png").unlink()
+    given = ["--weights", str(tmp_path / "none"), "--data", f"lfw={tmp_path / 'lfw'}", "--out", str(tmp_path / "out")]
+    words = "lfw: 1 of 48 pictures that its list names are missing (Person_0/Person_0_0001.jpg); add them"
+    refused(evaluate.main, capsys, given, words, "--allow-missing")
+    refused(evaluate.main, capsys, [*given, "--allow-missing"], "none: nothing lies there")
 
 
 def test_lowered_quality_changes_the_scores(given: list[str], tmp_path: Path):

@@ -55,7 +55,7 @@ def test_both_rules_against_loops(given: list[str], tmp_path: Path, monkeypatch:
 
 def test_what_is_refused(given: list[str], tmp_path: Path, capsys):
     out = ["--out", str(tmp_path / "out")]
-    refused(ytf.main, capsys, [*given, *out], "fewer frames than they should", "allow missing")
+    refused(ytf.main, capsys, [*given, *out], "fewer frames than they should", "add the frames, or --allow-missing")
     refused(ytf.main, capsys, [*given[:2], "--data", str(tmp_path), *given[4:], *out], "splits.txt")
     with pytest.raises(SystemExit):
         ytf.parse([*given, *out, "--frames", "0"])

@@ -1,5 +1,6 @@
 """Tables carry coverage, folds, thresholds and interval; the dictionary has the keys of result.json."""
 
+import dataclasses
 import json
 import statistics
 
@@ -47,6 +48,8 @@ def test_coverage_below_one_stands_beside_the_number():
     assert f"±{100 * PARTIAL.accuracy_se:.2f}*" in text
     assert "99 (99.00%)" in text
     assert "* after: 99 of 100 pairs; pictures missing: Ann_0002" in text
+    faceless = dataclasses.replace(PARTIAL, missing=(), undetected=("Bo_0001",))
+    assert "* x: 99 of 100 pairs; no face found in Bo_0001" in str(report.summary_table({"x": faceless}, "").caption)
     assert "coverage 99.00% of 100 pairs" in printed(report.fold_table(PARTIAL, "LFW"))
 
 

@@ -190,6 +190,19 @@ def test_missing_images_refuse_the_number(people):
         verification.verify(**people, missing=["p20", "p3"])
 
 
+def test_images_without_a_face_are_not_called_missing(people):
+    with pytest.raises(EvaluationError) as raised:
+        verification.verify(**people, undetected=["p20", "p3"])
+    assert "no face was found in 2 pictures that are there (p3, p20)" in str(raised.value)
+    assert "--undetected centre_crop" in str(raised.value) and "add" not in str(raised.value)
+    with pytest.raises(EvaluationError, match=r"1 pictures are missing \(p20\), and no .* \(p3\); add the missing"):
+        verification.verify(**people, missing=["p20"], undetected=["p3"])
+    result = verification.verify(**people, missing=["p20"], undetected=["p3"], allow_missing=True)
+    assert (result.missing, result.undetected) == (("p20",), ("p3",))
+    both = verification.verify(**people, missing=["p20", "p3"], allow_missing=True)
+    assert result.pairs == both.pairs and result.accuracy == both.accuracy
+
+
 def test_missing_images_allowed_are_counted(people):
     lost = np.isin(people["first"], [3, 20]) | np.isin(people["second"], [3, 20])
     people["embeddings"][[3, 20]] = np.nan  # rows of missing images are never read

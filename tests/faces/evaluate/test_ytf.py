@@ -94,11 +94,13 @@ def test_missing_videos_and_frames_refuse_the_number():
     frames[2] = at_hand[2] = 0
     at_hand[[4, 5]] = frames[[4, 5]] = 3
     expected = np.full(20, 60)
-    with pytest.raises(
-        EvaluationError,
-        match=r"of 20 videos 1 have no frame with a face \(P0/2\) and 2 fewer frames than they should \(P0/4, P1/5\)",
-    ):
+    words = r"20 videos 1 have no frame at all \(P0/2\) and 2 have fewer frames than they should \(P0/4, P1/5\); add"
+    with pytest.raises(EvaluationError, match=words):
         ytf.evaluate_ytf(means, frames, pairs, expected, at_hand)
+    words = r"1 have frames, but no face was found in any \(P0/2\); say --undetected centre_crop .* or --allow-missing"
+    with pytest.raises(EvaluationError, match=words) as raised:
+        ytf.evaluate_ytf(means, frames, pairs, np.minimum(expected, 60 * (at_hand > 3) + 3), np.full(20, 60))
+    assert "add the frames" not in str(raised.value)
     result = ytf.evaluate_ytf(means, frames, pairs, expected, at_hand, "mean_feature", allow_missing=True)
     assert result.is_partial and result.missing == ("P0/2",) and result.short == ("P0/4", "P1/5")
     uses = ((pairs.first == 2) | (pairs.second == 2)).sum()
