@@ -22,8 +22,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.rounds import Row, check_options, cores, take_turns
-from experiments.detect import image_files, read
+from experiments.detect import read
 from faces import outputs, run_record
+from faces.data.photographs import find_photographs
 from faces.detect.detections import Detections, Detector
 from faces.errors import DataError
 
@@ -49,10 +50,10 @@ def parse(arguments: list[str], name: str, description: str, weights: str) -> ar
 
 def photographs(place: Path, count: int) -> list[np.ndarray]:
     """At most `count` images, evenly from a folder; DataError where none can be read."""
-    files = {str(file): file for file in image_files(place)}
+    files = {str(file): file for file in find_photographs([place]).files}
     names = list(files)
     chosen = [names[i] for i in np.linspace(0, len(names) - 1, min(count, len(names))).astype(int)]
-    images = list(read(chosen, files, {}).values())
+    images = [image for _, _, image in read(chosen, files, {})]
     if not images:
         raise DataError(f"{place}: no usable image found.")
     return images

@@ -88,7 +88,7 @@ def main(arguments: list[str]) -> None:
 def measure(options: argparse.Namespace, out: Path) -> dict[str, Any]:
     """Embed, measure, print and draw; the content of `angles.json`."""
     run, console = open_run(options.run), make_console()
-    source = training.training_faces(RECIPES[run.trained_as], run.config, options.data)
+    source = training.training_faces(RECIPES[run.trained_as], run.config, options.data, console)
     if options.only is not None:
         source = kept.apply(options.only, source)
     has_classes = isinstance(run.config, Config) and run.config.loss.classifier != "none"

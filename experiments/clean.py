@@ -37,9 +37,9 @@ def main(arguments: list[str]) -> None:
     config = run.config
     if not isinstance(config, Config) or config.head.sub_centres < 2:
         raise ConfigError(f"{options.run}: has no sub-centres; train with --head.sub-centres 3 first.")
-    source = training.training_faces(RECIPE, config, options.data)
-    centres = centres_of(options.run, run, source)
     console = make_console()
+    source = training.training_faces(RECIPE, config, options.data, console)
+    centres = centres_of(options.run, run, source)
     embeddings = embed_faces(embedder_of(run), source, config.model.input_size, console)
     found = sub_center.keep(embeddings, source.identities, centres, options.degrees)
 

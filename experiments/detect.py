@@ -3,12 +3,13 @@
     python -m experiments.detect IMAGES... --detector NAME --detector-weights FILE --out DIR
         [--confidence X] [--select RULE] [--longest-side N] [--sheet N] [--overwrite]
 
-IMAGES are files, and folders that are searched with all they contain. DIR receives
+IMAGES are files, and folders that are searched with all they contain (`faces.data.photographs`). DIR receives
 
 - `detections.jsonl`: a line for each image, with the SHA-256 of its file, its size (height, width) and its faces, best
   first: score, box (left, top, right, bottom) and five points (x, y) in pixels, 0 being the centre of the first pixel;
 - `sheet.png`: some of the images with their boxes and points;
 - `quarantine.csv`: the images that could not be decoded, and why;
+- `left_out.csv`: what lies in the folders and is no photograph, and why it is passed over;
 - `settings.json`: detector, hash of its weights, options.
 
 Ctrl-C loses at most a few dozen images: the same command goes on where it was stopped, and looks again at images that
@@ -20,19 +21,20 @@ import csv
 import hashlib
 import io
 import json
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 
+from experiments import passed_over
 from experiments.arguments import place
 from faces import cli
 from faces.continued import continued
-from faces.data.image_folder import printable
-from faces.data.images import EXTENSIONS, decode_image
+from faces.data.chunks import chunks
+from faces.data.images import decode_image, read_file
+from faces.data.photographs import find_photographs, printable
 from faces.detect.detections import RULES, Detections, select
 from faces.detect.published import DETECTORS, open_detector, weight_files
 from faces.detect.sheet import draw_sheet
@@ -40,9 +42,9 @@ from faces.errors import DataError, ImageError
 from faces.outputs import append_text, write_text
 from faces.terminal import make_console, make_progress
 
-FILES = ("detections.jsonl", "sheet.png", "quarantine.csv")
+FILES = ("detections.jsonl", "sheet.png", "quarantine.csv", "left_out.csv")
 CHUNK = 64
-"""Images read, looked at and written at a time."""
+"""Images read, looked at and written at a time; of large ones fewer."""
 SHOWN = 20  # quarantined images named on the screen; the rest are counted
 ALL = "all"
 
@@ -50,16 +52,15 @@ ALL = "all"
 def main(arguments: list[str]) -> None:
     """Parse, then look at the images that are not done, with a folder for the results."""
     args = parse(arguments)
-    files = by_name(file for given in args.images for file in image_files(Path(given)))
-    if not files:
-        raise DataError(f"{', '.join(args.images)}: no image found.")
+    there = find_photographs([Path(given) for given in args.images])
+    files = by_name(there.files)
     settings = {"detector": args.detector, "weights": digest(Path(args.detector_weights))}
     settings |= {"select": args.select, "longest_side": args.longest_side, "confidence": args.confidence}
     with (
         cli.interruptible(f"The images that were looked at are in {args.out}; the same command goes on with the rest."),
         continued(args.out, settings, FILES, args.overwrite),
     ):
-        detect_all(args, files, make_console())
+        detect_all(args, files, there.passed_over, make_console())
 
 
 def by_name(files: Iterable[Path]) -> dict[str, Path]:
@@ -76,28 +77,31 @@ def by_name(files: Iterable[Path]) -> dict[str, Path]:
     return named
 
 
-def detect_all(args: argparse.Namespace, files: dict[str, Path], console: Console) -> None:
-    """Look at the images that are not in the log yet, and report on all."""
+def detect_all(
+    args: argparse.Namespace, files: dict[str, Path], left_out: Mapping[str, str], console: Console
+) -> None:
+    """Look at the images that are not in the log yet, and report on all, and on what is no image."""
     log = args.out / FILES[0]
     lines = done_before(log, files)
     left = [name for name in files if name not in lines]
     if len(left) < len(files):
         console.print(f"{len(files) - len(left):,} of {len(files):,} images are in {args.out} already")
     detect = open_detector(args.detector, Path(args.detector_weights), args.longest_side, args.confidence)
-    quarantined, digests = dict[str, str](), dict[str, str]()
+    quarantined = dict[str, str]()
     with make_progress(console) as bar:
-        task = bar.add_task("detecting", total=len(left))
-        for start in range(0, len(left), CHUNK):
-            names = left[start : start + CHUNK]
-            images = read(names, files, quarantined, digests)
+        decoded = read(bar.track(left, description="detecting"), files, quarantined)
+        for group in chunks(decoded, lambda one: one[2].shape[0] * one[2].shape[1], CHUNK):
+            found = detect([image for _, _, image in group])
             new = {
-                name: to_line(name, digests[name], image, found, args.select)
-                for (name, image), found in zip(images.items(), detect(list(images.values())), strict=True)
+                name: to_line(name, sha256, image, faces, args.select)
+                for (name, sha256, image), faces in zip(group, found, strict=True)
             }
             append_text(log, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in new.values()))
             lines |= new
-            bar.advance(task, len(names))
-    report(console, [lines[name] for name in files if name in lines], quarantined, files, args.out, args.sheet)
+    done = [lines[name] for name in files if name in lines]
+    if args.sheet and done:
+        draw_some(done, files, args.out / FILES[1], args.sheet)
+    report(console, done, quarantined, left_out, args.out)
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -121,20 +125,6 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     if args.sheet < 0:
         parser.error(f"--sheet {args.sheet}: a number of images is expected")
     return args
-
-
-def image_files(root: Path) -> Iterator[Path]:
-    """`root` itself, or all images below it in the order of their names; links to folders are not followed."""
-    if not root.is_dir():
-        if not root.exists():
-            raise DataError(f"{root}: no such file or folder.")
-        yield root
-        return
-    for folder, folders, names in os.walk(root):
-        folders.sort()
-        for name in sorted(names):
-            if Path(name).suffix.lower() in EXTENSIONS and not name.startswith("."):
-                yield Path(folder) / name
 
 
 def digest(weights: Path) -> str:
@@ -187,22 +177,15 @@ def _digest(file: Path) -> str | None:
 
 
 def read(
-    names: list[str], files: dict[str, Path], quarantined: dict[str, str], digests: dict[str, str] | None = None
-) -> dict[str, np.ndarray]:
-    """The images that can be decoded; the others go to `quarantined`, and SHA-256 of their files to `digests`."""
-    images = {}
+    names: Iterable[str], files: Mapping[str, Path], quarantined: dict[str, str]
+) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Name, SHA-256 of the file and pixels of the images that can be decoded, one by one; others to `quarantined`."""
     for name in names:
         try:
-            content = files[name].read_bytes()
-            images[name] = decode_image(content, name)
+            content = read_file(files[name], name)
+            yield name, hashlib.sha256(content).hexdigest(), decode_image(content, name)
         except ImageError as error:
             quarantined[name] = str(error).removeprefix(f"{name}: ")
-        except OSError as error:
-            quarantined[name] = f"cannot be read ({error.strerror})."
-        else:
-            if digests is not None:
-                digests[name] = hashlib.sha256(content).hexdigest()
-    return images
 
 
 def to_line(name: str, sha256: str, image: np.ndarray, found: Detections, rule: str) -> dict[str, Any]:
@@ -232,28 +215,24 @@ def from_line(line: dict[str, Any]) -> Detections:
     )
 
 
+def draw_some(lines: Sequence[dict[str, Any]], files: Mapping[str, Path], path: Path, shown: int) -> None:
+    """Draw so many of the images, evenly from all, with their faces; one that is gone by now is left out."""
+    some = {lines[i]["image"]: lines[i] for i in np.unique(np.linspace(0, len(lines) - 1, shown).round().astype(int))}
+    draw_sheet(((image, from_line(some[name])) for name, _, image in read(some, files, {})), path)
+
+
 def report(
     console: Console,
-    lines: list[dict[str, Any]],
-    quarantined: dict[str, str],
-    files: dict[str, Path],
+    lines: Sequence[dict[str, Any]],
+    quarantined: Mapping[str, str],
+    left_out: Mapping[str, str],
     out: Path,
-    shown: int,
 ) -> None:
-    """Write the sheet and the list of bad images, and print the counts."""
-    if shown and lines:
-        chosen = [lines[i] for i in np.unique(np.linspace(0, len(lines) - 1, shown).round().astype(int))]
-        draw_sheet(
-            (
-                (image, from_line(line))
-                for line in chosen
-                for image in read([line["image"]], files, quarantined).values()
-            ),
-            out / FILES[1],
-        )
-    table = io.StringIO()
-    csv.writer(table, lineterminator="\n").writerows([("image", "reason"), *quarantined.items()])
-    write_text(out / FILES[2], table.getvalue())
+    """Write the lists of bad images and of what is none, and print the counts."""
+    for name, reasons in zip(FILES[2:], (quarantined, left_out), strict=True):
+        table = io.StringIO()
+        csv.writer(table, lineterminator="\n").writerows([("image", "reason"), *reasons.items()])
+        write_text(out / name, table.getvalue())
     counts = [len(line["faces"]) for line in lines]
     console.print(
         f"{sum(counts):,} faces in {len(counts):,} images; without a face: {counts.count(0):,}, with more than one: "
@@ -264,6 +243,7 @@ def report(
         console.print(f"  {name}: {reason}")
     if len(quarantined) > SHOWN:
         console.print(f"  and {len(quarantined) - SHOWN:,} more")
+    passed_over.tell(console, left_out)
     console.print(f"written to {out}")
 
 

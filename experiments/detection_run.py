@@ -18,6 +18,7 @@ from rich.progress import track
 
 from experiments.arguments import named_path, place
 from experiments.detection_data import TestSet, photographs, scenes
+from faces.data.chunks import chunks
 from faces.data.wider import WiderFaces, open_wider, read_subset
 from faces.detect.detections import Detections, Detector
 from faces.detect.retinaface.examples import Examples
@@ -27,7 +28,7 @@ from faces.evaluate.detection import wider_curve
 SUBSETS = ("easy", "medium", "hard")
 _GROUND_TRUTH = ("ground_truth", "eval_tools/ground_truth", ".")
 """Where in WIDER FACE's folder the subsets' files may lie."""
-_AT_ONCE = 16  # photographs in memory at a time
+_AT_ONCE = 16  # photographs in memory at a time, at most
 
 
 class _Config(Protocol):
@@ -198,9 +199,9 @@ def open_wider_test(root: Path) -> WiderTest:
 def judge_wider(detect: Detector, test: WiderTest, console: Console) -> dict[str, Any]:
     """AP of the three subsets at the images' own size, with the numbers of images and of counted faces."""
     found, images = list[Detections](), test.faces.images
-    groups = in_groups(len(images), _AT_ONCE)
-    for rows in track(groups, "WIDER FACE", console=console, transient=True, disable=not console.is_terminal):
-        found += detect([test.faces.load(row) for row in rows])
+    rows = track(range(len(images)), "WIDER FACE", console=console, transient=True, disable=not console.is_terminal)
+    for group in chunks(map(test.faces.load, rows), lambda image: image.shape[0] * image.shape[1], _AT_ONCE):
+        found += detect(group)
     boxes = [image.boxes for image in images]
     curves = {name: wider_curve(found, boxes, marks) for name, marks in test.counted.items()}
     numbers = {name: curve.average_precision for name, curve in curves.items()}

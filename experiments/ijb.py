@@ -24,6 +24,7 @@ from experiments.results import deliver
 from faces import cli
 from faces.data.ijb import GALLERIES, IjbFaces, TemplateList, read_galleries, read_ijb_faces, read_probes
 from faces.data.ijb import read_template_pairs as read_pairs
+from faces.data.images import read_image
 from faces.errors import EvaluationError
 from faces.evaluate import ijb, rate_plots
 from faces.evaluate.report import far_text
@@ -146,7 +147,7 @@ def _embed(
     rows = np.flatnonzero(at_hand)
     for start in range(0, rows.size, AT_ONCE):
         part = rows[start : start + AT_ONCE]
-        images = (pipeline.read_photograph(options.data / IMAGES / faces.images[row]) for row in part)
+        images = (read_image(options.data / IMAGES / faces.images[row]) for row in part)
         undetected: tuple[int, ...] = ()
         if search is None:
             placed = zip(images, faces.points[part], strict=True)

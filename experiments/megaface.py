@@ -26,6 +26,7 @@ from experiments.coverage import PARTIAL, refuse_missing, undetected_rows
 from experiments.published import embedder_of
 from experiments.results import deliver
 from faces import cli
+from faces.data.images import read_image
 from faces.data.megaface import (
     Part,
     feature_blocks,
@@ -157,7 +158,7 @@ def _compute(options: argparse.Namespace, listed: dict[Part, list[str]], console
         names = [listed[part][row] for row in rows[part] if f"{part}/{listed[part][row]}" not in absent]
         for start in range(0, len(names), AT_ONCE):
             some = names[start : start + AT_ONCE]
-            images = (pipeline.read_photograph(pictures[part] / name) for name in some)
+            images = (read_image(pictures[part] / name) for name in some)
             label = f"{part}, {start + len(some):,} of {len(names):,}"
             cut = search.cut(images, len(some), label, model.preprocessing, console)
             lost = set(undetected_rows(pictures[part], cut, some.__getitem__, "pictures", options))

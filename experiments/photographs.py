@@ -16,15 +16,17 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from experiments import pipeline
+from experiments import passed_over, pipeline
 from experiments.cached_embedder import CachedEmbedder
-from experiments.detect import image_files
 from experiments.published import Model
 from faces.cut_faces import Looked
-from faces.data.image_folder import printable
+from faces.data.images import read_image
+from faces.data.photographs import find_photographs, printable
 from faces.detect.detections import select
 from faces.errors import DataError, ImageError
 from faces.evaluate.verification import few_names
+
+NO_FACE = "no face found in it"
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Faces:
         passed_over: faces that were found and are not among these, since `--select` means others.
         without_face: paths of photographs in which none was found.
         unreadable: of those that could not be decoded, with the reason.
+        left_out: every path that gives no face, with the reason: what is no photograph, and the two above.
         images_per_second: of the embedding.
     """
 
@@ -61,6 +64,7 @@ class Faces:
     passed_over: int
     without_face: tuple[str, ...]
     unreadable: dict[str, str]
+    left_out: dict[str, str]
     images_per_second: float | None
 
     def __len__(self) -> int:
@@ -93,6 +97,7 @@ class Faces:
             "passed_over": self.passed_over if self.looked else None,
             "without_face": len(self.without_face) if self.looked else None,
             "unreadable": len(self.unreadable),
+            "left_out": self.left_out,
         }
 
 
@@ -102,18 +107,18 @@ def find_faces(places: Sequence[Path], model: Model, options: argparse.Namespace
     Raises:
         DataError: no such file or folder, no image in them, or no face in any.
     """
-    files = sorted({file for place in places for file in image_files(place)})
-    if not files:
-        raise DataError(f"{', '.join(map(str, places))}: no image found.")
+    there = find_photographs(places)
+    files = there.files
+    passed_over.tell(console, there.passed_over)
     names = tuple(printable(str(file)) for file in files)
     unreadable = dict[str, str]()
 
     def read() -> Iterator[np.ndarray | None]:
         for file, name in zip(files, names, strict=True):
             try:
-                yield pipeline.read_photograph(file)
+                yield read_image(file, name)
             except ImageError as error:
-                unreadable[name] = str(error)
+                unreadable[name] = str(error).removeprefix(f"{name}: ")
                 yield None
 
     search = pipeline.Search(options)
@@ -126,24 +131,26 @@ def find_faces(places: Sequence[Path], model: Model, options: argparse.Namespace
     several = tuple(names[one.row] for one, faces in found if len(faces) > 1)
     without_face = tuple(names[one.row] for one, faces in found if not len(faces))
     chosen = sum(face is not None for one in looked for face in one.chosen)
-    passed_over = sum(len(faces) for _, faces in found) - chosen
+    not_meant = sum(len(faces) for _, faces in found) - chosen
     pictures = np.concatenate([np.empty((0, *model.preprocessing.size, 3), np.uint8), *(o.pictures for o in looked)])
     if options.detector == pipeline.NONE:
         console.print(f"{counted(len(looked), 'photographs')}, {pipeline.taken_as(model.preprocessing)}")
     else:
-        faces = f"{counted(chosen + passed_over, 'faces')} in {len(found) - len(without_face):,} of them"
+        faces = f"{counted(chosen + not_meant, 'faces')} in {len(found) - len(without_face):,} of them"
         console.print(f"{counted(len(looked), 'photographs')}, {faces}, more than one in {len(several):,}")
-    if passed_over:
+    if not_meant:
         console.print(
-            f"  {counted(passed_over, 'faces')} passed over, --select {options.select} means one of several: "
+            f"  {counted(not_meant, 'faces')} passed over, --select {options.select} means one of several: "
             f"{few_names(several)}"
         )
     nowhere = "no face in" if options.undetected == "refuse" else "no face, and the middle taken, in"
-    for what, whose in ((nowhere, without_face), ("cannot be decoded:", tuple(unreadable))):
-        if whose:
-            console.print(f"  {what} {few_names(whose)}")
+    if without_face:
+        console.print(f"  {nowhere} {few_names(without_face)}")
+    for reason, whose in passed_over.by_reason(unreadable).items():
+        console.print(f"  cannot be decoded: {few_names(whose)}: {reason}")
     if not len(pictures):
         raise DataError(f"{', '.join(map(str, places))}: no face found in any of {len(files):,} photographs.")
+    lost = without_face if options.undetected == "refuse" else ()
     embed = CachedEmbedder(model, options.cache)
     boxes, scores, is_main = _places(looked)
     return Faces(
@@ -157,9 +164,10 @@ def find_faces(places: Sequence[Path], model: Model, options: argparse.Namespace
         embed(pictures, console),
         options.detector != pipeline.NONE,
         several,
-        passed_over,
+        not_meant,
         without_face,
         unreadable,
+        dict(sorted({**there.passed_over, **unreadable, **dict.fromkeys(lost, NO_FACE)}.items())),
         embed.images_per_second,
     )
 

@@ -22,10 +22,9 @@ from faces.align import ALIGNMENTS
 from faces.cache import Cache
 from faces.config import flatten
 from faces.cut_faces import NUMBERS, Cut, Looked, cut_faces, look
-from faces.data.images import decode_image
 from faces.detect.detections import RULES
 from faces.detect.published import DETECTORS, open_detector
-from faces.errors import ConfigError, ImageError, OutputError
+from faces.errors import ConfigError, OutputError
 from faces.preprocessing import WHOLE, Preprocessing
 from faces.terminal import make_progress
 
@@ -242,14 +241,6 @@ def taken_as(preprocessing: Preprocessing) -> str:
         box = ", ".join(f"{side:g}" for side in preprocessing.box)
         part = f"the same part of each taken ({box} of width and height), as alignment fixed_box says"
     return f"{part}; no face was looked for"
-
-
-def read_photograph(path: Path) -> np.ndarray:
-    """The photograph in a file, uint8 (height, width, 3), RGB; ImageError where it cannot be read."""
-    try:
-        return decode_image(path.read_bytes(), str(path))
-    except OSError as error:
-        raise ImageError(f"{path}: cannot be read ({error.strerror}).") from None
 
 
 def check_apart(options: argparse.Namespace, *inputs: Path) -> None:

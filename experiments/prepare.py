@@ -13,6 +13,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from experiments import passed_over
 from experiments.arguments import place
 from faces import cli
 from faces.data.open import KINDS, Opened, open_source
@@ -20,7 +21,7 @@ from faces.data.preparing import Summary, write_prepared
 from faces.errors import DataError
 from faces.terminal import make_console, make_progress
 
-SHOWN = 20  # quarantined or ignored files named on the screen; the rest are counted
+SHOWN = 20  # quarantined files named on the screen; the rest are counted
 BINS = (
     ("1", 1, 1),
     ("2 to 3", 2, 3),
@@ -88,17 +89,13 @@ def report(console: Console, opened: Opened, summary: Summary, out: Path) -> Non
     )
     for pair_list in opened.pair_lists:
         console.print(f"kept beside them: {pair_list.name}")
-    _print_some(console, "quarantined", [f"{name}: {reason}" for name, reason in summary.quarantined])
-    _print_some(console, "ignored, no image of a person's folder", list(opened.ignored))
+    console.print(f"quarantined: {len(summary.quarantined):,}")
+    for name, reason in summary.quarantined[:SHOWN]:
+        console.print(f"  {name}: {reason}")
+    if len(summary.quarantined) > SHOWN:
+        console.print(f"  and {len(summary.quarantined) - SHOWN:,} more")
+    passed_over.tell(console, opened.ignored)
     console.print(f"written to {out}")
-
-
-def _print_some(console: Console, title: str, lines: list[str]) -> None:
-    console.print(f"{title}: {len(lines):,}")
-    for line in lines[:SHOWN]:
-        console.print(f"  {line}")
-    if len(lines) > SHOWN:
-        console.print(f"  and {len(lines) - SHOWN:,} more")
 
 
 if __name__ == "__main__":

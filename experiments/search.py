@@ -31,7 +31,7 @@ from experiments.published import Model
 from experiments.results import deliver
 from faces import cli, gallery
 from faces.config import flatten
-from faces.data.image_folder import printable
+from faces.data.photographs import printable
 from faces.errors import ConfigError, DataError, WeightsError
 from faces.evaluate.verification import few_names
 from faces.outputs import write_npz, write_text
@@ -130,7 +130,7 @@ def enrol(options: argparse.Namespace, out: Path, console: Console) -> dict[str,
     return {
         "people": len(people),
         "pictures": len(person),
-        "left_out": len(lost),
+        "left_out": faces.left_out,
         "people_left_out": absent,
         "several": len(faces.several) if faces.looked else None,
         **pipeline.record(model, faces.images_per_second, options),

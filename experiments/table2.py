@@ -75,7 +75,7 @@ def main(arguments: list[str]) -> None:
 def _train_rows(options: argparse.Namespace, base: Config, chosen: list[str]) -> None:
     """Train what is missing in `rows.jsonl`, and write the table."""
     record, console = options.out / FILES[0], make_console()
-    test, source = _test_set(options, base), training.training_faces(RECIPE, base, options.data)
+    test, source = _test_set(options, base), training.training_faces(RECIPE, base, options.data, console)
     done = read_log(record)
     write_text(record, "".join(json.dumps(row) + "\n" for row in done))  # without a last line cut off by a crash
     write_json(options.out / FILES[2], environment())

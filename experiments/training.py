@@ -19,8 +19,9 @@ from typing import Any, Generic
 import jax
 import numpy as np
 from jax.sharding import Mesh
+from rich.console import Console
 
-from experiments import kept, report, runs
+from experiments import kept, passed_over, report, runs
 from experiments.arguments import AppendNamed, named_path, place
 from experiments.networks import backbone_of
 from faces import outputs, run_record, start
@@ -29,7 +30,7 @@ from faces.checkpoint import Checkpoints
 from faces.config import AnyConfig, RunConfig, check, difference, load_config
 from faces.data.generated import generated_faces
 from faces.data.loader import make_loader
-from faces.data.open import open_faces
+from faces.data.open import open_source
 from faces.data.source import FaceSource, limit_images
 from faces.embed import Embedder, make_embedder
 from faces.errors import CheckpointError, ConfigError, ImageError
@@ -91,7 +92,7 @@ def run(recipe: Recipe[AnyConfig], description: str, arguments: list[str]) -> No
     in_file, _ = load_config(options.config, recipe.schema)
     report.print_config(console, options.config, config, difference(in_file, config))
 
-    source = training_faces(recipe, config, options.data)
+    source = training_faces(recipe, config, options.data, console)
     if options.only is not None:
         source = kept.apply(options.only, source)
     classes = int(source.identities.max()) + 1
@@ -238,10 +239,17 @@ def _run_folder(options: argparse.Namespace) -> Path:
     return folder
 
 
-def training_faces(recipe: Recipe[AnyConfig], config: AnyConfig, data: Path | None) -> FaceSource:
-    """The training set of a config: all faces at a path, or generated ones, and of those what the config asks for."""
+def training_faces(
+    recipe: Recipe[AnyConfig], config: AnyConfig, data: Path | None, console: Console
+) -> FaceSource:
+    """The training set of a config: all faces at a path, or generated ones, and of those what the config asks for.
+
+    What was passed over at the path is printed.
+    """
     if data is not None:
-        faces: FaceSource = open_faces(data)
+        opened = open_source(data)
+        passed_over.tell(console, opened.ignored, f"passed over in {data}")
+        faces: FaceSource = opened.source
     else:
         faces = generated_faces(**GENERATED_TRAIN, size=max(config.model.input_size), seed=config.train.seed)
     return recipe.select(config, limit_images(faces, config.data.images, config.train.seed))

@@ -8,18 +8,16 @@ Not here: detectors (`faces.detect`), alignments (`align.py`), networks.
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from typing import Literal
 
 import numpy as np
 
 from faces.cache import Cache, digest_of
+from faces.data.chunks import chunks
 from faces.detect.detections import Detections, Detector, Rule, select
 from faces.errors import DataError
 from faces.preprocessing import Preprocessing, align
 
-CHUNK = 64
-"""Photographs held at a time."""
 NUMBERS = 15  # of a face in the cache: score, box, five points
 
 
@@ -113,8 +111,8 @@ def look(
     Args: as `cut_faces`, but for
         rule: as there, or "all": every face is meant, in the order of their scores.
     """
-    for start, chunk in _chunks(photographs):
-        present = {start + n: photograph for n, photograph in enumerate(chunk) if photograph is not None}
+    for chunk in chunks(enumerate(photographs), lambda numbered: _pixels(numbered[1])):
+        present = {row: photograph for row, photograph in chunk if photograph is not None}
         found = dict.fromkeys(present) if detect is None else _found(present, detect, cache)
         for row, photograph in present.items():
             yield _cut(row, photograph, found[row], preprocessing, rule, fallback)
@@ -150,11 +148,8 @@ def _chosen(found: Detections | None, rule: Rule | Literal["all"], size: tuple[i
     return [] if best is None else [best]
 
 
-def _chunks(photographs: Iterable[np.ndarray | None]) -> Iterator[tuple[int, list[np.ndarray | None]]]:
-    iterator, start = iter(photographs), 0
-    while chunk := list(islice(iterator, CHUNK)):
-        yield start, chunk
-        start += len(chunk)
+def _pixels(photograph: np.ndarray | None) -> int:
+    return 0 if photograph is None else photograph.shape[0] * photograph.shape[1]
 
 
 def _found(

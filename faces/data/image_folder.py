@@ -2,8 +2,8 @@
 
 LFW, CASIA-WebFace, VGGFace2 and Pins lay their images out so. Identities are the sub-folders with at least one image,
 in the order of their names; images follow in the order of theirs, so that the same folder gives the same labels on
-every machine. A file is taken for an image by its extension. Everything else, hidden files and deeper folders included,
-is ignored and listed.
+every machine. Which files are images, and which links are followed, is said in `photographs.py`. Everything else is
+ignored and listed, images beside the people's folders and folders inside them included.
 
 Not here: formats with labels of their own (`recordio.py`), decoding (`images.py`).
 """
@@ -13,9 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from faces.data.images import EXTENSIONS, decode_image
+from faces.data.images import decode_image, read_file
 from faces.data.marks import mark_files
-from faces.errors import DataError, ImageError
+from faces.data.photographs import EMPTY, is_folder, judge, printable, scan, unreadable, why_not_followed
+from faces.errors import DataError
+
+_BESIDE = "a photograph that is in no person's folder"
+_INSIDE = "a folder inside a person's folder"
 
 
 class FolderSource:
@@ -28,7 +32,7 @@ class FolderSource:
         name: the path.
         identities: int32 (images,).
         identity_names: the folder's name of each identity.
-        ignored: what was passed over, relative to `root`; a folder without images ends in a slash.
+        ignored: what was passed over, relative to `root`, a folder's with a slash at its end, with the reason.
 
     Raises:
         DataError: no such folder, or no image in it.
@@ -39,28 +43,20 @@ class FolderSource:
         self._root = Path(root)
         self._files: list[str] = []
         self.identity_names: list[str] = []
-        self.ignored: list[str] = []
+        self.ignored: dict[str, str] = {}
         labels: list[int] = []
-        for entry in _scan(self._root):
-            if not entry.is_dir() or entry.name.startswith("."):
-                self.ignored.append(printable(entry.name))
-                continue
-            images = 0
-            for file in _scan(Path(entry.path)):
-                relative = f"{entry.name}/{file.name}"
-                if _is_image(file):
-                    self._files.append(relative)
-                    images += 1
-                else:
-                    self.ignored.append(printable(relative) + ("/" if file.is_dir() else ""))
-            if images:
-                labels += [len(self.identity_names)] * images
-                self.identity_names.append(printable(entry.name))
+        for person in self._people():
+            files = self._images_of(person)
+            self._files += files
+            if files:
+                labels += [len(self.identity_names)] * len(files)
+                self.identity_names.append(printable(person))
             else:
-                self.ignored.append(printable(entry.name) + "/")
+                self.ignored.setdefault(printable(person) + "/", EMPTY)
         if not self._files:
+            some = "".join(f" ({name}: {reason})" for name, reason in list(self.ignored.items())[:1])
             raise DataError(
-                f"{root}: no image found; a folder for each person with that person's images in it is expected, "
+                f"{root}: no image found{some}; a folder for each person with that person's images in it is expected, "
                 "IDENTITY/IMAGE.jpg."
             )
         self.identities = np.array(labels, np.int32)  # (images,)
@@ -73,10 +69,7 @@ class FolderSource:
 
     def encoded(self, index: int) -> bytes:
         """The file of image `index`."""
-        try:
-            return (self._root / self._files[index]).read_bytes()
-        except OSError as error:
-            raise ImageError(f"{self.source_name(index)}: cannot be read ({error.strerror}).") from None
+        return read_file(self._root / self._files[index], self.source_name(index))
 
     def marks(self) -> np.ndarray:
         """See `faces.data.source.FaceSource`."""
@@ -86,23 +79,48 @@ class FolderSource:
         """Path of image `index` relative to the folder, with slashes."""
         return printable(self._files[index])
 
+    def _people(self) -> list[str]:
+        """Names of the people's folders, by name. One folder is one person, whatever links to it."""
+        try:
+            entries = scan(self._root)
+        except FileNotFoundError:
+            raise DataError(f"{self._root}: no such folder.") from None
+        except OSError as error:
+            raise DataError(f"{self._root}: cannot be read as a folder ({error.strerror}).") from None
+        root = os.path.realpath(self._root)
+        people, links = [], []
+        for entry in entries:
+            kind, reason = judge(entry)
+            if kind == "folder":
+                (links if entry.is_symlink() else people).append(entry.name)
+            else:
+                self._ignore(entry, entry.name, reason or _BESIDE)
+        seen = {f"{root}/{name}": printable(name) for name in people}
+        for name in links:
+            link = f"{self._root}/{name}"
+            if reason := why_not_followed(link, seen, [root]):
+                self.ignored[printable(name) + "/"] = reason
+            else:
+                seen[os.path.realpath(link)] = printable(name)
+                people.append(name)
+        return sorted(people)
 
-def printable(name: str) -> str:
-    """A file's name as text that can be written anywhere: bytes that are no UTF-8 become backslash escapes."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    def _images_of(self, person: str) -> list[str]:
+        """Paths of a person's images, by name, relative to the root."""
+        try:
+            entries = scan(self._root / person)
+        except OSError as error:
+            self.ignored[printable(person) + "/"] = unreadable(error)
+            return []
+        files = []
+        for entry in entries:
+            kind, reason = judge(entry)
+            relative = f"{person}/{entry.name}"
+            if kind == "photograph":
+                files.append(relative)
+            else:
+                self._ignore(entry, relative, reason or _INSIDE)
+        return files
 
-
-def _scan(folder: Path) -> list[os.DirEntry[str]]:
-    """Entries of a folder by name."""
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
-    except FileNotFoundError:
-        raise DataError(f"{folder}: no such folder.") from None
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be read as a folder ({error.strerror}).") from None
-
-
-def _is_image(entry: os.DirEntry[str]) -> bool:
-    extension = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122, a Path for each of millions of files is slow
-    return extension in EXTENSIONS and not entry.name.startswith(".") and not entry.is_dir()
+    def _ignore(self, entry: os.DirEntry[str], relative: str, reason: str) -> None:
+        self.ignored[printable(relative) + ("/" if is_folder(entry) else "")] = reason

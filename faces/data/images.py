@@ -2,35 +2,45 @@
 
 | input | what becomes of it |
 |---|---|
-| JPEG, PNG, WebP, BMP, GIF | decoded, whatever the file's name says; any other format is refused |
+| JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF, JPEG 2000, PPM and its kin | decoded, whatever the file's name says |
+| HEIF (HEIC) | decoded by pillow-heif, an extra; without it refused with the command that installs it |
+| any other format, raw camera files in the form of a TIFF | refused |
 | grey | the same value in all three channels |
 | 16 bits a channel | the high byte |
+| 32 bits a channel, 16 bits of grey with white as 0 | refused: what is white is anybody's guess |
 | palette | its colours |
 | alpha or a transparent colour | composited on black, the value that alignment gives to what lies outside a picture |
 | CMYK | converted without a colour profile; embedded profiles of any kind are not applied |
-| EXIF orientation | applied; an unreadable EXIF block counts as none |
-| animation, several pages | the first frame |
+| orientation stored beside the pixels (EXIF, TIFF, HEIF) | applied; an unreadable EXIF block counts as none |
+| animation, several pages | the first frame or page; of HEIF the one that the file calls the main one |
 | bytes after the end of the picture | ignored |
 | picture that ends early, damaged data, no bytes, text | refused |
 | more than 64 million pixels declared | refused before anything is decoded |
 
 What no decoder can see stays unseen: JPEG has no checksum, so a flipped bit may give wrong pixels without an error.
 
-Not here: detection, alignment and cropping of faces.
+Not here: which files of a folder are photographs (`photographs.py`), what bytes are by their beginning
+(`file_kinds.py`), detection, alignment and cropping of faces.
 """
 
+import functools
 import io
+import stat
 import warnings
+from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, features
 
+from faces.data.file_kinds import described, format_of
 from faces.errors import ImageError
 
 PIXEL_LIMIT = 64_000_000
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
-EXTENSIONS = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".gif"})
+_CODECS = {"AVIF": "avif", "JPEG2000": "jpg_2000", "WEBP": "webp"}
+"""Formats that a build of Pillow may lack."""
+_NEW_SUBFILE_TYPE, _PHOTOMETRIC, _DNG_VERSION = 254, 262, 50706
+"""Tags of TIFF: 1 for a reduced copy; 0 where 0 is white; what makes a TIFF a raw camera file."""
 
 # PIXEL_LIMIT is below the size at which Pillow begins to warn, and its remarks on malformed EXIF are noise here.
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -51,6 +61,29 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
         ImageError: the bytes are no complete image of a known format, or declare too many pixels.
     """
     return np.array(_open(data, name)[0])  # (height, width, 3)
+
+
+def read_file(path: Path, name: str | None = None) -> bytes:
+    """All bytes of an image file. Pipes, sockets and devices are never opened: reading one may never end.
+
+    Args:
+        path: the file.
+        name: what to call it in the message of an error; by default its path.
+
+    Raises:
+        ImageError: there is no such file, it is no file, or it cannot be read.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ImageError(f"{name or path}: is no file.")
+        return path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"{name or path}: cannot be read ({error.strerror}).") from None
+
+
+def read_image(path: Path, name: str | None = None) -> np.ndarray:
+    """The image in a file, uint8 (height, width, 3), RGB; arguments and errors as `read_file` and `decode_image`."""
+    return decode_image(read_file(path, name), name or str(path))
 
 
 def stored_encoding(data: bytes, name: str) -> tuple[bytes, np.ndarray]:
@@ -112,38 +145,79 @@ def encode_png(pixels: np.ndarray) -> bytes:
 
 def _open(data: bytes, name: str) -> tuple[Image.Image, bool]:
     """Decoded RGB image, and whether the pixels are the file's own (nothing composited, turned or narrowed)."""
-    if not data:
-        raise ImageError(f"{name}: no bytes in it.")
+    format_ = format_of(data)
+    if format_ is None:
+        raise ImageError(f"{name}: is {described(data)}.")
+    if format_ == "HEIF" and not heif_is_read():
+        raise ImageError(f'{name}: is a HEIF picture, which pillow-heif reads: pip install ".[heif]".')
+    if not features.check(_CODECS.get(format_, "jpg")):
+        raise ImageError(f"{name}: is a picture of format {format_}, which this build of Pillow cannot read.")
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = Image.open(io.BytesIO(data), formats=(format_,))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ImageError(f"{name}: more than {PIXEL_LIMIT:,} pixels declared.") from None
     except Exception:  # Pillow lets struct, zlib and index errors of its parsers escape
-        raise ImageError(f"{name}: not a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image.") from None
+        raise ImageError(f"{name}: begins as a {format_} image, and is none.") from None
     width, height = image.size
     if width * height > PIXEL_LIMIT:
         raise ImageError(f"{name}: {width}x{height} pixels declared, the limit is {PIXEL_LIMIT:,}.")
     try:
+        tags = dict(getattr(image, "tag_v2", {}))  # of a TIFF; loading takes some away
         image.load()
-        filled_up = image.format in ("JPEG", "MPO") and _is_filled_up(data, image)
+        filled_up = _is_filled_up(data, image)
+        if why := _guessed(image, tags):
+            raise ImageError(f"{name}: {why}.")
         rgb, own_pixels = _to_rgb(image)
+    except ImageError:
+        raise
     except Exception as error:
         raise ImageError(f"{name}: {image.format} image that does not decode to its end ({error}).") from None
     if filled_up:
-        raise ImageError(f"{name}: JPEG image whose data end before the picture does.")
+        raise ImageError(f"{name}: {image.format} image whose data end before the picture does.")
     deep = image.format == "PNG" and data[24] > 8  # bit depth in the PNG header
     return rgb, own_pixels and image.format in ("JPEG", "MPO", "PNG", "WEBP") and not deep
 
 
 def _is_filled_up(data: bytes, image: Image.Image) -> bool:
-    """Whether the decoder had to invent the end of a JPEG whose end marker comes too early.
+    """Whether the decoder had to invent the end of a JPEG whose end marker comes too early, or of a JPEG 2000 without.
 
-    It invents from what it finds, without an error, so a few other bytes in front of the marker change such a picture;
-    of a complete picture they change nothing.
+    That of JPEG invents from what it finds, without an error, so a few other bytes in front of the marker change such a
+    picture; of a complete picture they change nothing.
     """
+    if image.format == "JPEG2000":
+        return b"\xff\xd9" not in data
+    if image.format not in ("JPEG", "MPO"):
+        return False
     end = data.rfind(b"\xff\xd9")
-    other = Image.open(io.BytesIO(data[:end] + b"\x5a" * 64 + data[end:]), formats=FORMATS)
+    other = Image.open(io.BytesIO(data[:end] + b"\x5a" * 64 + data[end:]), formats=("JPEG",))
     return other.tobytes() != image.tobytes()
+
+
+@functools.cache
+def heif_is_read() -> bool:
+    """Whether pillow-heif is installed, which then reads HEIF for Pillow."""
+    try:
+        import pillow_heif  # an extra
+    except ImportError:
+        return False
+    pillow_heif.register_heif_opener()
+    return True
+
+
+def _guessed(image: Image.Image, tags: dict[int, object]) -> str:
+    """Why the values of a picture cannot be taken for shades; "" where they can.
+
+    Args:
+        image: as opened.
+        tags: of a TIFF.
+    """
+    if _DNG_VERSION in tags or tags.get(_NEW_SUBFILE_TYPE) == 1:
+        return "is a raw camera file, of which Pillow sees a small copy alone; export it as JPEG or TIFF"
+    if image.mode == "F" or (image.mode == "I" and image.format == "TIFF"):
+        return "has 32 bits a channel, and what is white is anybody's guess; save it with 8 or 16"
+    if image.mode.startswith("I") and tags.get(_PHOTOMETRIC) == 0:
+        return "has 16 bits of grey with white as 0; save it with black as 0"
+    return ""
 
 
 def _to_rgb(image: Image.Image) -> tuple[Image.Image, bool]:

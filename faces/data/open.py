@@ -3,7 +3,8 @@
 Not here: the readers themselves.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -25,13 +26,13 @@ class Opened:
         kind: what it was taken for.
         source: images and labels.
         pair_lists: LFW's lists of pairs, each read and found whole.
-        ignored: files and folders that were passed over.
+        ignored: files and folders that were passed over, with the reason.
     """
 
     kind: Kind
     source: EncodedSource
     pair_lists: tuple[Path, ...] = ()
-    ignored: tuple[str, ...] = ()
+    ignored: Mapping[str, str] = field(default_factory=dict)
 
 
 def open_faces(path: Path | str) -> EncodedSource:
@@ -54,7 +55,7 @@ def open_source(path: Path | str, kind: Kind | None = None) -> Opened:
         return Opened(kind, RecordSource(_record_file(path)))
     if kind == "folder":
         source = FolderSource(path)
-        return Opened(kind, source, (), tuple(source.ignored))
+        return Opened(kind, source, (), source.ignored)
     found = [find_pairs(path, name) for name in PAIR_LISTS]
     if found[0] is None:
         raise DataError(f"{path}: {PAIR_LISTS[0]} is neither in it nor beside it; put the list of pairs there.")
@@ -62,7 +63,8 @@ def open_source(path: Path | str, kind: Kind | None = None) -> Opened:
     for place in lists:
         read_pairs(place)
     source = FolderSource(image_root(path))
-    return Opened(kind, source, lists, tuple(name for name in source.ignored if name not in PAIR_LISTS))
+    ignored = {name: reason for name, reason in source.ignored.items() if name not in PAIR_LISTS}
+    return Opened(kind, source, lists, ignored)
 
 
 def detect_kind(path: Path) -> Kind:

@@ -60,7 +60,8 @@ def test_what_is_written(folder, tmp_path, capsys):
     assert run(folder, out=out) == 0
     printed = capsys.readouterr().out
     assert "6 faces in 3 images; without a face: 0, with more than one: 3" in printed
-    assert "quarantined: 1\n" in printed and "bad.png: not a JPEG" in printed
+    assert "quarantined: 1\n" in printed and "bad.png: is text, no picture." in printed
+    assert f"passed over: 1\n  text, no picture: {folder / 'notes.txt'}" in printed
     assert [line["image"] for line in lines(out)] == [str(folder / name) for name in ("a.png", "b.jpg", "Ö [x]/c.png")]
     assert lines(out)[0]["size"] == [40, 60]
     assert lines(out)[0]["faces"][1] == {
@@ -68,7 +69,7 @@ def test_what_is_written(folder, tmp_path, capsys):
         "box": [0, 0, 10, 12],
         "points": [[0, 0.333], [0.667, 1], [1.333, 1.667], [2, 2.333], [2.667, 3]],
     }
-    assert (out / "quarantine.csv").read_text().splitlines()[1].startswith(f"{folder / 'bad.png'},\"not a JPEG")
+    assert (out / "quarantine.csv").read_text().splitlines()[1].startswith(f"{folder / 'bad.png'},\"is text, no")
     sheet = cv2.imread(str(out / "sheet.png"))
     assert sheet.shape == (8 + 248, 8 + 3 * 248, 3) and len(np.unique(sheet.reshape(-1, 3), axis=0)) > 10
     assert [path.name for path in out.glob(".*")] == [".contents"]
@@ -205,7 +206,7 @@ def test_two_files_of_one_name(tmp_path):
 def test_nothing_to_look_at_is_one_sentence(folder, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     assert run(tmp_path / "empty", out=tmp_path / "out") == 2
-    assert "no image found" in capsys.readouterr().err
+    assert "no photograph found" in capsys.readouterr().err
     assert run(tmp_path / "absent", out=tmp_path / "out") == 2
     assert "no such file or folder" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

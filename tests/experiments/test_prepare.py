@@ -23,7 +23,7 @@ def test_image_folder_with_bad_and_foreign_files(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "4 images of 2 people (folder); of a person: 1 to 3, median 2, mean 2.0" in printed
     assert "quarantined: 1\n  Ö/Ö_0001.png: " in printed
-    assert "ignored, no image of a person's folder: 1\n  c/notes.txt\n" in printed
+    assert "passed over: 1\n  text, no picture: c/notes.txt\n" in printed
     faces = open_faces(tmp_path / "out")
     assert faces.identity_names == ["a [b]", "c"]
     np.testing.assert_array_equal(faces[3], PICTURES[4])

@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from experiments import cluster, pipeline, search
 from experiments.published import open_model
@@ -233,6 +234,30 @@ def test_all_clusters_are_drawn_or_counted(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(cluster, "SHEETS", 1)
     said = cluster.draw_clusters(pictures, labels, tmp_path)
     assert said.endswith("; 26 clusters not drawn, the largest with 1 face") and (tmp_path / "sheet.png").exists()
+
+
+def test_nothing_of_a_folder_vanishes_without_a_word(model: Path, album: Path, tmp_path: Path):
+    people = tmp_path / "people"
+    pictures = {"ann/a.TIF": "TIFF", "bob/b": "PNG"}  # of bob's the name does not say what it is
+    for place, format_ in pictures.items():
+        (people / place).parent.mkdir(parents=True)
+        Image.open(album / "Person 0" / "0.png").save(people / place, format_)
+    (people / "carl").symlink_to(album / "Person 1")
+    (people / "dora").mkdir()
+    (people / "dora" / "d.nef").write_bytes(b"MM\0*\0\0\0\x08")
+    (people / "ann" / ".a.jpg").write_bytes(b"hidden")
+    given = ["enrol", str(people), "--weights", str(model), "--cache", str(tmp_path / "cache"), "--out"]
+    printed = run(search.main, [*given, str(tmp_path / "index")])
+    result = result_of(printed)
+    assert (result["people"], result["pictures"], result["people_left_out"]) == (3, 7, ["dora"])
+    assert {name.removeprefix(f"{people}/"): why.split(";")[0] for name, why in result["left_out"].items()} == {
+        "ann/.a.jpg": "hidden, by a dot before the name",
+        "dora/": "a folder without a photograph",
+        "dora/d.nef": "a raw camera file",
+    }
+    assert "passed over: 3" in printed and any("d.nef" in line for line in printed)
+    clusters = [str(people), *given[2:-1], "--threshold", "0.5", "--out", str(tmp_path / "clusters")]
+    assert result_of(run(cluster.main, clusters))["left_out"] == result["left_out"]
 
 
 def test_files_that_are_no_index(tmp_path: Path):

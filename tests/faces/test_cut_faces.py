@@ -9,7 +9,8 @@ import pytest
 
 from faces import preprocessing
 from faces.cache import Cache, digest_of
-from faces.cut_faces import CHUNK, cut_faces, look
+from faces.cut_faces import cut_faces, look
+from faces.data.chunks import MOST
 from faces.detect.detections import NOTHING, Detections
 from faces.errors import DataError
 from faces.preprocessing import WHOLE, Preprocessing
@@ -75,11 +76,11 @@ def test_the_cache_answers_for_what_it_has_seen(tmp_path: Path):
 
 
 def test_chunks_keep_their_places():
-    count = CHUNK + 3
-    photographs = [NOBODY if n in (1, CHUNK + 1) else np.full((40, 30, 3), n, np.uint8) for n in range(count)]
+    count = MOST + 3
+    photographs = [NOBODY if n in (1, MOST + 1) else np.full((40, 30, 3), n, np.uint8) for n in range(count)]
     detect = MadeUp()
     cut = cut_faces(photographs, count, BY_BOX, detect, "largest")
-    assert detect.asked == [CHUNK, 3] and cut.undetected == (1, CHUNK + 1)
+    assert detect.asked == [MOST, 3] and cut.undetected == (1, MOST + 1)
     assert [face[4, 4, 0] for n, face in enumerate(cut.faces) if n not in cut.undetected] == [
         n for n in range(count) if n not in cut.undetected
     ]

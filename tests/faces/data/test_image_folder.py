@@ -23,7 +23,7 @@ def test_labels_follow_names_and_images_follow_theirs(tmp_path):
     for index, expected in enumerate([2, 3, 4, 0, 1]):
         np.testing.assert_array_equal(source[index], PICTURES[expected])
         assert source.encoded(index) == FILES[expected]
-    assert source.ignored == []
+    assert source.ignored == {}
 
 
 def test_names_with_spaces_and_other_letters(tmp_path):
@@ -56,11 +56,42 @@ def test_everything_else_is_ignored_and_listed(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / ".hidden").mkdir()
     (tmp_path / "loose.jpg").write_bytes(FILES[0])
+    (tmp_path / "ann" / "raw.CR2").write_bytes(b"II*\0\x10\0\0\0CR")
+    (tmp_path / "ann" / "unnamed").write_bytes(FILES[2])
     source = FolderSource(tmp_path)
-    assert [source.source_name(i) for i in range(len(source))] == ["ann/UPPER.JPG", "ann/ann_0001.png"]
-    assert sorted(source.ignored) == sorted(
-        [".hidden", "ann/._ann_0001.png", "ann/deeper/", "ann/folder.jpg/", "ann/notes.txt", "empty/", "loose.jpg"]
-    )
+    assert [source.source_name(i) for i in range(len(source))] == ["ann/UPPER.JPG", "ann/ann_0001.png", "ann/unnamed"]
+    assert source.ignored == {
+        ".hidden/": "hidden, by a dot before the name",
+        "ann/._ann_0001.png": "hidden, by a dot before the name",
+        "ann/deeper/": "a folder inside a person's folder",
+        "ann/folder.jpg/": "a folder inside a person's folder",
+        "ann/notes.txt": "text, no picture",
+        "ann/raw.CR2": "a raw camera file; export it as JPEG or TIFF",
+        "empty/": "a folder without a photograph",
+        "loose.jpg": "a photograph that is in no person's folder",
+    }
+
+
+def test_a_linked_folder_is_a_person_and_one_folder_is_one_person(tmp_path):
+    root = tmp_path / "people"
+    image_folder(root, {"zoe": FILES[:2]})
+    image_folder(tmp_path / "elsewhere", {"bob": FILES[2:4]})
+    (root / "bob").symlink_to(tmp_path / "elsewhere" / "bob")
+    (root / "ann").symlink_to(root / "zoe")  # sorts first, and is zoe all the same
+    (root / "carl").symlink_to(tmp_path / "elsewhere" / "bob")
+    (root / "loop").symlink_to(root)
+    (root / "above").symlink_to(tmp_path)
+    (root / "gone").symlink_to(tmp_path / "nothing")
+    (root / "zoe" / "linked.png").symlink_to(tmp_path / "elsewhere" / "bob" / "bob_0001.png")
+    source = FolderSource(root)
+    assert source.identity_names == ["bob", "zoe"] and source.identities.tolist() == [0, 0, 1, 1, 1]
+    assert source.ignored == {
+        "above/": "a link to a folder around it",
+        "ann/": "a link to a folder that is looked into already (zoe)",
+        "carl/": "a link to a folder that is looked into already (bob)",
+        "gone": "a link to nothing",
+        "loop/": "a link to a folder around it",
+    }
 
 
 def test_folders_without_images(tmp_path):

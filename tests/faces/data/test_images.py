@@ -2,6 +2,7 @@
 
 import io
 import struct
+import sys
 import zlib
 
 import cv2
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from faces.data import images
 from faces.data.images import PIXEL_LIMIT, decode_image, decode_stored, encode_png, stored_encoding
 from faces.errors import ImageError
 from tests.faces.data.makers import picture
@@ -166,7 +168,7 @@ def test_bytes_after_the_end_are_ignored(tail):
 
 
 def one_of_each() -> dict[str, bytes]:
-    formats = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
+    formats = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF")
     image = Image.fromarray(PIXELS)
     return {"progressive": jpeg(progressive=True), **{format: saved(image, format) for format in formats}}
 
@@ -218,9 +220,80 @@ def test_declared_size_is_checked_before_decoding(width, height):
         decode_image(raw_png(width, height, 8, 2, b"\0" * 100), "bomb.png")
 
 
-def test_tiff_is_no_known_format():
-    with pytest.raises(ImageError, match="not a JPEG, PNG, WEBP, BMP or GIF image"):
-        decode_image(saved(Image.fromarray(PIXELS), "TIFF"), "x")
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "tiff_deflate", "packbits"])
+def test_tiff_of_every_kind_and_the_first_of_its_pages(compression):
+    image, other = Image.fromarray(PIXELS), Image.fromarray(PIXELS[::-1])
+    data = saved(image, "TIFF", compression=compression, save_all=True, append_images=[other])
+    check(data, PIXELS, kept=False)
+    for orientation in range(1, 9):
+        check(saved(image, "TIFF", tiffinfo={0x0112: orientation}), turned(PIXELS, orientation), kept=False)
+    grey = np.array([[0, 255, 256, 65535]], np.uint16)
+    check(saved(Image.fromarray(grey), "TIFF"), np.repeat((grey >> 8)[:, :, None], 3, axis=2), kept=False)
+    rgba = np.array([[[200, 100, 50, 255], [200, 100, 50, 51]]], np.uint8)
+    check(saved(Image.fromarray(rgba), "TIFF"), np.array([[[200, 100, 50], [40, 20, 10]]]), kept=False)
+
+
+def test_formats_without_loss_and_with():
+    image = Image.fromarray(PIXELS)
+    for format in ("PPM", "JPEG2000"):
+        check(saved(image, format), PIXELS, kept=False)
+    check(saved(image.convert("L"), "PPM"), np.repeat(np.array(image.convert("L"))[:, :, None], 3, axis=2), kept=False)
+    exif = Image.Exif()
+    for orientation in (1, 6):
+        exif[0x0112] = orientation
+        check(saved(image, "AVIF", quality=95, exif=exif), turned(PIXELS, orientation), kept=False, tolerance=40)
+
+
+def test_heif_with_pillow_heif_and_without(monkeypatch):
+    pillow_heif = pytest.importorskip("pillow_heif", reason="the extra [heif] is not installed")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    buffer = io.BytesIO()
+    pillow_heif.from_pillow(Image.fromarray(np.tile(PIXELS, (4, 4, 1)))).save(buffer, quality=95, exif=exif.tobytes())
+    upright = turned(np.tile(PIXELS, (4, 4, 1)), 6)
+    found = decode_image(buffer.getvalue(), "x.heic")
+    assert found.shape == upright.shape and np.abs(found.astype(int) - upright).mean() < 8
+    with pytest.raises(ImageError, match=r"x\.heic: HEIF image that does not decode|begins as a HEIF image"):
+        decode_image(buffer.getvalue()[: len(buffer.getvalue()) // 2], "x.heic")
+    images.heif_is_read.cache_clear()
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(ImageError, match=r'x\.heic: is a HEIF picture, .*: pip install "\.\[heif\]"\.'):
+        decode_image(buffer.getvalue(), "x.heic")
+    images.heif_is_read.cache_clear()
+
+
+def test_shades_that_would_be_guessed_are_refused():
+    image = Image.fromarray(PIXELS)
+    deep = Image.fromarray(np.arange(12, dtype=np.int32).reshape(3, 4) * 2**20)
+    for data, words in (
+        (saved(deep, "TIFF"), "32 bits a channel"),
+        (saved(Image.fromarray(np.ones((3, 4), np.float32)), "TIFF"), "32 bits a channel"),
+        (saved(image, "TIFF", tiffinfo={50706: b"\1\4\0\0"}), "raw camera file"),
+        (saved(image, "TIFF", tiffinfo={254: 1}), "raw camera file"),
+        (b"II*\0\x10\0\0\0CR\2\0" + bytes(40), "raw camera file"),
+    ):
+        with pytest.raises(ImageError, match=f"^x: .*{words}"):
+            decode_image(data, "x")
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (b"\n\n  <!DOCTYPE html><html><body>404", "is a web page; download the file itself"),
+        (b"\xef\xbb\xbf<HTML lang='en'>", "is a web page; download the file itself"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "is XML"),
+        (b"%PDF-1.7", "is a PDF"),
+        (b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom", "is a video"),
+        (b"\0\0\0\x18ftypcrx \0\0\0\1crx isom", "is a raw camera file"),
+        (b"\xff\x0a\x00", "is a JPEG XL picture"),
+        ("Grüße".encode(), "is text, no picture"),
+        (b"\0\1\2\3" * 20, "is no picture of a known format"),
+        (b"", "is empty"),
+    ],
+)
+def test_what_is_no_image_is_called_what_it_is(data, what):
+    with pytest.raises(ImageError, match=f"^x: {what}"):
+        decode_image(data, "x")
 
 
 def test_stored_bytes_that_opencv_cannot_decode():
