@@ -145,6 +145,8 @@ def encode_png(pixels: np.ndarray) -> bytes:
 
 def _open(data: bytes, name: str) -> tuple[Image.Image, bool]:
     """Decoded RGB image, and whether the pixels are the file's own (nothing composited, turned or narrowed)."""
+    if not data:
+        raise ImageError(f"{name}: no bytes in it.")
     format_ = format_of(data)
     if format_ is None:
         raise ImageError(f"{name}: is {described(data)}.")

@@ -288,7 +288,7 @@ def test_shades_that_would_be_guessed_are_refused():
         (b"\xff\x0a\x00", "is a JPEG XL picture"),
         ("Grüße".encode(), "is text, no picture"),
         (b"\0\1\2\3" * 20, "is no picture of a known format"),
-        (b"", "is empty"),
+        (b"", "no bytes in it"),
     ],
 )
 def test_what_is_no_image_is_called_what_it_is(data, what):
