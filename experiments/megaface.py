@@ -2,8 +2,9 @@
 
 `--data` holds `facescrub_lst` and `megaface_lst`, pictures of known people and of strangers, and the pictures in
 `facescrub_images/` and `megaface_images/`. Their features are written to `--features`, a file each as MegaFace's own
-tools read them (`faces.data.megaface`); those that are there already are not computed again, so an interrupted run goes
-on, and without `--weights` features of any origin are judged. Each known person's pictures search a gallery of one
+tools read them (`faces.data.megaface`), and beside them `ALGORITHM_made_by.txt`; those that are there already, made by
+the same weights and options, are not computed again, so an interrupted run goes on, and without `--weights` features of
+any origin are judged. Each known person's pictures search a gallery of one
 other picture of that person and all strangers: rank 1, and verification at a false accept rate of 1e-6 over all pairs
 with a stranger. Trillion-Pairs asks the same at `--far 1e-9`, and for identification at the threshold that one probe in
 1,000 passes with a stranger, which is printed as well. `--noises` says what becomes of the pictures that
@@ -23,6 +24,7 @@ from rich.table import Table
 from experiments import pipeline
 from experiments.arguments import place
 from experiments.coverage import PARTIAL, refuse_missing, undetected_rows
+from experiments.made_by import check_same, made_by
 from experiments.published import embedder_of
 from experiments.results import deliver
 from faces import cli
@@ -37,11 +39,12 @@ from faces.data.megaface import (
     read_noises,
     write_feature,
 )
-from faces.errors import EvaluationError
+from faces.errors import ConfigError, EvaluationError
 from faces.evaluate import megaface, rate_plots
 from faces.evaluate.report import far_text
 from faces.evaluate.verification import few_names
 from faces.mesh import make_mesh
+from faces.outputs import write_text
 from faces.terminal import make_console, make_progress
 
 PARTS: tuple[Part, Part] = ("facescrub", "megaface")
@@ -152,6 +155,8 @@ def _compute(options: argparse.Namespace, listed: dict[Part, list[str]], console
     model = pipeline.open_for(options, console)
     search = pipeline.Search(options)
     search.check(model.preprocessing)
+    there = sum(len(names) - len(rows[part]) for part, names in listed.items())
+    _check_origin(options, there, made_by(model, options, of_one_face=True))
     embed = embedder_of(model, make_mesh())
     absent, computed, seconds = set(missing), 0, 0.0
     for part in PARTS:
@@ -172,6 +177,20 @@ def _compute(options: argparse.Namespace, listed: dict[Part, list[str]], console
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_feature(path, feature)
     return pipeline.record(model, computed / seconds if computed else None, options)
+
+
+def _check_origin(options: argparse.Namespace, there: int, here: str) -> None:
+    """Features of one name are made by one model: refuse to add to those of another, and record what makes these."""
+    record = options.features / f"{options.algorithm}_made_by.txt"
+    if not there:
+        write_text(record, here + "\n")
+    elif record.is_file():
+        check_same(record, record.read_text(encoding="utf-8", errors="replace").strip(), here)
+    else:
+        raise ConfigError(
+            f"{options.features}: {there:,} features by {options.algorithm} are there, and {record.name}, which would "
+            "say what made them, is not; leave --weights out to judge them, or name another --algorithm."
+        )
 
 
 def _without_feature(options: argparse.Namespace, part: Part, names: list[str]) -> list[int]:

@@ -25,14 +25,12 @@ import numpy as np
 from rich.console import Console
 
 from experiments import pipeline
-from experiments.detect import digest
+from experiments.made_by import check_same, made_by
 from experiments.photographs import Faces, counted, find_faces
-from experiments.published import Model
 from experiments.results import deliver
 from faces import cli, gallery
-from faces.config import flatten
 from faces.data.photographs import printable
-from faces.errors import ConfigError, DataError, WeightsError
+from faces.errors import DataError, WeightsError
 from faces.evaluate.verification import few_names
 from faces.outputs import write_npz, write_text
 from faces.terminal import make_console
@@ -159,7 +157,7 @@ def find(options: argparse.Namespace, out: Path, console: Console) -> dict[str, 
     """
     index = read_index(options.index)
     model = pipeline.open_for(options, console)
-    check_same(index, made_by(model, options), options.index)
+    check_same(options.index, index.made_by, made_by(model, options))
     faces = find_faces(options.photographs, model, options, console)
     matches = [
         {**faces.entry(face), "person": ranked[0]["person"] if known else None, "ranked": ranked}
@@ -215,31 +213,6 @@ def rank_people(index: Index, probes: np.ndarray, top: int) -> list[list[dict[st
             best.setdefault(person, match)
         ranked.append(list(best.values())[:top])
     return ranked
-
-
-def made_by(model: Model, options: argparse.Namespace) -> str:
-    """What an index and its probes must share, weights, detector and preprocessing, as one line."""
-    made = {"network": model.name, "weights": model.description.origin.sha256[:16], "detector": options.detector}
-    if options.detector_weights is not None:
-        made["detector's weights"] = digest(options.detector_weights)[:16]
-    return "; ".join(f"{key} {value}" for key, value in (made | flatten(model.preprocessing)).items())
-
-
-def check_same(index: Index, here: str, path: Path) -> None:
-    """Refuse an index that was made by anything else than what is at hand.
-
-    Raises:
-        ConfigError: it was; the message says in what they differ.
-    """
-    theirs, ours = index.made_by.split("; "), here.split("; ")
-    if theirs != ours:
-        of_index, of_this = (
-            ", ".join(part for part in one if part not in other) or "nothing else"
-            for one, other in ((theirs, ours), (ours, theirs))
-        )
-        raise ConfigError(
-            f"{path}: was made by {of_index}, and here is {of_this}; give the same weights and options, or enrol anew."
-        )
 
 
 def write_index(path: Path, index: Index) -> None:

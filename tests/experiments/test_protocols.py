@@ -219,8 +219,11 @@ def test_megaface_is_the_loop(model: Path, crowd: Path, tmp_path: Path, capsys):
     refused(megaface.main, capsys, given, "1 of 10 features of megaface by ours are missing (01/7@N/0.png)")
     partial = result_of(run(megaface.main, [*given, "--allow-missing"]))
     assert partial["partial"] and partial["strangers"] == 9
+    refused(megaface.main, capsys, [*by_model, "--flip", "none"], "was made by flip sum, and here is flip none")
     again = result_of(run(megaface.main, by_model))  # one picture is embedded, and only that one
     assert again["rank_1"] == result["rank_1"] and not again["partial"]
+    (features / "ours_made_by.txt").unlink()
+    refused(megaface.main, capsys, by_model, "19 features by ours are there, and ours_made_by.txt", "--algorithm")
 
 
 def test_megaface_without_a_picture(model: Path, crowd: Path, tmp_path: Path, capsys):
