@@ -44,7 +44,7 @@ class Faces:
         embeddings: float32 (faces, d), of length 1.
         looked: whether a detector looked; otherwise each picture is a part of a photograph, a face or not.
         several: paths of photographs with more than one face.
-        passed_over: faces that were found and are not among these, since `--select` means others.
+        not_meant: faces that were found and are not among these, since `--select` means others.
         without_face: paths of photographs in which none was found.
         unreadable: of those that could not be decoded, with the reason.
         left_out: every path that gives no face, with the reason: what is no photograph, and the two above.
@@ -61,7 +61,7 @@ class Faces:
     embeddings: np.ndarray
     looked: bool
     several: tuple[str, ...]
-    passed_over: int
+    not_meant: int
     without_face: tuple[str, ...]
     unreadable: dict[str, str]
     left_out: dict[str, str]
@@ -94,7 +94,7 @@ class Faces:
             "pictures": len(self),
             "faces": int(np.isfinite(self.scores).sum()) if self.looked else None,
             "several": len(self.several) if self.looked else None,
-            "passed_over": self.passed_over if self.looked else None,
+            "faces_passed_over": self.not_meant if self.looked else None,
             "without_face": len(self.without_face) if self.looked else None,
             "unreadable": len(self.unreadable),
             "left_out": self.left_out,
@@ -149,7 +149,10 @@ def find_faces(places: Sequence[Path], model: Model, options: argparse.Namespace
     for reason, whose in passed_over.by_reason(unreadable).items():
         console.print(f"  cannot be decoded: {few_names(whose)}: {reason}")
     if not len(pictures):
-        raise DataError(f"{', '.join(map(str, places))}: no face found in any of {len(files):,} photographs.")
+        where, count = ", ".join(map(str, places)), counted(len(files), "photographs")
+        if not looked:
+            raise DataError(f"{where}: none of {count} can be decoded, the first is {names[0]}: {unreadable[names[0]]}")
+        raise DataError(f"{where}: no face found in any of {count}.")
     lost = without_face if options.undetected == "refuse" else ()
     embed = CachedEmbedder(model, options.cache)
     boxes, scores, is_main = _places(looked)

@@ -29,7 +29,7 @@ from experiments.made_by import check_same, made_by
 from experiments.photographs import Faces, counted, find_faces
 from experiments.results import deliver
 from faces import cli, gallery
-from faces.data.photographs import printable
+from faces.data.photographs import judge, printable, scan
 from faces.errors import DataError, WeightsError
 from faces.evaluate.verification import few_names
 from faces.outputs import write_npz, write_text
@@ -137,7 +137,7 @@ def enrol(options: argparse.Namespace, out: Path, console: Console) -> dict[str,
 
 def _folders(people: Path) -> set[str]:
     """Names of the people's folders, with pictures or without."""
-    return {printable(entry.name) for entry in people.iterdir() if entry.is_dir() and not entry.name.startswith(".")}
+    return {printable(entry.name) for entry in scan(people) if judge(entry)[0] == "folder"}
 
 
 def _alike(names: Sequence[str]) -> list[list[str]]:

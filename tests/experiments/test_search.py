@@ -177,7 +177,7 @@ def test_every_face_of_a_group_is_looked_at(
 
     one = ["find", str(groups), *index, *options, "--select", "best", "--out", str(tmp_path / "one")]
     printed = run(search.main, one)
-    assert (result_of(printed)["faces"], result_of(printed)["passed_over"]) == (2, 2)
+    assert (result_of(printed)["faces"], result_of(printed)["faces_passed_over"]) == (2, 2)
     assert any("2 faces passed over, --select best means one of several" in line for line in printed)
     without = [*options[:4], *index, "--out", str(tmp_path / "without")]
     refused(search.main, capsys, ["find", str(groups), *without], "made by detector retinaface, detector's weights",
@@ -289,6 +289,12 @@ def test_files_that_are_no_index(tmp_path: Path):
     search.write_index(tmp_path / "far.npz", strange)
     with pytest.raises(DataError, match="is no index"):
         search.read_index(tmp_path / "far.npz")
+
+
+def test_nobody_speaks_of_faces_where_nothing_can_be_decoded(model: Path, tmp_path: Path, capsys):
+    (tmp_path / "a.jpg").write_bytes(b"no picture")
+    given = [str(tmp_path / "a.jpg"), "--weights", str(model), "--cache", str(tmp_path / "cache"), "--threshold", "0"]
+    refused(cluster.main, capsys, [*given, "--out", str(tmp_path / "out")], "none of 1 photograph can be decoded, the")
 
 
 def test_the_middle_of_a_photograph_without_a_face(
