@@ -65,6 +65,7 @@ def test_identification_is_the_loop(model: Path, people: Path, tmp_path: Path, c
     printed = run(identify.main, [*given, str(tmp_path / "out"), "--whole", "17"])
     result = result_of(printed)
     assert result == json.loads((tmp_path / "out" / "result.json").read_text())
+    assert "17 photographs, taken whole, as alignment fixed_box says; no face was looked for" in printed
     source = FolderSource(people)
     x = unit(np.stack([embed(model, source[row]) for row in range(len(source))]))
     first = [int(np.flatnonzero(source.identities == person)[0]) for person in range(8)]
@@ -190,6 +191,8 @@ def test_megaface_is_the_loop(model: Path, crowd: Path, tmp_path: Path, capsys):
     features = tmp_path / "features"
     given = ["--data", str(crowd), "--features", str(features), "--far", "0.1", "--out", str(tmp_path / "out")]
     refused(megaface.main, capsys, given, "9 of 9 features of facescrub by ours are missing (P_0/P_0_0.png")
+    refused(megaface.main, capsys, [*given, "--flip", "sum", "--select", "best"],
+            "--select and --flip change nothing: without --weights no face is looked at")  # fmt: skip
     by_model = [*given, "--weights", str(model), "--cache", str(tmp_path / "cache")]
     result = result_of(run(megaface.main, by_model))
     assert result == json.loads((tmp_path / "out" / "result.json").read_text())

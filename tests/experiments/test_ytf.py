@@ -37,6 +37,7 @@ def test_both_rules_against_loops(given: list[str], tmp_path: Path, monkeypatch:
     assert result["partial"] and result["pairs"] == 8 and set(result["rules"]) == {"mean_similarity", "mean_feature"}
     assert any(line.startswith("PARTIAL YouTube Faces: 8 of 8 pairs, 4 of 4 videos") for line in printed)
     assert cv2.imread(str(out / "roc_ytf.png")).std() > 5
+    assert any("frames, taken whole, as alignment fixed_box says; no face was looked for" in line for line in printed)
 
     model, data = open_model(Path(given[1])), read_ytf(Path(given[3]))
 
