@@ -1,6 +1,6 @@
 """Turn published weights into a model of this project: its checkpoint, and the preprocessing that belongs to it.
 
-    python -m experiments.convert FILE [--symbol JSON] [--network NAME] --to DIR
+    python -m experiments.convert FILE [--symbol JSON] [--network NAME] --to DIR [--overwrite]
 
 The network is told by the tensors' names and shapes, and a file that does not fit it in every tensor is refused. Known
 are Inception-ResNet-v1 (davidsandberg's TensorFlow graphs, facenet-pytorch's state dicts), MobileFaceNet y1 (MXNet),
@@ -16,16 +16,16 @@ from experiments.arguments import place
 from experiments.published import Model, convert, write_model
 from faces import cli
 from faces.counts import TOTAL, parameters
-from faces.errors import CheckpointError
+from faces.outputs import check_folder, check_free
 from faces.terminal import make_console
 
 
 def main(arguments: list[str]) -> None:
     options = parse(arguments)
-    if options.to.exists():
-        raise CheckpointError(f"{options.to}: something lies there already; name another folder with --to.")
+    check_free(options.to, options.overwrite)
+    check_folder(options.to)
     model = convert(options.file, options.network, options.symbol)
-    write_model(model, options.to)
+    write_model(model, options.to, options.overwrite)
     report(make_console(), model, options.to)
 
 
@@ -36,6 +36,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--symbol", type=Path, metavar="JSON", help="MXNet's graph (default: the one beside FILE)")
     parser.add_argument("--network", metavar="NAME", help="the network that FILE is of (default: found out)")
     parser.add_argument("--to", type=place, required=True, metavar="DIR", help="folder to make")
+    parser.add_argument("--overwrite", action="store_true", help="replace the model that DIR holds")
     return parser.parse_args(arguments)
 
 

@@ -63,7 +63,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     edges = ("LEFT", "TOP", "RIGHT", "BOTTOM")
     parser.add_argument("--crop", type=int, nargs=4, metavar=edges, help="first cut each image to this box, in pixels")
     parser.add_argument("--kind", choices=KINDS, help="what SOURCE is (default: found out)")
-    parser.add_argument("--overwrite", action="store_true", help="replace a prepared dataset at DIR")
+    parser.add_argument("--overwrite", action="store_true", help="replace the results that DIR holds")
     args = parser.parse_args(arguments)
     if args.size is not None and not 1 <= args.size <= 4096:
         parser.error(f"--size {args.size}: 1 to 4096 pixels expected")

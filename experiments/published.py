@@ -10,9 +10,7 @@ Not here: the names in files (`published.py` in each paper's `models`), and the 
 """
 
 import hashlib
-import os
 import re
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,9 +32,10 @@ from faces.config import DataConfig, ModelConfig, Rule, RunConfig, check, load_c
 from faces.embed import make_embedder
 from faces.errors import CheckpointError, ConfigError, WeightsError
 from faces.mesh import copied
-from faces.outputs import write_text
+from faces.outputs import results_folder, write_text
 from faces.preprocessing import Preprocessing, check_pictures
 from faces.received import Tensors, receive
+from faces.refused import writing
 from faces.weights import read_onnx_graph, read_symbol, read_weights
 
 DESCRIPTION, CHECKPOINTS = "model.toml", "checkpoints"
@@ -163,23 +162,16 @@ def convert(file: Path, network: str | None = None, symbol: Path | None = None) 
     return Model(description, params, batch_stats, backbone.apply)
 
 
-def write_model(model: Model, folder: Path) -> None:
+def write_model(model: Model, folder: Path, overwrite: bool = False) -> None:
     """Write a model's folder, all of it or nothing.
 
     Raises:
-        CheckpointError: something lies there already.
+        OutputError: something lies there already, and may not be replaced; or the disk refuses.
     """
-    if folder.exists():
-        raise CheckpointError(f"{folder}: something lies there already; name another folder.")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
-    try:
-        _save_weights(temporary / CHECKPOINTS, model.params, model.batch_stats)
+    with results_folder(folder, overwrite) as partial, writing(folder):
+        _save_weights(partial / CHECKPOINTS, model.params, model.batch_stats)
         description: Any = model.description  # a config, though of no run
-        write_text(temporary / DESCRIPTION, to_toml(description))
-        temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        write_text(partial / DESCRIPTION, to_toml(description))
 
 
 def _save_weights(folder: Path, params: Params, batch_stats: BatchStats) -> None:

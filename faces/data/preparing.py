@@ -24,7 +24,9 @@ from array_record.python.array_record_module import ArrayRecordWriter
 
 from faces.data.images import encode_png, stored_encoding
 from faces.data.prepared import MANIFEST, EncodedSource
-from faces.errors import DataError, ImageError
+from faces.errors import DataError, ImageError, OutputError
+from faces.outputs import results_folder
+from faces.refused import writing
 
 SHARD_BYTES = 2**30
 WINDOW = 256  # encoded images in memory at a time
@@ -71,18 +73,19 @@ def write_prepared(
 
     Args:
         source: images and labels.
-        out: the folder to make. It must be absent or empty, or a prepared dataset with `overwrite`.
+        out: the folder to make. It must be absent or empty, or hold results of a command with `overwrite`.
         crop: (left, top, right, bottom) in pixels, right and bottom exclusive; the part of each image to keep.
         size: side of the square that the central square of each image is then resized to.
         pair_lists: files to keep beside the images, such as LFW's pairs.txt.
-        overwrite: replace a prepared dataset at `out`.
+        overwrite: replace what is there.
         progress: called with the number of images done, now and then.
 
     Raises:
-        DataError: `out` may not be written, or fewer than two identities have a good image. Nothing is left behind.
+        DataError: fewer than two identities have a good image. Nothing is left behind.
+        OutputError: `out` may not be written, or holds something else. Nothing is left behind either.
     """
     _refuse_single(source.name, len(np.unique(source.identities)))
-    with _whole_folder(out, overwrite) as partial:
+    with results_folder(out, overwrite) as partial, writing(out):
         label_of: dict[int, int] = {}  # identity in the source -> label
         identities: list[int] = []
         quarantined: list[tuple[str, str]] = []
@@ -173,7 +176,7 @@ class _RecordWriter:
         if self._writer is None or self._room <= 0:
             self._writer = self._next_shard()
         record = FEATURES.serialize_example(FEATURES.encode_example(example))
-        with _writing(self._folder):
+        with _writing(self._folder.parent):
             self._writer.write(record)
         self._lengths[-1] += 1
         self._bytes += len(record)
@@ -188,7 +191,7 @@ class _RecordWriter:
 
     def _close(self) -> None:
         if self._writer is not None:
-            with _writing(self._folder):
+            with _writing(self._folder.parent):
                 self._writer.close()
             self._writer = None
 
@@ -216,40 +219,9 @@ class _RecordWriter:
 
 @contextmanager
 def _writing(folder: Path) -> Iterator[None]:
-    """ArrayRecord reports a full disk as a RuntimeError."""
+    """ArrayRecord reports a full disk as a RuntimeError, and so everything else."""
     try:
-        yield
+        with writing(folder):
+            yield
     except RuntimeError as error:
-        raise DataError(f"{folder.parent}: records cannot be written ({error}).") from None
-
-
-@contextmanager
-def _whole_folder(out: Path, overwrite: bool) -> Iterator[Path]:
-    """A folder beside `out` that takes its place when the block ends well and vanishes when it does not."""
-    out = out.resolve()
-    if out.exists() and not out.is_dir():
-        raise DataError(f"{out}: is a file; name a folder to write to.")
-    replaced = out.is_dir() and any(out.iterdir())
-    if replaced and not overwrite:
-        raise DataError(f"{out}: is not empty; name another folder, or pass --overwrite to replace a prepared dataset.")
-    if replaced and not (out / MANIFEST).is_file():
-        raise DataError(f"{out}: is not a prepared dataset, so --overwrite does not delete it; name another folder.")
-    missing = [parent for parent in out.parents if not parent.exists()]
-    partial, old = (out.with_name(f".{out.name}.{word}-{os.getpid()}") for word in ("partial", "old"))
-    try:
-        partial.mkdir(parents=True)
-        yield partial
-        if out.is_dir():
-            out.rename(old)
-        partial.rename(out)
-        shutil.rmtree(old, ignore_errors=True)
-    except BaseException as error:
-        if old.is_dir() and not out.exists():
-            old.rename(out)
-        shutil.rmtree(partial, ignore_errors=True)
-        for parent in missing:
-            if parent.is_dir() and not any(parent.iterdir()):
-                parent.rmdir()
-        if isinstance(error, OSError):
-            raise DataError(f"{out}: cannot be written ({error.strerror}).") from None
-        raise
+        raise OutputError(f"{folder}: records cannot be written ({error}).") from None

@@ -95,8 +95,11 @@ def test_source_is_not_overwritten(tmp_path, capsys):
     assert "is the source itself" in capsys.readouterr().err
     assert prepare(source, "--out", tmp_path / "out") == 0
     assert prepare(source, "--out", tmp_path / "out") == 2
-    assert "is not empty" in capsys.readouterr().err
+    assert "holds results already" in capsys.readouterr().err
     assert prepare(source, "--out", tmp_path / "out", "--overwrite") == 0
+    for place in ("in/a/a_0001.png/x", "/proc/x"):
+        assert prepare(source, "--out", tmp_path / place) == 2
+        assert "name another place" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

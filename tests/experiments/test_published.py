@@ -28,7 +28,7 @@ from experiments.published import (
     write_model,
 )
 from faces.backbone import Network
-from faces.errors import CheckpointError, ConfigError, WeightsError
+from faces.errors import CheckpointError, ConfigError, OutputError, WeightsError
 from faces.mesh import make_mesh
 from tests.arcface_jax import published_networks as theirs
 from tests.arcface_jax import setting as setting_of_run
@@ -174,10 +174,19 @@ def test_a_graph_for_weights_that_have_none(file: Path, tmp_path: Path):
 def test_nothing_is_overwritten(file: Path, tmp_path: Path, capsys: Any):
     folder = tmp_path / "there"
     folder.mkdir()
-    setting.refused(command.main, capsys, [str(file), "--to", str(folder)], "there: something lies there already")
-    with pytest.raises(CheckpointError, match="something lies there already"):
+    (folder / "notes.txt").write_text("mine")
+    absent = str(tmp_path / "none.npz")  # the place is looked at first
+    for place in (folder, folder / "notes.txt", folder / "notes.txt" / "below", Path("/proc/x")):
+        for more in ([], ["--overwrite"]):
+            setting.refused(command.main, capsys, [absent, "--to", str(place), *more], str(place), "name a")
+    with pytest.raises(OutputError, match="no results of these commands"):
         write_model(first_pixel(), folder)
-    assert not list(folder.iterdir())
+    assert [path.name for path in folder.iterdir()] == ["notes.txt"]
+    write_model(first_pixel(), tmp_path / "model")
+    with pytest.raises(OutputError, match="replace them with --overwrite"):
+        write_model(first_pixel(), tmp_path / "model")
+    write_model(first_pixel(), tmp_path / "model", overwrite=True)
+    assert (tmp_path / "model" / "model.toml").is_file()
 
 
 def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -185,7 +194,7 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
         raise OSError("disk full")
 
     monkeypatch.setattr(published, "write_text", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(OutputError, match="disk full"):
         write_model(dataclasses.replace(first_pixel(), params={"w": np.ones(2)}), tmp_path / "model")
     assert not list(tmp_path.iterdir())
 

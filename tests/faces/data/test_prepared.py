@@ -16,7 +16,7 @@ from faces.data.lfw import read_lfw
 from faces.data.open import detect_kind, open_faces, open_source
 from faces.data.prepared import PreparedFaces
 from faces.data.preparing import write_prepared
-from faces.errors import DataError
+from faces.errors import DataError, OutputError
 from tests.faces.data.makers import encoded, image_folder, insightface_rec, picture
 
 PICTURES = [picture(seed, height=12 + seed, width=20) for seed in range(7)]
@@ -130,14 +130,13 @@ def test_an_image_of_the_asked_size_keeps_its_bytes(tmp_path):
     assert [PreparedFaces(tmp_path / "out").encoded(i) for i in range(2)] == files
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, DataError("x"), OSError(28, "No space left on device")])
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), DataError("x"), OSError(28, "No space left on device")])
 def test_nothing_is_left_behind(folder, tmp_path, error):
     def stop(images):
         raise error
 
     before = listing(tmp_path)
-    expected = DataError if isinstance(error, Exception) else KeyboardInterrupt
-    with pytest.raises(expected):
+    with pytest.raises(OutputError if isinstance(error, OSError) else type(error)):
         write_prepared(FolderSource(folder), tmp_path / "new" / "out", progress=stop)
     assert listing(tmp_path) == before
 
@@ -162,11 +161,11 @@ def test_a_stopped_overwrite_leaves_the_old_dataset(folder, tmp_path):
 def test_where_it_may_not_write(folder, tmp_path):
     source = FolderSource(folder)
     write_prepared(source, tmp_path / "out")
-    with pytest.raises(DataError, match=r"is not empty; .*--overwrite"):
+    with pytest.raises(OutputError, match=r"holds results already; .*--overwrite"):
         write_prepared(source, tmp_path / "out")
-    with pytest.raises(DataError, match="is not a prepared dataset, so --overwrite does not delete it"):
+    with pytest.raises(OutputError, match="is not empty, and no results of these commands"):
         write_prepared(source, folder, overwrite=True)
-    with pytest.raises(DataError, match="is a file"):
+    with pytest.raises(OutputError, match="is a file"):
         write_prepared(source, folder / "ann" / "ann_0001.png", overwrite=True)
     (tmp_path / "empty").mkdir()
     write_prepared(source, tmp_path / "empty")
