@@ -36,7 +36,7 @@ from faces.data.chunks import chunks
 from faces.data.images import decode_image, read_file
 from faces.data.photographs import find_photographs, printable
 from faces.detect.detections import RULES, Detections, select
-from faces.detect.published import DETECTORS, open_detector, weight_files
+from faces.detect.published import DETECTORS, EDITION, open_detector, weight_files
 from faces.detect.sheet import draw_sheet
 from faces.errors import DataError, ImageError
 from faces.outputs import append_text, write_text
@@ -54,7 +54,7 @@ def main(arguments: list[str]) -> None:
     args = parse(arguments)
     there = find_photographs([Path(given) for given in args.images])
     files = by_name(there.files)
-    settings = {"detector": args.detector, "weights": digest(Path(args.detector_weights))}
+    settings = {"detector": args.detector, "edition": EDITION, "weights": digest(Path(args.detector_weights))}
     settings |= {"select": args.select, "longest_side": args.longest_side, "confidence": args.confidence}
     with (
         cli.interruptible(f"The images that were looked at are in {args.out}; the same command goes on with the rest."),

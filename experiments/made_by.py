@@ -6,11 +6,13 @@ Not here: the embeddings (`search.py`, `megaface.py`), and caches, which are nam
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from experiments import pipeline
 from experiments.detect import digest
 from experiments.published import Model
 from faces.config import flatten
+from faces.detect.published import EDITION
 from faces.errors import ConfigError
 
 
@@ -22,9 +24,10 @@ def made_by(model: Model, options: argparse.Namespace, of_one_face: bool = False
         options: as of `pipeline.check_options`.
         of_one_face: which face of a photograph is meant belongs to it.
     """
-    made = {"network": model.name, "weights": model.description.origin.sha256[:16], "detector": options.detector}
+    made: dict[str, Any] = {"network": model.name, "weights": model.description.origin.sha256[:16]}
+    made["detector"] = options.detector
     if options.detector != pipeline.NONE:
-        made["detector's weights"] = digest(options.detector_weights)[:16]
+        made |= {"detector's edition": EDITION, "detector's weights": digest(options.detector_weights)[:16]}
         made |= {"select": options.select, "undetected": options.undetected} if of_one_face else {}
     return "; ".join(f"{key} {value}" for key, value in (made | flatten(model.preprocessing)).items())
 
@@ -45,6 +48,6 @@ def check_same(place: Path, stored: str, here: str) -> None:
             for one, other in ((theirs, ours), (ours, theirs))
         )
         raise ConfigError(
-            f"{place}: was made by {of_stored}, and here is {of_this}; give the same weights and options, or make it "
-            "anew."
+            f"{place}: was made by {of_stored}, and here is {of_this}; give the same weights and options, or enrol or "
+            "compute anew."
         )

@@ -23,7 +23,7 @@ from faces.cache import Cache
 from faces.config import flatten
 from faces.cut_faces import NUMBERS, Cut, Looked, cut_faces, look
 from faces.detect.detections import RULES
-from faces.detect.published import DETECTORS, open_detector
+from faces.detect.published import DETECTORS, EDITION, open_detector
 from faces.errors import ConfigError, OutputError
 from faces.preprocessing import WHOLE, Preprocessing
 from faces.terminal import make_progress
@@ -153,7 +153,7 @@ class Search:
         self._detect = self._cache = None
         if options.detector != NONE:
             weights = options.detector_weights
-            self._cache = Cache(options.cache / f"{options.detector}-{digest(weights)[:16]}.npz", NUMBERS)
+            self._cache = Cache(options.cache / f"{options.detector}-{EDITION}-{digest(weights)[:16]}.npz", NUMBERS)
             self._detect = open_detector(options.detector, weights)
 
     def check(self, preprocessing: Preprocessing, aligned: bool = False) -> None:

@@ -21,6 +21,9 @@ from faces.errors import ConfigError
 from faces.weights import read_weights
 
 DETECTORS = ("retinaface", "mtcnn")
+EDITION = 1
+"""To be raised whenever the same weights find other faces than before: faces that were kept are then looked for anew,
+and what was made of them is not gone on with."""
 
 
 def open_detector(

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import cluster, pipeline, search
+from experiments import cluster, made_by, pipeline, search
 from experiments.published import open_model
 from faces.data.images import decode_image
 from faces.detect.detections import Detections
@@ -180,8 +181,24 @@ def test_every_face_of_a_group_is_looked_at(
     assert (result_of(printed)["faces"], result_of(printed)["faces_passed_over"]) == (2, 2)
     assert any("2 faces passed over, --select best means one of several" in line for line in printed)
     without = [*options[:4], *index, "--out", str(tmp_path / "without")]
-    refused(search.main, capsys, ["find", str(groups), *without], "made by detector retinaface, detector's weights",
+    refused(search.main, capsys, ["find", str(groups), *without], "made by detector retinaface, detector's edition",
             "here is detector none")  # fmt: skip
+
+
+def test_a_detector_that_finds_other_faces_now_looks_again(
+    model: Path, groups: Path, detector: list[str], tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+):
+    people = tmp_path / "people"
+    (people / "Ann").mkdir(parents=True)
+    shutil.copy(groups / "b.png", people / "Ann" / "1.png")
+    options = ["--weights", str(model), "--cache", str(tmp_path / "cache"), *detector]
+    run(search.main, ["enrol", str(people), *options, "--out", str(tmp_path / "index")])
+    for module in (made_by, pipeline):
+        monkeypatch.setattr(module, "EDITION", 1_000)
+    finding = ["find", str(groups), "--index", str(tmp_path / "index" / "index.npz"), "--threshold", "0", *options]
+    refused(search.main, capsys, [*finding, "--out", str(tmp_path / "x")], "here is detector's edition 1000", "enrol")
+    run(cluster.main, [str(people), *options, "--threshold", "0", "--out", str(tmp_path / "clusters")])
+    assert len(list((tmp_path / "cache").glob("retinaface-*.npz"))) == 2
 
 
 def test_faces_of_groups_are_clustered_and_one_of_each_is_judged(
