@@ -25,17 +25,20 @@ from arcface_jax.config import Config
 from experiments import arcface, facenet, kept, training
 from experiments.arguments import named_path, place
 from experiments.embedding import embed_faces, embedder_of
+from experiments.recipe import Recipe
 from experiments.runs import centres_of, open_run
 from faces import cli
+from faces.data.fingerprint import fingerprint
 from faces.data.source import FaceSource, Subset
 from faces.errors import DataError, EvaluationError
 from faces.evaluate.pair_set import PairSet
 from faces.evaluate.plots import BLUE, ORANGE, STYLE, save_figure
 from faces.evaluate.verification import few_names
 from faces.outputs import check_file, results_folder, write_json
+from faces.run_record import check_training_set
 from faces.terminal import make_console
 
-RECIPES: dict[str, training.Recipe[Any]] = {"arcface": arcface.RECIPE, "facenet": facenet.RECIPE}
+RECIPES: dict[str, Recipe[Any]] = {"arcface": arcface.RECIPE, "facenet": facenet.RECIPE}
 
 FILES = ("angles.json", "angles.png")
 PAPER_COLUMNS = ("NS", "ArcFace", "IntraL", "InterL", "TripletL")
@@ -91,8 +94,10 @@ def measure(options: argparse.Namespace, out: Path) -> dict[str, Any]:
     source = training.training_faces(RECIPES[run.trained_as], run.config, options.data, console)
     if options.only is not None:
         source = kept.apply(options.only, source)
+    if remark := check_training_set(options.run, fingerprint(source)):
+        console.print(remark)
     has_classes = isinstance(run.config, Config) and run.config.loss.classifier != "none"
-    centres = centres_of(options.run, run, source) if has_classes else None
+    centres = centres_of(run, source) if has_classes else None
     indices = _whole_people(source.identities, options.images, run.config.train.seed)
     tests = [(test, people_of(test, options.allow_missing)) for test in training.pair_sets(options, run.config)]
 

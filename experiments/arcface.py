@@ -17,7 +17,8 @@ from arcface_jax.config import Config
 from arcface_jax.sampling import epoch_order
 from arcface_jax.train_step import init_state, make_train_step
 from arcface_jax.watch import AngleWatch
-from experiments import training
+from experiments import recipe, training
+from experiments.recipe import Recipe
 from faces import cli
 from faces.data.source import FaceSource, Relabelled, with_images
 
@@ -51,7 +52,7 @@ def _describe(config: Config, mesh: Mesh, classes: int) -> str:
     )
 
 
-RECIPE = training.Recipe(
+RECIPE = Recipe(
     name="arcface",
     schema=Config,
     generated_config="arcface/tiny",
@@ -68,7 +69,7 @@ RECIPE = training.Recipe(
 
 def parse(arguments: list[str]) -> tuple[argparse.Namespace, Config]:
     """The command line: options of the run, and the config with its overrides."""
-    return training.parse(RECIPE, DESCRIPTION, arguments)
+    return recipe.parse(RECIPE, DESCRIPTION, arguments)
 
 
 def main(arguments: list[str]) -> None:

@@ -17,9 +17,11 @@ from experiments.arguments import place
 from experiments.embedding import embed_faces, embedder_of
 from experiments.runs import centres_of, open_run
 from faces import cli
+from faces.data.fingerprint import fingerprint
 from faces.data.source import Relabelled
 from faces.errors import ConfigError, DataError
 from faces.outputs import check_file
+from faces.run_record import check_training_set
 from faces.terminal import make_console
 
 
@@ -39,7 +41,9 @@ def main(arguments: list[str]) -> None:
         raise ConfigError(f"{options.run}: has no sub-centres; train with --head.sub-centres 3 first.")
     console = make_console()
     source = training.training_faces(RECIPE, config, options.data, console)
-    centres = centres_of(options.run, run, source)
+    if remark := check_training_set(options.run, fingerprint(source)):
+        console.print(remark)
+    centres = centres_of(run, source)
     embeddings = embed_faces(embedder_of(run), source, config.model.input_size, console)
     found = sub_center.keep(embeddings, source.identities, centres, options.degrees)
 

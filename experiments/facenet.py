@@ -11,7 +11,8 @@ from functools import partial
 
 import numpy as np
 
-from experiments import training
+from experiments import recipe, training
+from experiments.recipe import Recipe
 from facenet_jax.config import Config
 from facenet_jax.sampling import epoch_order
 from facenet_jax.train_step import init_state, make_train_step
@@ -40,7 +41,7 @@ def _collapsed_loss(config: Config) -> float | None:
     return config.loss.alpha if alone else None
 
 
-RECIPE = training.Recipe(
+RECIPE = Recipe(
     name="facenet",
     schema=Config,
     generated_config="facenet/tiny",
@@ -57,7 +58,7 @@ RECIPE = training.Recipe(
 
 def parse(arguments: list[str]) -> tuple[argparse.Namespace, Config]:
     """The command line: options of the run, and the config with its overrides."""
-    return training.parse(RECIPE, DESCRIPTION, arguments)
+    return recipe.parse(RECIPE, DESCRIPTION, arguments)
 
 
 def main(arguments: list[str]) -> None:

@@ -3,14 +3,15 @@
 Not here: which images those are (`arcface_jax.sub_center`).
 """
 
-import json
 from pathlib import Path
 
 import numpy as np
 
 from faces import outputs
+from faces.data.fingerprint import fingerprint, from_json
 from faces.data.source import FaceSource, Subset
 from faces.errors import DataError
+from faces.run_record import read_json
 
 _FOREIGN = "not a list that experiments.clean has written."
 
@@ -23,8 +24,8 @@ def write(path: Path, source: FaceSource, kept: np.ndarray) -> None:
         source: the training set, as the run had it.
         kept: whether each image stays, bool (images,).
     """
-    content = {"training_set": source.name, "images": len(source), "kept": np.flatnonzero(kept).tolist()}
-    outputs.write_text(path, json.dumps(content) + "\n")
+    content = {"training_set": fingerprint(source).to_json(), "kept": np.flatnonzero(kept).tolist()}
+    outputs.write_json(path, content, indent=None)
 
 
 def apply(path: Path, source: FaceSource) -> FaceSource:
@@ -33,17 +34,18 @@ def apply(path: Path, source: FaceSource) -> FaceSource:
     Raises:
         DataError: no such list, or one of another training set.
     """
+    content = read_json(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        images, listed = content["images"], content["kept"]
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}).") from None
-    except (ValueError, KeyError, TypeError, RecursionError):
+        listed, stored = content["kept"], content["training_set"]
+    except (KeyError, TypeError):
         raise DataError(f"{path}: {_FOREIGN}") from None
-    if images != len(source):
-        raise DataError(f"{path}: made for a training set of {images} images, and {source.name} has {len(source)}; "
-                        "give the same --data and --data.* options as the run that was cleaned.")  # fmt: skip
+    then, now = from_json(stored, str(path)), fingerprint(source)
+    if difference := then.difference(now):
+        raise DataError(
+            f"{path}: made for {then.counts()} of {then.name}, and {now.name} with {now.counts()} is another set: "
+            f"{difference}; give the same --data and --data.* options as the run that was cleaned."
+        )
     is_list = isinstance(listed, list) and all(type(index) is int for index in listed)
-    if not is_list or not listed or listed != sorted(set(listed)) or listed[0] < 0 or listed[-1] >= images:
+    if not is_list or not listed or listed != sorted(set(listed)) or listed[0] < 0 or listed[-1] >= len(source):
         raise DataError(f"{path}: {_FOREIGN}")
     return Subset(source, np.array(listed, np.int64))

@@ -3,7 +3,8 @@
 Not here: resuming a run, which needs the optimiser's state as well (`faces.checkpoint`).
 """
 
-import json
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,8 @@ import numpy as np
 
 import arcface_jax.config
 import facenet_jax.config
-from faces import run_record
 from faces.checkpoint import load_weights
-from faces.config import RunConfig, load_config, read_toml
+from faces.config import AnyConfig, RunConfig, flatten, load_config, read_toml
 from faces.data.source import FaceSource
 from faces.errors import CheckpointError, ConfigError
 from faces.train_state import TrainState
@@ -44,7 +44,18 @@ def open_run(folder: Path) -> Run:
     """Read the config and the newest weights in a run's folder.
 
     Raises:
-        CheckpointError: there is no run, or no checkpoint in it.
+        CheckpointError, ConfigError: as `config_of`, or there is no checkpoint.
+    """
+    trained_as, config = config_of(folder)
+    step, weights = load_weights(folder / "checkpoints")
+    return Run(trained_as, config, step, weights["params"], weights["batch_stats"], weights["centres"])
+
+
+def config_of(folder: Path) -> tuple[str, RunConfig]:
+    """Which paper's run lies in a folder, and its config.
+
+    Raises:
+        CheckpointError: there is no run.
         ConfigError: its config.toml was changed by hand and does not hold together.
     """
     path = folder / "config.toml"
@@ -52,54 +63,78 @@ def open_run(folder: Path) -> Run:
         raise CheckpointError(f"{folder}: no run lies there; the folder that a training run wrote (--out) is expected.")
     schemas = {"facenet": facenet_jax.config.Config, "arcface": arcface_jax.config.Config}
     trained_as = "arcface" if "head" in read_toml(path) else "facenet"
-    config, _ = load_config(str(path), schemas[trained_as])
-    step, weights = load_weights(folder / "checkpoints")
-    return Run(trained_as, config, step, weights["params"], weights["batch_stats"], weights["centres"])
+    return trained_as, load_config(str(path), schemas[trained_as])[0]
 
 
-def centres_of(folder: Path, run: Run, source: FaceSource) -> np.ndarray:
+def centres_of(run: Run, source: FaceSource) -> np.ndarray:
     """The class centres of a training set's people, one row each, without the rows that pad them.
 
     Args:
-        folder: of the run.
-        run: what `open_run` read there.
-        source: the set that the run was trained on.
-    Raises:
-        ConfigError: the run was trained on another number of images or people.
-        CheckpointError: the record of the run's training set is missing.
+        run: what `open_run` read.
+        source: the set that the run was trained on, which `run_record.check_training_set` has said it is.
     """
-    path, given = folder / "environment.json", run_record.training_set(source)
-    try:
-        recorded = json.loads(path.read_text(encoding="utf-8"))["training_set"]
-        trained_on = {key: int(recorded[key]) for key in ("images", "people")}
-    except (OSError, ValueError, KeyError, TypeError):
-        raise CheckpointError(f"{path}: does not tell how many images and people the run was trained on.") from None
-    for key, count in trained_on.items():
-        if count != given[key]:
-            raise ConfigError(f"{folder}: was trained on {count:,} {key}, and {source.name} has {given[key]:,}; give "
-                              "the training faces that the run had.")  # fmt: skip
-    return run.centres[: trained_on["people"]]
+    return run.centres[: int(source.identities.max()) + 1]
 
 
-def start_from(folder: Path, state: TrainState, config: RunConfig) -> TrainState:
+OF_NETWORK = ("model.name", "model.embedding_dim", "model.input_size", "model.batch_norm", "data.mean", "data.scale")
+"""Keys of a config that belong to a network's weights, and go wherever they go."""
+
+
+def take_network(folder: Path, config: AnyConfig) -> AnyConfig:
+    """A config with the network of another run, its input and its range of pixels.
+
+    Args:
+        folder: of the other run, of either paper.
+        config: of the new run.
+    Raises:
+        CheckpointError, ConfigError: as `config_of`.
+    """
+    theirs = flatten(config_of(folder)[1])
+    for key in OF_NETWORK:
+        section, field = key.split(".")
+        changed = dataclasses.replace(getattr(config, section), **{field: theirs[key]})
+        config = dataclasses.replace(config, **{section: changed})
+    return config
+
+
+def check_network(folder: Path, changed: Mapping[str, tuple[Any, Any]]) -> None:
+    """Refuse options that ask for another network than that of `--init`.
+
+    Args:
+        folder: of the other run.
+        changed: keys that options have changed, with the other run's value and the option's.
+    Raises:
+        ConfigError: one of them belongs to the network.
+    """
+    for key in OF_NETWORK:
+        if key in changed:
+            theirs, asked = changed[key]
+            raise ConfigError(
+                f"--init {folder}: its network has {key} = {_plain(theirs)}, and --{key.replace('_', '-')} asks for "
+                f"{_plain(asked)}; leave that option out."
+            )
+
+
+def _plain(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def start_from(folder: Path, state: TrainState) -> TrainState:
     """The state before the first step, with the network's weights taken from another run.
 
     Args:
         folder: of the other run, of either paper.
-        state: before the first step.
-        config: of the new run; its network must be the other's.
+        state: before the first step, of the same network.
     Raises:
-        CheckpointError: another network, embedding or input size; or as `open_run`.
+        CheckpointError: other weights than the network has; or as `open_run`.
     """
     run = open_run(folder)
-    for field in ("name", "embedding_dim", "input_size"):
-        theirs, ours = getattr(run.config.model, field), getattr(config.model, field)
-        if theirs != ours:
-            option = f"--model.{field.replace('_', '-')}"
-            value = " ".join(map(str, theirs)) if isinstance(theirs, tuple) else theirs
-            raise CheckpointError(
-                f"{folder}: its network has {field} = {theirs!r}, and this run asks for {ours!r}; add {option} {value}."
-            )
+    theirs, ours = (jax.tree.map(np.shape, one) for one in ((run.params, run.batch_stats), _network(state)))
+    if theirs != ours:
+        raise CheckpointError(
+            f"{folder}: its weights are not those of {run.config.model.name} as it is now; it may be of another "
+            "version of the project."
+        )
 
     def like(new: Any, old: jax.Array) -> jax.Array:
         return jax.device_put(new.astype(old.dtype), old.sharding)
@@ -112,3 +147,7 @@ def start_from(folder: Path, state: TrainState, config: RunConfig) -> TrainState
         state.opt_state,
         state.key,
     )
+
+
+def _network(state: TrainState) -> tuple[Any, Any]:
+    return state.params, state.batch_stats

@@ -28,6 +28,7 @@ from experiments.networks import backbone_of
 from faces import cli
 from faces.config import check, flatten, load_config, shipped_configs
 from faces.continued import continued
+from faces.data.fingerprint import fingerprint
 from faces.data.loader import make_loader
 from faces.data.source import FaceSource
 from faces.embed import make_embedder
@@ -35,10 +36,10 @@ from faces.errors import DataError
 from faces.evaluate.pair_set import PairSet, generated_pair_set, open_pair_set
 from faces.mesh import make_mesh, place_batch
 from faces.outputs import append_text, write_json, write_text
-from faces.run_record import environment, read_log
+from faces.run_record import TRAINING_SET, check_training_set, environment, read_log, write_training_set
 from faces.terminal import make_console
 
-FILES = ("rows.jsonl", "table2.md", "environment.json")
+FILES = ("rows.jsonl", "table2.md", "environment.json", TRAINING_SET)
 PREFIX = "arcface/table2_"
 
 
@@ -65,18 +66,25 @@ def main(arguments: list[str]) -> None:
     if unknown := sorted(set(chosen) - set(names)):
         raise DataError(f"{unknown[0]}: no row of Table 2; rows are {', '.join(names)}.")
 
+    test, source = _test_set(options, base), training.training_faces(RECIPE, base, options.data, make_console())
     with (
         cli.interruptible(f"The rows that are done are kept in {options.out}; the same command goes on."),
-        continued(options.out, _settings(options, base), FILES, options.overwrite),
+        continued(options.out, _settings(options, base, test), FILES, options.overwrite) as goes_on,
     ):
-        _train_rows(options, base, chosen)
+        training_set = fingerprint(source)
+        if goes_on:
+            check_training_set(options.out, training_set)
+        else:
+            write_training_set(options.out, training_set)
+        _train_rows(options, base, chosen, source, test)
 
 
-def _train_rows(options: argparse.Namespace, base: Config, chosen: list[str]) -> None:
+def _train_rows(
+    options: argparse.Namespace, base: Config, chosen: list[str], source: FaceSource, test: PairSet
+) -> None:
     """Train what is missing in `rows.jsonl`, and write the table."""
     record, console = options.out / FILES[0], make_console()
-    test, source = _test_set(options, base), training.training_faces(RECIPE, base, options.data, console)
-    done = read_log(record)
+    done = read_log(record, keys=("row", "seed", "accuracy"))
     write_text(record, "".join(json.dumps(row) + "\n" for row in done))  # without a last line cut off by a crash
     write_json(options.out / FILES[2], environment())
     for seed in range(options.seeds):
@@ -92,13 +100,12 @@ def _train_rows(options: argparse.Namespace, base: Config, chosen: list[str]) ->
     write_text(options.out / FILES[1], _markdown(done, chosen))
 
 
-def _settings(options: argparse.Namespace, base: Config) -> dict[str, Any]:
-    """What rows are trained with, and must share."""
+def _settings(options: argparse.Namespace, base: Config, test: PairSet) -> dict[str, Any]:
+    """What rows are trained with and judged on, and must share; the training set has a record of its own."""
     return {
         **flatten(base),
         "images_per_identity": options.images_per_identity,
-        "data": str(options.data),
-        "eval": str(options.eval),
+        "test_set": f"{test.name}, {len(test.same)} pairs, {test.digest()}",
     }
 
 

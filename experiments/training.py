@@ -9,25 +9,25 @@ Not here: the recipes (`facenet.py`, `arcface.py`), and what is printed and draw
 import argparse
 import contextlib
 import json
+import shlex
 import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, Generic
+from typing import Any
 
 import jax
-import numpy as np
 from jax.sharding import Mesh
 from rich.console import Console
 
 from experiments import kept, passed_over, report, runs
-from experiments.arguments import AppendNamed, named_path, place
 from experiments.networks import backbone_of
-from faces import outputs, run_record, start
-from faces.backbone import Backbone
+from experiments.recipe import Recipe, parse
+from faces import outputs, processes, run_record, start
 from faces.checkpoint import Checkpoints
-from faces.config import AnyConfig, RunConfig, check, difference, load_config
+from faces.config import AnyConfig, RunConfig, difference, flatten, load_config
+from faces.data import uncut
+from faces.data.fingerprint import check_alike, fingerprint
 from faces.data.generated import generated_faces
 from faces.data.loader import make_loader
 from faces.data.open import open_source
@@ -39,52 +39,38 @@ from faces.evaluate.report import result_dict
 from faces.evaluate.verification import VerificationResult
 from faces.mesh import local_mesh, localised, make_mesh
 from faces.terminal import make_console
-from faces.train_loop import Watch, train
+from faces.train_loop import train
 from faces.train_state import TrainState
 
 GENERATED_TRAIN = {"identities": 400, "images_per_identity": 16}
 GENERATED_TEST = {"identities": 120, "images_per_identity": 16}
 
 
-@dataclass(frozen=True)
-class Recipe(Generic[AnyConfig]):
-    """What a paper brings to the common main.
-
-    Args:
-        name: of the module, after `experiments.`.
-        schema: the paper's `Config`.
-        generated_config, real_config: configs taken without and with `--data`.
-        select: (config, source) -> the training faces that the config asks for.
-        order: (config, source) -> (epoch -> image indices, int64 (batches, batch)).
-        init_state: (config, mesh, backbone, classes) -> the state before the first step.
-        make_train_step: (config, mesh, backbone, classes) -> the step.
-        watch: config -> what looks at the metrics.
-        collapsed_loss: config -> the loss when all embeddings are one point, None where that is no fixed number.
-        describe: (config, mesh, classes) -> a line to print before training, "" for none.
-    """
-
-    name: str
-    schema: type[AnyConfig]
-    generated_config: str
-    real_config: str
-    select: Callable[[AnyConfig, FaceSource], FaceSource]
-    order: Callable[[AnyConfig, FaceSource], Callable[[int], np.ndarray]]
-    init_state: Callable[[AnyConfig, Mesh, Backbone, int], TrainState]
-    make_train_step: Callable[[AnyConfig, Mesh, Backbone, int], Callable[[TrainState, Any], Any]]
-    watch: Callable[[AnyConfig], Watch]
-    collapsed_loss: Callable[[AnyConfig], float | None]
-    describe: Callable[[AnyConfig, Mesh, int], str]
-
-
 def run(recipe: Recipe[AnyConfig], description: str, arguments: list[str]) -> None:
-    """Parse, train, evaluate, report."""
+    """Parse, claim the run's folder, train, evaluate, report."""
     options, config = parse(recipe, description, arguments)
-    if options.coordinator:
-        jax.distributed.initialize(options.coordinator, options.processes, options.process)
-        start.compile_together()
+    meeting = processes.meeting(options.coordinator, options.processes, options.process, options.wait)
+    with contextlib.ExitStack() as stack:
+        if meeting is None:
+            folder = _claim(options, stack)
+        else:
+            started_with = {**flatten(config), **{key: str(getattr(options, key)) for key in _OF_ALL}}
+            folder = Path(processes.join(meeting, started_with, lambda: str(_claim(options, stack))))
+            start.compile_together()
+        again = [*arguments, *(["--out", str(folder)] if options.out is None else [])]
+        again += [] if options.resume else ["--resume"]
+        _run(recipe, options, config, folder, shlex.join(["python", "-m", f"experiments.{recipe.name}", *again]))
+
+
+_OF_ALL = ("config", "out", "resume", "init", "devices", "allow_missing")
+"""Options that all processes of a run must have alike; data may lie elsewhere on another machine."""
+
+
+def _run(
+    recipe: Recipe[AnyConfig], options: argparse.Namespace, config: AnyConfig, folder: Path, command_to_resume: str
+) -> None:
     is_writer = jax.process_index() == 0
     console = make_console(quiet=not is_writer)
-    folder = _run_folder(options)
     mesh = make_mesh(options.devices)
     console.print(f"devices: {', '.join(device.device_kind for device in mesh.devices.flat)}")
     if folder_of_programs := start.programs_folder():
@@ -95,6 +81,10 @@ def run(recipe: Recipe[AnyConfig], description: str, arguments: list[str]) -> No
     source = training_faces(recipe, config, options.data, console)
     if options.only is not None:
         source = kept.apply(options.only, source)
+    training_set = fingerprint(source)
+    check_alike(training_set)
+    if options.resume and (remark := run_record.check_training_set(folder, training_set)):
+        console.print(remark)
     classes = int(source.identities.max()) + 1
     tests = pair_sets(options, config)
     order = recipe.order(config, source)
@@ -104,8 +94,9 @@ def run(recipe: Recipe[AnyConfig], description: str, arguments: list[str]) -> No
         f"training faces: {source.name}: {len(source):,} images of {classes:,} people; batches of "
         f"{config.batch.images} ({config.batch.images // mesh.devices.size} a device), {batches:,} an epoch"
     )
-    if line := recipe.describe(config, mesh, classes):
-        console.print(line)
+    for line in (uncut.remark(source, config.model.input_size), recipe.describe(config, mesh, classes)):
+        if line:
+            console.print(line)
     for test in tests:
         if test.remark:
             console.print(f"{test.name}: {test.remark}")
@@ -115,32 +106,36 @@ def run(recipe: Recipe[AnyConfig], description: str, arguments: list[str]) -> No
     judge = partial(_judge, config=config, mesh=mesh, embed=embed, allow_missing=options.allow_missing)
     state = recipe.init_state(config, mesh, backbone, classes)
     if options.init is not None:
-        state = runs.start_from(options.init, state, config)
+        state = runs.start_from(options.init, state)
         console.print(f"network's weights: those of {options.init}")
     part = (jax.process_index(), jax.process_count())
     steps, size, seed = config.train.steps, config.model.input_size, config.train.seed
     loader = make_loader(source, order, steps, size, config.augment, seed, part)
-    baselines = report.baselines(tests[0], source, config, options.allow_missing) if tests else {}
-    before = {test.name: judge(test, state) for test in tests}
-    with _files_of_run(folder) as checkpoints:
-        if options.resume:
-            state, loader_state = checkpoints.restore(state, config)
-            loader.set_state(loader_state)
+    with _files_of_run(folder, is_new=not options.resume) as checkpoints:
+        restored = _restored(checkpoints, state, config, classes, folder) if options.resume else None
+        baselines = report.baselines(tests[0], source, config, options.allow_missing) if tests else {}
+        before = {test.name: judge(test, state) for test in tests}
+        if restored is not None:
+            state, place = restored
+            loader.set_state(place)
             console.print(f"resumed at step {int(state.step)}")
+        elif options.resume:
+            console.print("no checkpoint was taken yet; the run begins anew")
         if is_writer:
-            run_record.write_start(folder, config, source)
-        trained = train(
-            recipe.make_train_step(config, mesh, backbone, classes),
-            state,
-            loader,
-            config,
-            mesh,
-            folder,
-            checkpoints,
-            lambda state: _brief(judge(tests[0], state)) if tests else {},
-            recipe.watch(config),
-            console,
-        )
+            run_record.write_start(folder, config, training_set)
+        with _going_on(checkpoints, command_to_resume):
+            trained = train(
+                recipe.make_train_step(config, mesh, backbone, classes),
+                state,
+                loader,
+                config,
+                mesh,
+                folder,
+                checkpoints,
+                lambda state: _brief(judge(tests[0], state)) if tests else {},
+                recipe.watch(config),
+                console,
+            )
     after = {test.name: judge(test, trained.state) for test in tests}
 
     if not is_writer:
@@ -153,62 +148,83 @@ def run(recipe: Recipe[AnyConfig], description: str, arguments: list[str]) -> No
     print("result: " + json.dumps(result), flush=True)
 
 
-def parse(
-    recipe: Recipe[AnyConfig], description: str, arguments: list[str]
-) -> tuple[argparse.Namespace, AnyConfig]:
-    """The command line: options of the run, and the config with its overrides."""
-    parser = argparse.ArgumentParser(
-        prog=f"python -m experiments.{recipe.name}",
-        description=description,
-        epilog="Every field of the config is an option too, e.g. --optimiser.learning-rate 0.02 --train.steps 500.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--config", help=f"name in paper_configs/ or a TOML file (default {recipe.generated_config}, "
-                        f"or {recipe.real_config} with --data)")  # fmt: skip
-    parser.add_argument("--data", type=Path, help="training faces: a prepared dataset, an image folder or a .rec; "
-                        "default: generated faces")  # fmt: skip
-    parser.add_argument("--eval", action=AppendNamed, default=[], metavar="NAME=PATH", type=named_path,
-                        help="test set: a folder in LFW's layout, an InsightFace .bin, or CFP as cfp_fp=DIR or "
-                        "cfp_ff=DIR; may be repeated, the first is the main one")  # fmt: skip
-    parser.add_argument("--init", type=Path, metavar="RUN", help="start with the network of another run's folder, of "
-                        "either paper; class centres and the optimiser start anew")  # fmt: skip
-    parser.add_argument("--only", type=Path, metavar="FILE", help="train on the images that experiments.clean has kept")
-    parser.add_argument("--out", type=place, help="folder of the run (default runs/<config's name>)")
-    parser.add_argument("--resume", action="store_true", help="continue the run in --out from its last checkpoint")
-    parser.add_argument("--devices", type=int, help="use so many devices (default: all)")
-    parser.add_argument("--coordinator", metavar="HOST:PORT", help="with several processes: where process 0 listens; "
-                        "each needs --process and --processes, and the same --out")  # fmt: skip
-    parser.add_argument("--processes", type=int, help="number of processes")
-    parser.add_argument("--process", type=int, help="this one's number, from 0")
-    parser.add_argument("--allow-missing", action="store_true",
-                        help="print a number although test images are missing, with its coverage")
-    options, rest = parser.parse_known_args(arguments)
-    options.config = options.config or (recipe.real_config if options.data else recipe.generated_config)
-    paper, _, name = options.config.partition("/")
-    if name and paper in ("arcface", "facenet") and paper != recipe.name:
-        raise ConfigError(f"{options.config}: a config of the other paper; run it with python -m experiments.{paper}.")
-    config, _ = load_config(options.config, recipe.schema)
-    if rest:
-        import tyro  # here, as the default run needs none of it
+def _claim(options: argparse.Namespace, stack: contextlib.ExitStack) -> Path:
+    """The run's folder, kept for this command until `stack` closes; never one that holds anything but what is resumed.
 
-        config = tyro.cli(recipe.schema, args=rest, default=config, prog=parser.prog)
-    return options, check(config, "command line")
+    Raises:
+        OutputError: the folder is not free, another command is writing there, or the disk refuses.
+        CheckpointError: there is no run to resume.
+        ConfigError: nobody says which.
+    """
+    if options.out is None:
+        if options.resume:
+            raise ConfigError("--resume needs --out, the folder of the run to continue.")
+        folder = outputs.numbered(Path("runs") / Path(options.config).stem)
+        stack.callback(_remove_if_empty, folder)
+        stack.enter_context(outputs.locked(folder))
+        return folder
+    check = _check_run if options.resume else partial(outputs.check_free, other_way="add --resume to continue it")
+    check(options.out)
+    stack.enter_context(outputs.locked(options.out))
+    check(options.out)
+    return options.out
+
+
+def _check_run(folder: Path) -> None:
+    if not (folder / "config.toml").is_file():
+        raise CheckpointError(f"{folder}: no run to resume; start it without --resume.")
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # it holds the run
+        folder.rmdir()
+
+
+def _restored(
+    checkpoints: Checkpoints, state: TrainState, config: RunConfig, classes: int, folder: Path
+) -> tuple[TrainState, dict[str, Any]] | None:
+    """The newest checkpoint's state and place in the data; None where the run ended before its first."""
+    if checkpoints.latest_step() is None:
+        return None
+    restored, place = checkpoints.restore(state, config, classes)
+    done, asked = int(restored.step), config.train.steps
+    if done > asked:
+        raise CheckpointError(
+            f"{folder}: is at step {done:,} already, and train.steps = {asked:,} lies before; ask for more, or start "
+            "in another folder."
+        )
+    return restored, place
 
 
 @contextlib.contextmanager
-def _files_of_run(folder: Path) -> Iterator[Checkpoints]:
+def _going_on(checkpoints: Checkpoints, command: str) -> Iterator[None]:
+    """A block whose interruption says how to go on, if there is a checkpoint to go on from."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if (step := checkpoints.latest_step()) is None:
+            raise
+        raise KeyboardInterrupt(f"Step {step:,} is kept; go on with: {command}") from None
+
+
+@contextlib.contextmanager
+def _files_of_run(folder: Path, is_new: bool) -> Iterator[Checkpoints]:
     """The run's checkpoints; from here on files are written. A run that breaks off before its first leaves none behind.
 
     Raises:
         ImageError: with the remedy, where a training image cannot be read: raw folders are read while training.
     """
-    is_new = not folder.exists()
+    checkpoints = folder / "checkpoints"
     try:
-        with Checkpoints(folder / "checkpoints") as checkpoints:
-            yield checkpoints
-    except ImageError as error:
-        if is_new and not any(entry.name.isdigit() for entry in (folder / "checkpoints").iterdir()):
-            shutil.rmtree(folder)
+        with Checkpoints(checkpoints) as opened:
+            yield opened
+    except BaseException as error:
+        has_taken = checkpoints.is_dir() and any(entry.name.isdigit() for entry in checkpoints.iterdir())
+        if is_new and not has_taken and jax.process_index() == 0:
+            for entry in outputs.contents(folder):
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        if not isinstance(error, ImageError):
+            raise
         remedy = "python -m experiments.prepare puts such files in quarantine; train on what it writes."
         raise ImageError(f"{error} {remedy}") from error
 
@@ -219,24 +235,6 @@ def _check_division(config: RunConfig, mesh: Mesh) -> None:
     for name, images in (("images", config.batch.images), ("micro_batch", micro_batch)):
         if images % devices:
             raise ConfigError(f"batch.{name} = {images}: cannot be divided among {devices} devices; see --devices.")
-
-
-def _run_folder(options: argparse.Namespace) -> Path:
-    """The run's folder; never one that holds another run, unless it is resumed."""
-    if options.out is not None:
-        folder = options.out
-        if (folder / "config.toml").exists() and not options.resume:
-            raise ConfigError(f"{folder}: holds a run already; add --resume to continue it, or name another --out.")
-        if options.resume and not (folder / "checkpoints").is_dir():
-            raise CheckpointError(f"{folder}: no run to resume; start it without --resume.")
-        return folder
-    base = Path("runs") / Path(options.config).stem
-    if options.resume:
-        raise ConfigError("--resume needs --out, the folder of the run to continue.")
-    number = 1
-    while (folder := base if number == 1 else base.with_name(f"{base.name}-{number}")).exists():
-        number += 1
-    return folder
 
 
 def training_faces(

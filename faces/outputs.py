@@ -82,9 +82,9 @@ def append_text(path: Path, text: str) -> None:
         file.write(text.encode(errors="backslashreplace"))
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Replace `path` by this content as indented JSON, in one step."""
-    write_text(path, json.dumps(content, indent=2) + "\n")
+def write_json(path: Path, content: Any, indent: int | None = 2) -> None:
+    """Replace `path` by this content as JSON, in one step; on one line where `indent` is None."""
+    write_text(path, json.dumps(content, indent=indent) + "\n")
 
 
 def write_npz(path: Path, arrays: Mapping[str, Any]) -> None:

@@ -18,8 +18,12 @@ from typing import Any
 import jax
 
 from faces.config import RunConfig, to_toml
-from faces.data.source import FaceSource
+from faces.data.fingerprint import Fingerprint, from_json
+from faces.errors import CheckpointError, DataError
 from faces.outputs import write_json, write_text
+
+TRAINING_SET = "training_set.json"
+"""Beside `environment.json`: the fingerprint of what a run was trained on."""
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "grain", "tensorflow-datasets")
 
@@ -57,16 +61,71 @@ def _git(*arguments: str) -> str:
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
-def write_start(folder: Path, config: RunConfig, source: FaceSource) -> None:
-    """Create the run's folder with `config.toml`, and `environment.json` with the size of its training set."""
+def write_start(folder: Path, config: RunConfig, training_set: Fingerprint) -> None:
+    """Create the run's folder with `training_set.json`, `config.toml`, and `environment.json` with the set's counts."""
     folder.mkdir(parents=True, exist_ok=True)
+    write_training_set(folder, training_set)
     write_text(folder / "config.toml", to_toml(config))
-    write_json(folder / "environment.json", environment() | {"training_set": training_set(source)})
+    write_json(folder / "environment.json", environment() | {"training_set": training_set.summary()})
 
 
-def training_set(source: FaceSource) -> dict[str, int | str]:
-    """Name, number of images and number of people of a training set."""
-    return {"name": source.name, "images": len(source), "people": int(source.identities.max()) + 1}
+def write_training_set(folder: Path, training_set: Fingerprint) -> None:
+    """Record what is trained on, for `check_training_set`."""
+    write_json(folder / TRAINING_SET, training_set.to_json(), indent=None)
+
+
+def check_training_set(folder: Path, now: Fingerprint) -> str:
+    """Refuse another training set than a run's.
+
+    Args:
+        folder: of the run.
+        now: of the set at hand.
+    Returns:
+        A remark for the person: that of a run of an earlier version only the counts could be compared; or "".
+    Raises:
+        CheckpointError: it is another set, with what differs; or the run does not tell what its set was.
+        DataError: the record is damaged.
+    """
+    if (path := folder / TRAINING_SET).is_file():
+        then = from_json(read_json(path), str(path))
+        if difference := then.difference(now):
+            raise CheckpointError(
+                f"{folder}: was trained on {then.counts()} of {then.name}, and {now.name} with {now.counts()} is "
+                f"another set: {difference}; give the training faces that the run had, or start in another folder."
+            )
+        return ""
+    path = folder / "environment.json"
+    recorded = read_json(path)
+    try:
+        recorded = recorded["training_set"]
+        counts = {key: int(recorded[key]) for key in ("images", "people")}
+        if "digest" in recorded:
+            raise KeyError
+    except (KeyError, TypeError, ValueError):
+        raise CheckpointError(f"{folder}: does not tell what it was trained on ({TRAINING_SET} is missing).") from None
+    for key, count in counts.items():
+        if count != now.summary()[key]:
+            raise CheckpointError(
+                f"{folder}: was trained on {count:,} {key}, and {now.name} has {now.summary()[key]:,}; give the "
+                "training faces that the run had, or start in another folder."
+            )
+    return f"{folder}: of an earlier version; only the numbers of its images and people were compared, not which"
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file that a command has written.
+
+    Raises:
+        DataError: it cannot be read, or is damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}).") from None
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}, line {error.lineno}: is damaged, no whole JSON text; restore the file.") from None
+    except (ValueError, RecursionError):
+        raise DataError(f"{path}: is damaged, no whole JSON text; restore the file.") from None
 
 
 class Log:
@@ -74,6 +133,9 @@ class Log:
 
     Lines of steps after `from_step` are dropped when the log is opened: they belong to the part of an interrupted run
     that is about to be done again. With several processes one of them writes.
+
+    Raises:
+        DataError: as `read_log`.
     """
 
     def __init__(self, folder: Path, name: str, from_step: int, is_writer: bool = True):
@@ -91,14 +153,30 @@ class Log:
             file.write(json.dumps(row) + "\n")
 
 
-def read_log(path: Path) -> list[dict[str, Any]]:
-    """The lines of a log, [] if there is no such file; a last line cut off by a crash is left out."""
+def read_log(path: Path, keys: tuple[str, ...] = ("step",)) -> list[dict[str, Any]]:
+    """The lines of a log, [] if there is no such file; a last line that a crash has damaged is left out.
+
+    Args:
+        path: the log.
+        keys: that each line must have.
+    Raises:
+        DataError: it cannot be read, or a line before the last is damaged.
+    """
     if not path.is_file():
         return []
+    try:
+        lines = path.read_bytes().rstrip().splitlines()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}).") from None
     rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for number, line in enumerate(lines, start=1):
         try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
+            row = json.loads(line)
+            if not all(key in row for key in keys) or not isinstance(row.get("step", 0), int):
+                raise ValueError
+        except (ValueError, TypeError, AttributeError, RecursionError):
+            if number == len(lines):
+                break
+            raise DataError(f"{path}, line {number}: is damaged; correct the line, or take it out.") from None
+        rows.append(row)
     return rows

@@ -5,6 +5,7 @@ Every face is cut out once, and each model, before or after training, raw pixels
 Not here: the protocol (`verification.py`), formats on disk (`faces.data`).
 """
 
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -50,6 +51,13 @@ class PairSet:
     generated: bool
     remark: str = ""
     undetected: tuple[str, ...] = ()
+
+    def digest(self) -> str:
+        """A hash of pairs, folds, names and the images as they are cut; 32 hexadecimal digits."""
+        hashed = hashlib.blake2b("\0".join(self.names).encode("utf-8", "surrogateescape"), digest_size=16)
+        for array in (self.first, self.second, self.same, self.fold, self.images):
+            hashed.update(f"{array.dtype} {array.shape}".encode() + np.ascontiguousarray(array).data)
+        return hashed.hexdigest()
 
     def judge(self, embeddings: np.ndarray, far: float, allow_missing: bool = False) -> VerificationResult:
         """The protocol's result for these embeddings, (images, d); see `verification.verify`."""

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,8 @@ from arcface_jax.train_step import init_state
 from experiments import angles, embedding, training
 from faces import backbone, cli, run_record
 from faces.checkpoint import Checkpoints
+from faces.data.fingerprint import fingerprint
+from faces.data.open import open_faces
 from faces.data.source import ArraySource
 from faces.errors import DataError, EvaluationError
 from faces.evaluate.pair_set import PairSet
@@ -44,9 +45,9 @@ def faces_folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory) -> Path:
+def run(tmp_path_factory, faces_folder: Path) -> Path:
     """The folder of a run of five people."""
-    return save_run(tmp_path_factory.mktemp("run"))
+    return save_run(tmp_path_factory.mktemp("run"), faces_folder / "train")
 
 
 @pytest.fixture
@@ -59,19 +60,13 @@ def one_matrix(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(embedding, "backbone_of", lambda model, trained_as: setting.linear())
 
 
-def training_set(counts: Sequence[int] = tuple(IMAGES_OF.values())) -> ArraySource:
-    """Black images of people who have so many each, as those of `faces_folder` if nothing is said."""
-    identities = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
-    return ArraySource("black", np.zeros((len(identities), *setting.SIZE, 3), np.uint8), identities)
-
-
-def save_run(folder: Path, **changes: Any) -> Path:
-    """The folder of an ArcFace run on those five people before its first step; changes as for `setting.config`."""
+def save_run(folder: Path, data: Path, **changes: Any) -> Path:
+    """The folder of an ArcFace run on those people of `data` before its first step; changes as for `setting.config`."""
     config = setting.config(**changes)
     state = init_state(config, make_mesh(2), setting.linear(), len(IMAGES_OF))
     with Checkpoints(folder / "checkpoints") as checkpoints:
         checkpoints.save(state, {}, config)
-    run_record.write_start(folder, config, training_set())
+    run_record.write_start(folder, config, fingerprint(open_faces(data)))
     return folder
 
 
@@ -149,12 +144,12 @@ def test_some_people_are_measured_as_if_they_were_all(run: Path, faces_folder: P
 @pytest.mark.usefixtures("no_picture")
 def test_other_heads(faces_folder: Path, tmp_path: Path, capsys):
     data = faces_folder / "train"
-    linear = save_run(tmp_path / "linear", loss__classifier="softmax", loss__m2=0.0, loss__s=0.0)
+    linear = save_run(tmp_path / "linear", data, loss__classifier="softmax", loss__m2=0.0, loss__s=0.0)
     x, labels, centres = embed(linear, data, IMAGES_OF)
     assert centres.shape == (64, 7)
     check(result_of(capsys, linear, "--data", data), loop_table3(x, labels, centres[:5, :6]), "1")
     triplets = {"loss__classifier": "none", "loss__triplet": 1.0, "loss__triplet_margin": 0.35, "loss__s": 0.0}
-    alone = save_run(tmp_path / "alone", **triplets, batch__images_per_identity=2)
+    alone = save_run(tmp_path / "alone", data, **triplets, batch__images_per_identity=2)
     angles.main([str(alone), "--data", str(data)])
     printed = capsys.readouterr().out
     assert "no class centres" in printed
@@ -168,7 +163,7 @@ def test_a_facenet_run(faces_folder: Path, tmp_path: Path, capsys):
     state = facenet_jax.train_step.init_state(config, make_mesh(1), backbone.normalised(setting.linear()))
     with Checkpoints(tmp_path / "checkpoints") as checkpoints:
         checkpoints.save(state, {}, config)
-    run_record.write_start(tmp_path, config, training_set())
+    run_record.write_start(tmp_path, config, fingerprint(open_faces(faces_folder / "train")))
     result = result_of(capsys, tmp_path, "--data", faces_folder / "train")
     check(result, loop_table3(*embed(tmp_path, faces_folder / "train", IMAGES_OF)[:2]), "1")
     assert (tmp_path / "angles.json").is_file() and result["w_inter"] is None
@@ -190,7 +185,10 @@ def test_generated_faces_are_the_default(run: Path, tmp_path: Path, capsys, monk
     faces = ArraySource("generated", np.random.default_rng(0).integers(0, 256, (15, 8, 8, 3)).astype(np.uint8), labels)
     monkeypatch.setattr(training, "generated_faces", lambda **_: faces)
     monkeypatch.setattr(training, "generated_pair_set", lambda **_: pair_set(names, [True, False]))
-    result = result_of(capsys, run, "--out", tmp_path)
+    own = tmp_path / "run"
+    shutil.copytree(run, own)
+    run_record.write_start(own, setting.config(), fingerprint(faces))
+    result = result_of(capsys, own, "--out", tmp_path / "out")
     assert (result["train"]["images"], result["train"]["people"]) == (15, 5)
     assert (result["test"]["images"], result["test"]["people"], result["test"]["people_with_one_image"]) == (4, 3, 2)
 
@@ -233,9 +231,10 @@ def test_what_does_not_fit_is_one_sentence(
     refused(own, "--data", data, "--images", 2, words="--images 2: does not hold two people's images")
     refused(own, "--data", data, "--only", own / "result.json", words="result.json: cannot be read")
     refused(own, "--data", data, "--out", own / "config.toml", words="config.toml: is a file")
-    run_record.write_start(own, setting.config(), training_set((3, 5, 1, 4, 1, 1)))
-    refused(own, "--data", data, words="was trained on 6 people, and")
+    refused(own, "--data", faces_folder / "lfw", words="is another set: the images of 5 are others, first")
+    (own / "training_set.json").unlink()
+    refused(own, "--data", data, words="does not tell what it was trained on")
     (own / "environment.json").unlink()
-    refused(own, "--data", data, words="environment.json")
+    refused(own, "--data", data, words="environment.json: cannot be read")
     with pytest.raises(DataError, match=r"a \.bin file has none"):
         angles.people_of(pair_set([f"image {number}" for number in range(4)], [True, False]))

@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 from arcface_jax.train_step import init_state
-from experiments import arcface, facenet
+from experiments import angles, arcface, clean, facenet
 from experiments.networks import backbone_of
+from faces import outputs
 from faces.checkpoint import Checkpoints, load_weights
 from faces.mesh import copied, make_mesh
 from faces.train_state import TrainState
@@ -65,25 +66,29 @@ def final_state(given: list[str], devices: int) -> tuple[TrainState, Any]:
 
 
 def test_six_steps_are_three_and_three_on_other_devices(faces_folder: Path, tmp_path: Path, one_matrix: list[str]):
-    """Twelve classes, which eight devices cannot share evenly, with dropout and momentum."""
+    """Twelve classes, padded to 64 rows on one device and to 192 on three, with dropout and momentum."""
     whole, halves = tmp_path / "whole", tmp_path / "halves"
-    more = [*one_matrix, "--model.dropout", "0.3"]
+    more = [*one_matrix, "--model.dropout", "0.3", "--batch.images", "12"]
     run(arcface.main, arguments(faces_folder, whole, 6, *more, "--devices", "1"))
     run(arcface.main, arguments(faces_folder, halves, 3, *more, "--devices", "1"))
-    printed = run(arcface.main, arguments(faces_folder, halves, 6, *more, "--devices", "8", "--resume"))
+    printed = run(arcface.main, arguments(faces_folder, halves, 6, *more, "--devices", "3", "--resume"))
     assert "resumed at step 3" in printed
     (state, place) = final_state(arguments(faces_folder, whole, 6, *more), 1)
-    (resumed, their_place) = final_state(arguments(faces_folder, halves, 6, *more), 8)
+    (resumed, their_place) = final_state(arguments(faces_folder, halves, 6, *more), 3)
     assert int(state.step) == int(resumed.step) == 6 and place == their_place
-    assert state.centres.shape == resumed.centres.shape
+    assert (len(state.centres), len(resumed.centres)) == (64, 192)
     for part in ("params", "batch_stats", "centres", "opt_state"):
-        mine, theirs = getattr(state, part), getattr(resumed, part)
+        mine, theirs = jax.tree.map(_without_padding, (getattr(state, part), getattr(resumed, part)))
         jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-5), mine, theirs)
     keys = [jax.device_get(jax.random.key_data(of.key)) for of in (state, resumed)]
     np.testing.assert_array_equal(*keys)
     for row, other in zip(*(rows_of(folder / "log.jsonl") for folder in (whole, halves)), strict=True):
         for key in ("step", "loss", "theta", "gradient_norm", "learning_rate"):
             np.testing.assert_allclose(row[key], other[key], rtol=1e-4, err_msg=key)
+
+
+def _without_padding(x: np.ndarray) -> np.ndarray:
+    return x[:PEOPLE] if x.ndim == 2 and len(x) in (64, 192) else x
 
 
 @pytest.fixture(scope="module")
@@ -107,12 +112,16 @@ def test_softmax_first_triplet_after_with_a_classifier_beside(
 ):
     """A rate of almost nothing leaves the weights of the run that a run starts from."""
     out = tmp_path / "triplets"
-    given = [*SMALL["facenet"], "--data", str(faces_folder / "train"), "--out", str(out), "--init", str(partial_fc)]
-    given += ["--train.steps", "1", "--devices", "1"]
-    refused(facenet.main, capsys, given, "name = 'iresnet_of_one_matrix'", "--model.name iresnet_of_one_matrix")
+    other = ["--config", "facenet/small", "--batch.images", "16", "--batch.images-per-identity", "4"]
+    given = [*other, "--data", str(faces_folder / "train"), "--out", str(out), "--init", str(partial_fc)]
+    given += ["--batch.random-negatives", "4", "--train.steps", "1", "--devices", "1"]
+    wrong = ["--model.name", "iresnet_small"]
+    words = "its network has model.name = iresnet_of_one_matrix, and --model.name asks for iresnet_small"
+    refused(facenet.main, capsys, [*given, *wrong], words)
     assert not out.exists()
     small = ["--optimiser.learning-rate", "1e-12", "--loss.classifier", "0.5"]
-    run(facenet.main, [*given, *one_matrix, *small])
+    printed = run(facenet.main, [*given, *small])  # the network, its embedding and its input are the other run's
+    assert any(line.endswith("-> iresnet_of_one_matrix") for line in printed)
     before, after = (load_weights(folder / "checkpoints")[1]["params"] for folder in (partial_fc, out))
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-6, atol=1e-10), before, after)
     (row,) = rows_of(out / "log.jsonl")
@@ -175,6 +184,36 @@ def test_a_run_is_not_overwritten(faces_folder: Path, tmp_path: Path, one_matrix
     shutil.copytree(partial_fc, out)
     files = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     given = arguments(faces_folder, out, 3, *one_matrix, "--head.sampling-rate", "0.5", "--devices", "2")
-    refused(arcface.main, capsys, given, "holds a run already")
+    refused(arcface.main, capsys, given, "holds results already; add --resume to continue it")
     refused(arcface.main, capsys, [*given, "--resume", "--loss.m2", "0.3"], "loss.m2 = 0.5")
+    with outputs.locked(out):
+        refused(arcface.main, capsys, [*given, "--resume"], str(out), "another command is writing there")
+    shorter = [*given, "--resume", "--train.steps", "1", "--optimiser.schedule", "constant"]
+    refused(arcface.main, capsys, shorter, "is at step 2 already, and train.steps = 1 lies before")
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == files
+
+
+def test_a_run_goes_on_with_its_own_training_set_alone(
+    faces_folder: Path, tmp_path: Path, one_matrix: list[str], partial_fc: Path, capsys
+):
+    """A person whose name comes first gives every label to somebody else."""
+    out, root = tmp_path / "run", tmp_path / "moved"
+    shutil.copytree(partial_fc, out)
+    shutil.copytree(faces_folder / "train", root / "train")
+    given = [*one_matrix, "--head.sampling-rate", "0.5", "--devices", "2", "--resume"]
+    shutil.copytree(root / "train" / "Person_3", root / "train" / "Aaron")
+    another = (str(out), "72 images of 12 people", "78 images of 13 people", "1 person (Aaron) was added")
+    refused(arcface.main, capsys, arguments(root, out, 3, *given), *another)
+    shutil.rmtree(root / "train" / "Aaron")
+    shutil.copy(root / "train" / "Person_0" / "Person_0_0001.png", root / "train" / "Person_1" / "Person_1_0001.png")
+    replaced = "the images of 1 are others, first Person_1's (6 then and 6 now)"
+    refused(arcface.main, capsys, arguments(root, out, 3, *given), replaced)
+    for tool in (angles, clean):
+        wanted = [str(out), "--data", str(root / "train"), "--out", str(tmp_path / "there")]
+        word = "train with --head.sub-centres 3" if tool is clean else replaced
+        refused(tool.main, capsys, wanted, word)
+    for checkpoint in (out / "checkpoints").iterdir():  # killed before the first
+        shutil.rmtree(checkpoint)
+    printed = run(arcface.main, arguments(faces_folder, out, 1, *given))
+    assert any("no checkpoint was taken yet; the run begins anew" in line for line in printed)
+    assert [row["step"] for row in rows_of(out / "log.jsonl")] == [1]

@@ -217,7 +217,7 @@ def test_a_run_is_not_overwritten(whole: Whole, faces_folder: Path, tmp_path: Pa
     out = tmp_path / "run"
     shutil.copytree(whole.folder, out)
     files = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
-    refused(capsys, arguments(faces_folder, out, 6), "holds a run already")
+    refused(capsys, arguments(faces_folder, out, 6), "holds results already; add --resume to continue it")
     refused(capsys, arguments(faces_folder, out, 7, "--resume", "--loss.alpha", "0.3"), "loss.alpha = 0.2")
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == files
 

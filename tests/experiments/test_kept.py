@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from experiments import kept
+from faces.data.fingerprint import fingerprint
 from faces.data.source import ArraySource
 from faces.errors import DataError
 
@@ -25,12 +26,16 @@ def test_what_is_written_is_read_back_with_people_numbered_anew(tmp_path: Path):
         np.testing.assert_array_equal(source[position], SOURCE.images[index])
 
 
-def test_a_list_of_another_training_set_names_both_sizes(tmp_path: Path):
+def test_a_list_of_another_training_set_names_the_difference(tmp_path: Path):
     path = tmp_path / "kept.json"
     kept.write(path, SOURCE, np.ones(8, bool))
     other = ArraySource("seven", SOURCE.images[:7], SOURCE.identities[:7])
-    with pytest.raises(DataError, match=r"kept\.json: made for a training set of 8 images, and seven has 7; give the"):
+    words = r"kept\.json: made for 8 images of 4 people of eight, and seven with 7 images of 3 people is another set"
+    with pytest.raises(DataError, match=words + r": 1 person \(3\) was removed; give the same --data"):
         kept.apply(path, other)
+    turned = ArraySource("as many", SOURCE.images[::-1], SOURCE.identities)
+    with pytest.raises(DataError, match="is another set: the images of 4 are others"):
+        kept.apply(path, turned)
 
 
 @pytest.mark.parametrize(
@@ -42,27 +47,19 @@ def test_a_list_of_another_training_set_names_both_sizes(tmp_path: Path):
         "8",
         "null",
         '{"kept": [0, 1]}',
-        '{"images": 8}',
-        '{"images": 8, "kept": []}',
-        '{"images": 8, "kept": 3}',
-        '{"images": 8, "kept": null}',
-        '{"images": 8, "kept": [[0, 1]]}',
-        '{"images": 8, "kept": ["a"]}',
-        '{"images": 8, "kept": [0, -1]}',
-        '{"images": 8, "kept": [0, 8]}',
-        '{"images": 8, "kept": [1e400]}',
-        '{"images": 8, "kept": [1.5]}',
-        '{"images": 8, "kept": [true, 2]}',
-        '{"images": 8, "kept": [2, 2]}',
-        '{"images": 8, "kept": [2, 1]}',
-        '{"images": 8, "kept": ' + "[" * 100_000,
-        '{"images": 8, "kept": [100000000000000000000]}',
+        '{"images": 8, "kept": [0, 1]}',
+        '{"training_set": THIS}',
+        '{"training_set": {}, "kept": [0]}',
+        *(f'{{"training_set": THIS, "kept": {listed}}}' for listed in (
+            "[]", "3", "null", "[[0, 1]]", '["a"]', "[0, -1]", "[0, 8]", "[1e400]", "[1.5]", "[true, 2]", "[2, 2]",
+            "[2, 1]", "[" * 100_000, "[100000000000000000000]",
+        )),
     ],
-)
+)  # fmt: skip
 def test_what_is_no_list_is_refused_by_name(tmp_path: Path, content: str):
     path = tmp_path / "foreign.json"
-    path.write_text(content)
-    with pytest.raises(DataError, match=r"foreign\.json: not a list that experiments\.clean has written"):
+    path.write_text(content.replace("THIS", json.dumps(fingerprint(SOURCE).to_json())))
+    with pytest.raises(DataError, match=r"foreign\.json(, line 1)?: (not a list that experiments\.clean|is damaged)"):
         kept.apply(path, SOURCE)
 
 
@@ -71,5 +68,5 @@ def test_a_file_that_is_not_text_or_not_there(tmp_path: Path):
     with pytest.raises(DataError, match=r"kept\.json: cannot be read"):
         kept.apply(path, SOURCE)
     path.write_bytes(json.dumps({"images": 8, "kept": [0]}).encode("utf-16"))
-    with pytest.raises(DataError, match=r"kept\.json: not a list"):
+    with pytest.raises(DataError, match=r"kept\.json: is damaged"):
         kept.apply(path, SOURCE)

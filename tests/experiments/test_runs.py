@@ -1,6 +1,7 @@
 """Opening the folder of a run and starting from it; the runs are of one matrix and were never trained."""
 
 import dataclasses
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ import pytest
 
 import arcface_jax.train_step
 import facenet_jax.train_step
-from experiments.runs import centres_of, open_run, start_from
+from experiments.runs import centres_of, check_network, open_run, start_from, take_network
 from faces import run_record
 from faces.checkpoint import Checkpoints
-from faces.config import RunConfig
+from faces.config import RunConfig, difference
+from faces.data.fingerprint import fingerprint
 from faces.data.source import ArraySource
 from faces.errors import CheckpointError, ConfigError
 from faces.mesh import make_mesh
@@ -32,7 +34,7 @@ def arcface_state(config: Any) -> TrainState:
 
 
 def save(folder: Path, state: TrainState, config: RunConfig, *steps: int) -> None:
-    run_record.write_start(folder, config, SOURCE)
+    run_record.write_start(folder, config, fingerprint(SOURCE))
     with Checkpoints(folder / "checkpoints") as checkpoints:
         for step in steps:
             params = jax.tree.map(lambda x, step=step: x + step, state.params)
@@ -79,7 +81,7 @@ def test_a_run_starts_with_the_other_runs_network_alone(arcface_run: tuple[Path,
     folder, theirs = arcface_run
     config = of_arcface.config(train__seed=6)
     state = arcface_state(config)
-    started = start_from(folder, state, config)
+    started = start_from(folder, state)
     assert_equal(started.params, jax.tree.map(lambda x: x + 6, theirs.params))
     assert_equal(started.batch_stats, theirs.batch_stats)
     assert_equal((started.centres, started.opt_state, started.step), (state.centres, state.opt_state, state.step))
@@ -88,17 +90,31 @@ def test_a_run_starts_with_the_other_runs_network_alone(arcface_run: tuple[Path,
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "words"),
+    ("key", "value", "words"),
     [
-        ("name", "mobilefacenet", r"name = 'iresnet_tiny', and this run asks for 'mobilefacenet'; add --model\.name"),
-        ("embedding_dim", 7, r"embedding_dim = 6, and this run asks for 7; add --model\.embedding-dim 6\.$"),
-        ("input_size", (8, 9), r"input_size = \(8, 8\), .* add --model\.input-size 8 8\.$"),
+        ("model__name", "mobilefacenet", "model.name = iresnet_tiny, and --model.name asks for mobilefacenet; leave"),
+        ("model__embedding_dim", 7, "model.embedding_dim = 6, and --model.embedding-dim asks for 7; leave"),
+        ("model__input_size", (8, 9), "model.input_size = 8 8, and --model.input-size asks for 8 9; leave"),
+        ("data__mean", 0.0, "data.mean = 127.5, and --data.mean asks for 0.0; leave that option out"),
     ],
 )
-def test_another_network_is_refused(arcface_run: tuple[Path, TrainState], field: str, value: Any, words: str):
+def test_the_network_is_the_other_runs_whatever_the_config(
+    arcface_run: tuple[Path, TrainState], key: str, value: Any, words: str
+):
+    folder, _ = arcface_run
+    other = of_arcface.config(**{key: value})
+    taken = take_network(folder, other)
+    assert taken == of_arcface.config()
+    assert check_network(folder, difference(taken, of_arcface.config(train__seed=9))) is None
+    with pytest.raises(ConfigError, match=f"--init {folder}: its network has {re.escape(words)}"):
+        check_network(folder, difference(taken, other))
+
+
+def test_weights_of_another_shape_under_the_same_name(arcface_run: tuple[Path, TrainState]):
     folder, state = arcface_run
-    with pytest.raises(CheckpointError, match=words):
-        start_from(folder, state, of_arcface.config(**{f"model__{field}": value}))
+    params = jax.tree.map(lambda x: np.repeat(x, 2, axis=-1), state.params)
+    with pytest.raises(CheckpointError, match="its weights are not those of iresnet_tiny as it is now"):
+        start_from(folder, dataclasses.replace(state, params=params))
 
 
 def test_folders_that_are_no_run(arcface_run: tuple[Path, TrainState], tmp_path: Path):
@@ -120,18 +136,7 @@ def test_a_config_that_was_damaged(tmp_path: Path, content: bytes):
 
 def test_class_centres_are_those_of_the_people_and_no_padding(arcface_run: tuple[Path, TrainState]):
     run = open_run(arcface_run[0])
-    centres = centres_of(arcface_run[0], run, SOURCE)
+    centres = centres_of(run, SOURCE)
     assert len(run.centres) > len(centres) == CLASSES
     np.testing.assert_array_equal(centres, run.centres[:CLASSES])
 
-
-@pytest.mark.parametrize(
-    ("source", "words"),
-    [
-        (ArraySource("more", SOURCE.images.repeat(2, 0), SOURCE.identities.repeat(2)), "14 images, and more has 28"),
-        (ArraySource("fewer", SOURCE.images, SOURCE.identities // 2), "11 people, and fewer has 6"),
-    ],
-)
-def test_class_centres_of_another_training_set(arcface_run: tuple[Path, TrainState], source: ArraySource, words: str):
-    with pytest.raises(ConfigError, match=f"was trained on {words}; give the training faces that the run had"):
-        centres_of(arcface_run[0], open_run(arcface_run[0]), source)

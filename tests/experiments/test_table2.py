@@ -1,6 +1,7 @@
 """Rows of Table 2 trained alike: the table, going on where it was, and what is refused."""
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,9 @@ def given(faces_folder: Path, tmp_path_factory: pytest.TempPathFactory, one_matr
     return ["--out", str(tmp_path_factory.mktemp("table2") / "out"), "--seeds", "1", *faces, *one_matrix, *small]
 
 
-def test_two_rows_make_a_table_and_going_on_trains_what_is_missing(given: list[str], monkeypatch: pytest.MonkeyPatch):
+def test_two_rows_make_a_table_and_going_on_trains_what_is_missing(
+    given: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
     out = Path(given[1])
     run(table2.main, [*given, "--rows", "arcface_050"])
     first = (out / "rows.jsonl").read_bytes()
@@ -43,6 +46,20 @@ def test_two_rows_make_a_table_and_going_on_trains_what_is_missing(given: list[s
         record.write('{"row": "ns_s64", "se')  # as a crash leaves it
     run(table2.main, [*given, "--rows", "arcface_050", "triplet_035"])
     assert {path: path.read_bytes() for path in before} == before
+
+    text = (out / "rows.jsonl").read_text()
+    (out / "rows.jsonl").write_text("{" + text)
+    refused(table2.main, capsys, [*given, "--rows", "arcface_050"], "rows.jsonl, line 1: is damaged")
+    (out / "rows.jsonl").write_text(text)
+    moved, data = tmp_path / "moved", Path(given[given.index("--data") + 1])
+    shutil.copytree(data, moved)
+    run(table2.main, [*given, "--data", str(moved), "--rows", "arcface_050"])
+    shutil.rmtree(moved / "Person_5")
+    refused(table2.main, capsys, [*given, "--data", str(moved)], "1 person (Person_5) was removed")
+    test = moved.with_name("test")
+    shutil.copytree(data.with_name("lfw"), test)
+    shutil.copy(test / "Person_1" / "Person_1_0001.png", test / "Person_2" / "Person_2_0001.png")
+    refused(table2.main, capsys, [*given, "--eval", str(test)], "made with test_set lfw, 48 pairs")
 
 
 def test_a_row_brings_its_loss_and_its_batch_alone():

@@ -1,0 +1,285 @@
+"""Several processes that make one run: they meet before JAX joins them, so that who is missing has a name.
+
+JAX's own start waits for minutes and then ends in the middle of C++. So process 0 first listens itself where its
+coordinator will, until every other process has said its number and with what it was started; then it settles what is
+decided once, such as the run's folder, and tells all. What goes wrong in the meantime is one sentence in every process.
+
+Not here: devices of all processes (`mesh.py`), options of the command line (the mains).
+"""
+
+import contextlib
+import json
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from faces.errors import ConfigError, FacesError
+
+WAIT = 300.0
+"""Seconds that the processes wait for one another where nothing else is said."""
+_LONGEST_LINE = 1 << 20  # bytes
+_HELLO = 10.0  # seconds in which who has connected must say who it is
+_RETRY = 0.2  # seconds between two attempts to reach process 0
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """Where the processes of a run meet, and which this one is.
+
+    Args:
+        host, port: where process 0 listens.
+        processes: how many there are.
+        process: this one's number, from 0.
+        wait: seconds until those that are missing are given up.
+    """
+
+    host: str
+    port: int
+    processes: int
+    process: int
+    wait: float
+
+    @property
+    def address(self) -> str:
+        """Host and port, as JAX takes them."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def meeting(coordinator: str | None, processes: int | None, process: int | None, wait: float | None) -> Meeting | None:
+    """What the command line's four options say together; None where none of them is given.
+
+    Raises:
+        ConfigError: some are missing, or make no sense.
+    """
+    given = {"--coordinator": coordinator, "--processes": processes, "--process": process}
+    missing = [option for option, value in given.items() if value is None]
+    if len(missing) == len(given) and wait is None:
+        return None
+    if coordinator is None or processes is None or process is None:
+        raise ConfigError(
+            f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing: several processes make one run "
+            "with --coordinator HOST:PORT, --processes N and --process I in each."
+        )
+    if processes < 1:
+        raise ConfigError(f"--processes {processes}: at least 1 is needed.")
+    if not 0 <= process < processes:
+        raise ConfigError(f"--process {process}: with --processes {processes} the numbers are 0 to {processes - 1}.")
+    seconds = WAIT if wait is None else wait
+    if not 0 < seconds < float("inf"):
+        raise ConfigError(f"--wait {seconds:g}: a number of seconds above 0 is expected.")
+    host, port = _host_and_port(coordinator)
+    return Meeting(host, port, processes, process, seconds)
+
+
+def join(where: Meeting, started_with: Mapping[str, Any], settle: Callable[[], str]) -> str:
+    """Meet, settle, and have JAX join the processes; to be called before JAX meets its first device.
+
+    Args: as `meet`.
+    Returns:
+        What process 0 has settled.
+    Raises:
+        ConfigError: as `meet`, or JAX could not join them.
+    """
+    import jax
+
+    settled = meet(where, started_with, settle)
+    try:
+        jax.distributed.initialize(
+            where.address, where.processes, where.process, initialization_timeout=max(1, round(where.wait))
+        )
+    except (RuntimeError, ValueError) as error:
+        raise ConfigError(f"{where.address}: JAX could not join the processes ({error}); start all again.") from error
+    return settled
+
+
+def meet(where: Meeting, started_with: Mapping[str, Any], settle: Callable[[], str]) -> str:
+    """Wait until all processes are there, then have process 0 settle something for all.
+
+    Args:
+        where: they meet, and which this one is.
+        started_with: what must be the same in all of them, such as the config; as JSON holds it.
+        settle: called in process 0 when all are there; its text is everyone's, and so is a `FacesError` of it.
+    Returns:
+        What process 0 has settled.
+    Raises:
+        ConfigError: a process is missing, was started twice or with something else; or the place cannot be reached.
+        FacesError: what `settle` raised, in process 0.
+    """
+    mine = json.loads(json.dumps({"processes": where.processes, **started_with}))
+    return _lead(where, mine, settle) if where.process == 0 else _follow(where, mine)
+
+
+def _lead(where: Meeting, mine: dict[str, Any], settle: Callable[[], str]) -> str:
+    """Process 0's part."""
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(_listen(where))
+        there: dict[int, socket.socket] = {}
+        try:
+            deadline = time.monotonic() + where.wait
+            while len(there) < where.processes - 1:
+                _welcome(where, mine, server, there, deadline, stack)
+            settled = settle()
+            _forget_gone(there)
+            if missing := _missing(where, there):
+                raise ConfigError(f"{_named(missing)} ended while the others were waited for; start all again.")
+        except FacesError as error:
+            _tell(there, {"error": str(error)})
+            raise
+        _tell(there, {"settled": settled})
+        return settled
+
+
+def _welcome(
+    where: Meeting,
+    mine: dict[str, Any],
+    server: socket.socket,
+    there: dict[int, socket.socket],
+    deadline: float,
+    stack: contextlib.ExitStack,
+) -> None:
+    """Accept one process into `there`; who connects and is none is turned away."""
+    left = deadline - time.monotonic()
+    try:
+        if left <= 0:
+            raise TimeoutError
+        server.settimeout(left)
+        connection = stack.enter_context(server.accept()[0])
+    except TimeoutError:
+        _forget_gone(there)
+        came = f"; here are {', '.join(map(str, [0, *sorted(there)]))}" if there else ""
+        raise ConfigError(
+            f"{_named(_missing(where, there))} of {where.processes} did not come to {where.address} within "
+            f"{where.wait:g} seconds{came}; start each with the same --coordinator and --processes, or give more "
+            "time with --wait."
+        ) from None
+    connection.settimeout(min(_HELLO, max(left, 1.0)))
+    hello = _read(connection)
+    number, theirs = hello.get("process"), hello.get("started_with")
+    if type(number) is not int or not isinstance(theirs, dict):
+        connection.close()
+        return
+    for key in mine.keys() | theirs.keys():
+        if mine.get(key) != theirs.get(key):
+            _tell({number: connection}, {"error": _other(number, key, mine, theirs)})
+            raise ConfigError(_other(number, key, mine, theirs))
+    if number in there:
+        _forget_gone(there)
+    if not 0 < number < where.processes or number in there:
+        sentence = f"process {number} was started twice; give each process a --process of its own."
+        _tell({number: connection}, {"error": sentence})
+        raise ConfigError(sentence)
+    there[number] = connection
+
+
+def _follow(where: Meeting, mine: dict[str, Any]) -> str:
+    """The part of a process that is not the first."""
+    with _reach(where) as connection:
+        connection.settimeout(where.wait + 2 * _HELLO)
+        hello = {"process": where.process, "started_with": mine}
+        try:
+            connection.sendall(json.dumps(hello).encode() + b"\n")
+            answer = _read(connection)
+        except OSError:
+            answer = {}
+    if isinstance(answer.get("error"), str):
+        raise ConfigError(answer["error"])
+    if not isinstance(answer.get("settled"), str):
+        raise ConfigError(
+            f"{where.address}: process 0 ended before all were there, or another program listens there; start all "
+            "processes again, or choose another port."
+        )
+    return answer["settled"]
+
+
+def _reach(where: Meeting) -> socket.socket:
+    """A connection to process 0, which may be started later."""
+    deadline, reason = time.monotonic() + where.wait, ""
+    while (left := deadline - time.monotonic()) > 0:
+        try:
+            return socket.create_connection((where.host, where.port), timeout=left)
+        except (OSError, UnicodeError) as error:
+            told, reason = reason, getattr(error, "strerror", None) or str(error) or type(error).__name__
+        if not told:
+            print(f"waiting up to {where.wait:g} seconds for process 0 at {where.address} ({reason})", file=sys.stderr)
+        time.sleep(min(_RETRY, max(0.0, deadline - time.monotonic())))
+    raise ConfigError(
+        f"{where.address}: process 0 could not be reached within {where.wait:g} seconds ({reason}); start it, check "
+        "the address, or give more time with --wait."
+    )
+
+
+def _listen(where: Meeting) -> socket.socket:
+    """At the port of this machine where JAX's coordinator will listen, on all its addresses."""
+    try:
+        if socket.has_dualstack_ipv6():
+            return socket.create_server(("", where.port), family=socket.AF_INET6, dualstack_ipv6=True)
+        return socket.create_server(("", where.port))
+    except OSError as error:
+        raise ConfigError(
+            f"{where.address}: process 0 cannot listen there ({error.strerror}); choose another port for --coordinator."
+        ) from None
+
+
+def _host_and_port(text: str) -> tuple[str, int]:
+    host, _, digits = text.rpartition(":")
+    host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    is_port = digits.isascii() and digits.isdigit() and len(digits) <= 5 and 0 < int(digits) < 65536
+    if not host or not is_port or any(character.isspace() or character in "/[]" for character in host):
+        raise ConfigError(f"--coordinator {text!r}: HOST:PORT is expected, such as 10.0.0.1:1234 or [::1]:1234.")
+    return host, int(digits)
+
+
+def _read(connection: socket.socket) -> dict[str, Any]:
+    """One line of JSON; {} where none comes."""
+    data = b""
+    try:
+        while not data.endswith(b"\n") and len(data) < _LONGEST_LINE:
+            part = connection.recv(1 << 16)
+            if not part:
+                return {}
+            data += part
+        content = json.loads(data)
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _tell(there: Mapping[int, socket.socket], content: dict[str, str]) -> None:
+    for connection in there.values():
+        with contextlib.suppress(OSError):  # who has gone needs no word
+            connection.sendall(json.dumps(content).encode() + b"\n")
+
+
+def _forget_gone(there: dict[int, socket.socket]) -> None:
+    """Take out the processes whose connections have ended."""
+    for number, connection in list(there.items()):
+        connection.settimeout(0.0)
+        try:
+            is_gone = connection.recv(1, socket.MSG_PEEK) == b""
+        except BlockingIOError:  # nothing said, and still there
+            is_gone = False
+        except OSError:
+            is_gone = True
+        connection.settimeout(_HELLO)
+        if is_gone:
+            del there[number]
+
+
+def _missing(where: Meeting, there: Mapping[int, object]) -> list[int]:
+    return [number for number in range(1, where.processes) if number not in there]
+
+
+def _named(numbers: list[int]) -> str:
+    if len(numbers) == 1:
+        return f"process {numbers[0]}"
+    return f"processes {', '.join(map(str, numbers[:-1]))} and {numbers[-1]}"
+
+
+def _other(number: int, key: str, mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
+    return (
+        f"process {number} was started with {key} = {theirs.get(key)!r} and process 0 with {mine.get(key)!r}; give all "
+        "processes the same options."
+    )
