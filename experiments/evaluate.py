@@ -30,7 +30,7 @@ from faces.config import flatten
 from faces.cut_faces import Cut
 from faces.data import augment
 from faces.evaluate import plots
-from faces.evaluate.pair_set import PairSet, Photographs, open_photographs
+from faces.evaluate.pair_set import PairSet, Photographs, open_photographs, unshrunk
 from faces.evaluate.report import error_table, fold_table, summary_table
 from faces.evaluate.verification import VerificationResult, few_names
 from faces.outputs import write_npz
@@ -95,18 +95,19 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def lowered(photos: Photographs, cut: Cut, options: argparse.Namespace, pixels: int, jpeg_quality: int) -> PairSet:
-    """The set with its faces, lowered as Table 4 of FaceNet asks (0: not).
+    """The set with its faces, lowered as Table 4 of FaceNet asks (0: not); its remark says where that changes nothing.
 
     Raises:
         EvaluationError: a photograph shows no face, and the command line does not say what becomes of it.
     """
     lost = undetected_rows(photos.name, cut, photos.names.__getitem__, "photographs", options)
     faces = cut.faces
+    size = (faces.shape[1], faces.shape[2])
     if jpeg_quality or pixels:
-        size = (faces.shape[1], faces.shape[2])
         worse = (augment.lower_quality(face, pixels, jpeg_quality) for face in faces)
         faces = np.stack([augment.crop(face, size) for face in worse])
-    return dataclasses.replace(photos.with_images(faces), undetected=tuple(photos.names[row] for row in lost))
+    remark = unshrunk([size] * cut.seen, pixels)
+    return dataclasses.replace(photos.with_images(faces, remark), undetected=tuple(photos.names[row] for row in lost))
 
 
 def _write_scores(path: Path, test: PairSet, embeddings: np.ndarray) -> None:

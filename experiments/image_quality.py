@@ -9,7 +9,7 @@ and `pixels.png`, which show the paper's NN1 as well and, with `--beside`, earli
 
 PAPER Table 4: NN1 on the first of five hold-out sets, VAL at FAR 1e-3; the paper does not say whether pictures were
 lowered before or after its detector. CHOICE: after, so that the numbers are of the network and not of the detector.
-Sizes that a network's own input does not exceed change nothing and are left out.
+Sizes that a network's own input does not exceed change nothing: they are left out, and named as left out.
 
 Not here: training on lowered pictures (`augmentation.jpeg_quality`, `augmentation.pixels` of a config).
 """
@@ -75,7 +75,12 @@ def judge(
 
     table = Table("faces", f"VAL at FAR {FAR:g}, % ± SE", "accuracy, % ± SE", "the paper's NN1, VAL, %")
     rows: list[dict[str, Any]] = []
-    for kind, value in _settings(model.preprocessing.size):
+    settings, left_out = _settings(model.preprocessing.size)
+    if left_out:
+        height, width = model.preprocessing.size
+        pixels = "; ".join(f"{value:,}" for value in left_out)
+        console.print(f"{pixels} pixels: left out, as the network's pictures have {height * width:,} themselves")
+    for kind, value in settings:
         quality = {"jpeg_quality": 0, "pixels": 0} | ({kind: value} if kind else {})
         test = lowered(photos, cut, options, **quality)
         result = test.judge(embed(test.images, console), FAR, options.allow_missing)
@@ -94,6 +99,7 @@ def judge(
         "preprocessing": flatten(model.preprocessing),
         **pipeline.detection_record(options),
         "rows": rows,
+        "left_out_pixels": left_out,
     }
     write_json(out / RECORD, record)
     for kind in PAPER:
@@ -115,10 +121,11 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     return options
 
 
-def _settings(size: tuple[int, int]) -> list[tuple[str, int]]:
-    """The untouched faces, then the table's rows that take anything from faces of this size."""
+def _settings(size: tuple[int, int]) -> tuple[list[tuple[str, int]], list[int]]:
+    """The untouched faces, then the table's rows that take anything from faces of this size; the pixels of the rest."""
     rows = [(kind, value) for kind, values in PAPER.items() for value in values]
-    return [("", 0), *(row for row in rows if row[0] != "pixels" or row[1] < size[0] * size[1])]
+    left_out = [value for kind, value in rows if kind == "pixels" and value >= size[0] * size[1]]
+    return [("", 0), *(row for row in rows if row[0] != "pixels" or row[1] not in left_out)], left_out
 
 
 def _earlier(folder: Path) -> dict[str, Any]:

@@ -84,6 +84,8 @@ def _train_rows(
 ) -> None:
     """Train what is missing in `rows.jsonl`, and write the table."""
     record, console = options.out / FILES[0], make_console()
+    if test.remark:
+        console.print(f"{test.name}: {test.remark}")
     done = read_log(record, keys=("row", "seed", "accuracy"))
     write_text(record, "".join(json.dumps(row) + "\n" for row in done))  # without a last line cut off by a crash
     write_json(options.out / FILES[2], environment())
@@ -126,7 +128,8 @@ def _test_set(options: argparse.Namespace, base: Config) -> PairSet:
     if options.eval is not None:
         return open_pair_set("lfw", options.eval, size, base.evaluation)
     first = training.GENERATED_TRAIN["identities"]
-    return generated_pair_set(**training.GENERATED_TEST, size=max(size), seed=0, first_identity=first)
+    people = {**training.GENERATED_TEST, "first_identity": first}
+    return generated_pair_set(**people, size=max(size), seed=0, config=base.evaluation)
 
 
 def _train(config: Config, source: FaceSource, test: PairSet) -> dict[str, Any]:

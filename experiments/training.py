@@ -261,7 +261,8 @@ def pair_sets(options: argparse.Namespace, config: RunConfig) -> list[PairSet]:
     if options.data is not None:
         return []
     first = GENERATED_TRAIN["identities"]  # people that training never shows
-    return [generated_pair_set(**GENERATED_TEST, size=max(size), seed=config.train.seed, first_identity=first)]
+    people = {**GENERATED_TEST, "first_identity": first}
+    return [generated_pair_set(**people, size=max(size), seed=config.train.seed, config=config.evaluation)]
 
 
 def _judge(

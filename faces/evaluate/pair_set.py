@@ -6,7 +6,7 @@ Not here: the protocol (`verification.py`), formats on disk (`faces.data`).
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -101,13 +101,15 @@ class Photographs:
         if self.aligned:
             config = replace(config, crop=augment.FULL)
         images = np.zeros((len(self.names), *size, 3), np.uint8)  # (images, rows, columns, 3)
+        sides = []
         for row, photograph in enumerate(self.read()):
             if photograph is not None:
                 images[row] = prepare_image(photograph, size, config)
-        return self.with_images(images)
+                sides.append(_face_size(photograph, config))
+        return self.with_images(images, unshrunk(sides, config.pixels))
 
-    def with_images(self, images: np.ndarray) -> PairSet:
-        """The set with these faces, (names, rows, columns, 3)."""
+    def with_images(self, images: np.ndarray, remark: str = "") -> PairSet:
+        """The set with these faces, (names, rows, columns, 3), and what must be said of them besides."""
         return PairSet(
             self.name,
             images,
@@ -118,7 +120,7 @@ class Photographs:
             self.fold,
             self.missing,
             generated=False,
-            remark=self.remark,
+            remark="; ".join(part for part in (self.remark, remark) if part),
         )
 
 
@@ -198,18 +200,48 @@ def prepare_image(image: np.ndarray, size: tuple[int, int], config: EvaluationCo
     """
     if config.pixels == 0 and config.jpeg_quality == 0:
         return augment.crop(image, size, config.crop)
+    face = augment.crop(image, _face_size(image, config), config.crop)
+    return augment.crop(augment.lower_quality(face, config.pixels, config.jpeg_quality), size)
+
+
+def _face_size(image: np.ndarray, config: EvaluationConfig) -> tuple[int, int]:
+    """Rows and columns of the face at the image's own scale."""
     left, top, right, bottom = config.crop
-    face_size = (max(1, round((bottom - top) * image.shape[0])), max(1, round((right - left) * image.shape[1])))
-    face = augment.lower_quality(augment.crop(image, face_size, config.crop), config.pixels, config.jpeg_quality)
-    return augment.crop(face, size)
+    return max(1, round((bottom - top) * image.shape[0])), max(1, round((right - left) * image.shape[1]))
 
 
-def generated_pair_set(identities: int, images_per_identity: int, size: int, seed: int, first_identity: int) -> PairSet:
-    """Pairs of generated faces in ten folds, of people numbered from `first_identity`."""
+def unshrunk(sizes: Sequence[tuple[int, int]], pixels: int) -> str:
+    """What must be said of a test on faces "shrunk" to more pixels than they have; empty where all of them shrink.
+
+    Args:
+        sizes: rows and columns of each face.
+        pixels: asked for, of Table 4; 0 for as many as there are.
+    """
+    small = sum(rows * columns <= pixels for rows, columns in sizes)
+    if pixels == 0 or small == 0:
+        return ""
+    largest = max(sizes, key=lambda size: size[0] * size[1])
+    have = f"have no more ({largest[0]}x{largest[1]} = {largest[0] * largest[1]:,} at most)"
+    if small == len(sizes):
+        return f"pixels = {pixels:,} shrinks nothing: all {small:,} faces {have}, and are tested as they are"
+    return f"pixels = {pixels:,} shrinks {len(sizes) - small:,} of {len(sizes):,} faces; the others have no more"
+
+
+def generated_pair_set(
+    identities: int, images_per_identity: int, size: int, seed: int, first_identity: int, config: EvaluationConfig
+) -> PairSet:
+    """Pairs of generated faces in ten folds, of people numbered from `first_identity`.
+
+    A generated picture is a face already, whatever the crop of the config; its quality is lowered where that says so.
+    """
     source = generated_faces(identities, images_per_identity, size, seed, first_identity)
+    whole = replace(config, crop=augment.FULL)
+    images = source.images
+    if config.pixels or config.jpeg_quality:
+        images = np.stack([prepare_image(image, (size, size), whole) for image in images])
     pairs = generated_pairs(source, seed=seed)
     names = tuple(f"identity {first_identity + n // images_per_identity}, image {n % images_per_identity}"
                   for n in range(len(source)))
-    return PairSet(
-        "generated", source.images, names, pairs.first, pairs.second, pairs.same, pairs.fold, (), generated=True
-    )
+    remark = unshrunk([(size, size)] * len(images), config.pixels)
+    parts = (pairs.first, pairs.second, pairs.same, pairs.fold, ())
+    return PairSet("generated", images, names, *parts, generated=True, remark=remark)

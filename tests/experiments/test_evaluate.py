@@ -127,12 +127,15 @@ def test_a_missing_picture_is_named_before_anything_is_opened(faces_folder: Path
 
 def test_lowered_quality_changes_the_scores(given: list[str], tmp_path: Path):
     scores = {}
-    for name, more in {"plain": [], "jpeg": ["--jpeg-quality", "10"], "pixels": ["--pixels", "16"]}.items():
-        run(evaluate.main, [*given, *more, "--out", str(tmp_path / name)])
+    for name, more in {"plain": [], "jpeg": ["--jpeg-quality", "10"], "pixels": ["--pixels", "16"],
+                       "more": ["--pixels", "65536"]}.items():  # fmt: skip
+        remarks = result_of(run(evaluate.main, [*given, *more, "--out", str(tmp_path / name)]))["remarks"]
+        assert ("pixels = 65,536 shrinks nothing: all 48 faces" in remarks.get("lfw", "")) == (name == "more")
         with np.load(tmp_path / name / "scores_lfw.npz") as stored:
             scores[name] = stored["score"]
     assert np.abs(scores["jpeg"] - scores["plain"]).max() > 0.01
     assert np.abs(scores["pixels"] - scores["plain"]).max() > 0.01
+    np.testing.assert_array_equal(scores["more"], scores["plain"])
 
 
 def test_what_is_refused(given: list[str], tmp_path: Path, capsys):

@@ -21,9 +21,13 @@ def given(faces_folder: Path, tmp_path_factory: pytest.TempPathFactory, one_matr
 
 
 def test_rows_pictures_and_other_models(given: list[str], tmp_path: Path, capsys):
-    result = result_of(run(image_quality.main, [*given, "--out", str(tmp_path / "one")]))
+    printed = run(image_quality.main, [*given, "--out", str(tmp_path / "one")])
+    result = result_of(printed)
     assert result["rows"] == json.loads((tmp_path / "one" / "image_quality.json").read_text())["rows"]
-    # No number of pixels of the table is below those of this network's small faces.
+    # No number of pixels of the table is below those of this network's small faces, and the command says so.
+    assert result["left_out_pixels"] == [1_600, 6_400, 14_400, 25_600, 65_536]
+    said = "1,600; 6,400; 14,400; 25,600; 65,536 pixels: left out, as the network's pictures have 256 themselves"
+    assert said in " ".join(" ".join(printed).split())
     assert [row["jpeg_quality"] for row in result["rows"]] == [0, 10, 20, 30, 50, 70, 90]
     for row, options in {0: [], 1: ["--jpeg-quality", "10"]}.items():
         expected = result_of(run(evaluate.main, [*given, *options, "--out", str(tmp_path / f"evaluated{row}")]))
@@ -40,6 +44,7 @@ def test_rows_pictures_and_other_models(given: list[str], tmp_path: Path, capsys
 
 
 def test_settings_are_those_that_take_something_away():
-    pixels = [value for kind, value in image_quality._settings((112, 112)) if kind == "pixels"]
-    assert pixels == [1_600, 6_400]
-    assert len(image_quality._settings((257, 256))) == 1 + 6 + 5
+    settings, left_out = image_quality._settings((112, 112))
+    assert [value for kind, value in settings if kind == "pixels"] == [1_600, 6_400]
+    assert left_out == [14_400, 25_600, 65_536]
+    assert len(image_quality._settings((257, 256))[0]) == 1 + 6 + 5

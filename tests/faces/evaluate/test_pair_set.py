@@ -1,12 +1,14 @@
 """Verification sets as arrays: layouts, crops, lowered quality, missing images, generated faces."""
 
 import dataclasses
+from functools import cache
 
 import numpy as np
 import pytest
 
 from faces.data import augment
 from faces.errors import DataError, EvaluationError
+from faces.evaluate import pair_set
 from faces.evaluate.pair_set import generated_pair_set, open_pair_set
 from tests.faces.configs import tiny
 from tests.faces.data.makers import encoded, image_folder, picture
@@ -79,6 +81,20 @@ def test_pixels_are_those_of_the_face(folder):
         assert (large != face).any()
 
 
+def test_a_number_of_pixels_that_shrinks_nothing_is_said_to(folder):
+    """Faces of 12x16 = 192 pixels: 191 shrink them, 192 and more do not, and the tests' remark says so."""
+    remarks = [
+        open_pair_set("lfw", folder, (12, 16), evaluation(crop=UNEVEN, pixels=pixels)).remark
+        for pixels in (0, 191, 192, 25_600)
+    ]
+    assert remarks[:2] == ["", ""]
+    for pixels, remark in zip(("192", "25,600"), remarks[2:], strict=True):
+        assert f"pixels = {pixels} shrinks nothing: all 8 faces have no more (12x16 = 192 at most)" in remark
+    (folder / "Di" / "Di_0001.png").write_bytes(encoded(picture(0, 64, 64)))
+    remark = open_pair_set("lfw", folder, (12, 16), evaluation(pixels=1024)).remark
+    assert remark == "pixels = 1,024 shrinks 1 of 8 faces; the others have no more"
+
+
 def test_pixels_are_lowered_before_the_quality(folder):
     pairs = open_pair_set("lfw", folder, (16, 16), evaluation(pixels=256, jpeg_quality=30))
     for name, image in zip(NAMES, pairs.images, strict=True):
@@ -116,9 +132,12 @@ def test_a_missing_image_is_named_and_refused_unless_allowed(folder):
     assert result.accuracy == 1.0
 
 
+# 64 pixels, as in the tests of the generator: one compilation serves both.
+GENERATED = {"identities": 20, "images_per_identity": 13, "size": 64, "seed": 3, "first_identity": 7}
+
+
 def test_generated_pairs():
-    # 64 pixels, as in the tests of the generator: one compilation serves both.
-    pairs = generated_pair_set(identities=20, images_per_identity=13, size=64, seed=3, first_identity=7)
+    pairs = generated_pair_set(**GENERATED, config=evaluation())
     assert pairs.generated and pairs.missing == () and pairs.name == "generated"
     assert pairs.images.shape == (260, 64, 64, 3) and pairs.images.dtype == np.uint8
     assert pairs.names[0] == "identity 7, image 0" and pairs.names[-1] == "identity 26, image 12"
@@ -132,6 +151,18 @@ def test_generated_pairs():
         mine, others = ({*person[pairs.first[at]], *person[pairs.second[at]]} for at in (inside, ~inside))
         assert len(mine) == 2 and not mine & others
     assert pairs.judge(np.eye(20, dtype=np.float32)[person - 7], far=0.01).accuracy == 1.0
+
+
+def test_the_quality_of_generated_faces_is_lowered_as_of_others(monkeypatch):
+    monkeypatch.setattr(pair_set, "generated_faces", cache(pair_set.generated_faces))
+    plain, lowered, as_large = (
+        generated_pair_set(**GENERATED, config=evaluation(**changes))
+        for changes in ({}, {"pixels": 256, "jpeg_quality": 20}, {"pixels": 4096})
+    )
+    expected = augment.recompress(augment.reduce_pixels(plain.images[5], 256), 20)
+    np.testing.assert_array_equal(lowered.images[5], augment.crop(expected, (64, 64)))
+    assert (plain.remark, lowered.remark) == ("", "")
+    assert "shrinks nothing: all 260 faces have no more (64x64 = 4,096 at most)" in as_large.remark
 
 
 def test_bin_is_aligned_and_never_cropped(tmp_path):
