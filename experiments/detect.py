@@ -100,7 +100,8 @@ def detect_all(
             lines |= new
     done = [lines[name] for name in files if name in lines]
     if args.sheet and done:
-        draw_some(done, files, args.out / FILES[1], args.sheet)
+        drawn = draw_some(done, files, args.out / FILES[1], args.sheet)
+        console.print(f"{FILES[1]}: {drawn:,} of {len(done):,} images")
     report(console, done, quarantined, left_out, args.out)
 
 
@@ -215,10 +216,10 @@ def from_line(line: dict[str, Any]) -> Detections:
     )
 
 
-def draw_some(lines: Sequence[dict[str, Any]], files: Mapping[str, Path], path: Path, shown: int) -> None:
-    """Draw so many of the images, evenly from all, with their faces; one that is gone by now is left out."""
+def draw_some(lines: Sequence[dict[str, Any]], files: Mapping[str, Path], path: Path, shown: int) -> int:
+    """Draw so many of the images, evenly from all, with their faces; how many, as one may be gone by now."""
     some = {lines[i]["image"]: lines[i] for i in np.unique(np.linspace(0, len(lines) - 1, shown).round().astype(int))}
-    draw_sheet(((image, from_line(some[name])) for name, _, image in read(some, files, {})), path)
+    return draw_sheet(((image, from_line(some[name])) for name, _, image in read(some, files, {})), path)
 
 
 def report(

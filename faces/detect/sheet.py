@@ -21,8 +21,8 @@ POINTS = ((0, 114, 178), (86, 180, 233), (240, 228, 66), (213, 94, 0), (230, 159
 SHIFT = 4  # bits after the point in OpenCV's drawing coordinates
 
 
-def draw_sheet(images: Iterable[tuple[np.ndarray, Detections]], path: Path) -> None:
-    """Draw images and their faces on one sheet, row by row.
+def draw_sheet(images: Iterable[tuple[np.ndarray, Detections]], path: Path) -> int:
+    """Draw images and their faces on one sheet, row by row; how many.
 
     Args:
         images: uint8 (height, width, 3), RGB, and what was found in it.
@@ -36,6 +36,7 @@ def draw_sheet(images: Iterable[tuple[np.ndarray, Detections]], path: Path) -> N
         top, left = (GAP + (TILE + GAP) * index for index in divmod(place, columns))
         sheet[top : top + TILE, left : left + TILE] = tile
     write_bytes(path, encode_png(sheet))
+    return len(tiles)
 
 
 def draw_tile(image: np.ndarray, found: Detections) -> np.ndarray:

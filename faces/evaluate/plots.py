@@ -228,8 +228,8 @@ def plot_hardest(
     """
     rejects, accepts = hardest_errors(result, limit)
     accept = result.distance <= result.threshold
-    rejected = f"{np.sum(result.same & ~accept):,} of {np.sum(result.same):,} pairs"
-    accepted = f"{np.sum(~result.same & accept):,} of {np.sum(~result.same):,} pairs"
+    rejected = _drawn(len(rejects), int(np.sum(result.same & ~accept)), int(np.sum(result.same)))
+    accepted = _drawn(len(accepts), int(np.sum(~result.same & accept)), int(np.sum(~result.same)))
     rows = max(len(rejects), len(accepts), 1)
     with rc_context({**STYLE, "axes.grid": False}):
         figure = Figure(figsize=(8.6, 2.15 * rows + 0.9), layout="constrained")
@@ -284,6 +284,10 @@ def _noisy_line(axes: Axes, step: np.ndarray, values: np.ndarray, label: str, co
     axes.plot(step, values, color=colour, alpha=0.25 if window > 1 else 1.0, linewidth=1)
     padded = np.pad(values, (window // 2, window - 1 - window // 2), mode="edge")
     axes.plot(step, np.convolve(padded, np.ones(window) / window, mode="valid"), color=colour, label=label)
+
+
+def _drawn(drawn: int, wrong: int, pairs: int) -> str:
+    return f"{wrong:,} of {pairs:,} pairs" + (f", the hardest {drawn} drawn" if drawn < wrong else "")
 
 
 def _draw_pair(

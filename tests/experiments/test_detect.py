@@ -59,6 +59,7 @@ def test_what_is_written(folder, tmp_path, capsys):
     out = tmp_path / "out"
     assert run(folder, out=out) == 0
     printed = capsys.readouterr().out
+    assert "sheet.png: 3 of 3 images\n" in printed
     assert "6 faces in 3 images; without a face: 0, with more than one: 3" in printed
     assert "quarantined: 1\n" in printed and "bad.png: is text, no picture." in printed
     assert f"passed over: 1\n  text, no picture: {folder / 'notes.txt'}" in printed
@@ -80,6 +81,11 @@ def test_selection_and_single_files(folder, tmp_path):
     ((face,),) = [line["faces"] for line in lines(tmp_path / "out")]
     assert face["score"] == 0.8
     assert not (tmp_path / "out" / "sheet.png").exists()
+
+
+def test_a_sheet_says_what_it_leaves_out(folder, tmp_path, capsys):
+    assert run(folder, out=tmp_path / "out", options=["--sheet", "2"]) == 0
+    assert "sheet.png: 2 of 3 images\n" in capsys.readouterr().out
 
 
 def test_the_least_score_goes_to_the_detector_and_to_the_record(folder, tmp_path, capsys, monkeypatch):

@@ -103,6 +103,8 @@ def test_thresholds_are_drawn_as_cosines(tmp_path, monkeypatch, draw):
         worst = verification.hardest_errors(RESULT, 1)[0][0]
         d, threshold = RESULT.distance[worst], RESULT.threshold[worst]
         assert f"cosine {1 - d / 2:.3f} (d² {d:.3f}), threshold {1 - threshold / 2:.3f}" in text
+        wrong = int(np.sum(RESULT.same & (RESULT.distance > RESULT.threshold)))
+        assert f"{wrong} of 100 pairs, the hardest 4 drawn" in text
 
 
 def test_an_interrupted_drawing_leaves_the_old_picture_and_nothing_else(tmp_path, monkeypatch):
