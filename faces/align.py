@@ -3,7 +3,8 @@
 Points and boxes of detections are in pixels, x to the right, y down, the centre of the top left pixel being (0, 0).
 Five points are left eye, right eye, nose, left and right corner of the mouth, left and right as seen in the picture.
 
-Not here: detection (`faces.detect`), the sampling of pixels (`warp.py`), the crops of training (`faces.data.augment`).
+Not here: detection (`faces.detect`), the sampling of pixels (`warp.py`), what training changes at random
+(`faces.data.augment`, whose crop without a change is `fixed_box`).
 """
 
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float32, UInt8
 
+from faces.data.augment import crop
 from faces.errors import DataError
 from faces.warp import padded_shape, resample, warp
 
@@ -226,15 +228,15 @@ def fixed_box(
     *,
     fractions: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0),
 ) -> UInt8[np.ndarray, "rows columns 3"]:
-    """The same box of every photograph, no detection needed, stretched to the size.
+    """The same box of every photograph, no detection needed, stretched to the size, as training cuts and judges faces.
 
     Args:
         fractions: left, top, right, bottom as fractions of width and height, as `crop` in the configs; all of the
             photograph where not given, which suits faces that were aligned before.
+
+    Source: `faces.data.augment.crop`, so that a run's own numbers are those of its weights.
     """
-    height, width = image.shape[:2]
-    left, top, right, bottom = fractions
-    return _stretch(image, (left * width, top * height, right * width, bottom * height), (0, 0, size[1], size[0]), size)
+    return crop(image, size, fractions)
 
 
 ALIGNMENTS: dict[str, Alignment] = {

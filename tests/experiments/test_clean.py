@@ -98,6 +98,6 @@ def test_what_cannot_be_cleaned(cleaned: Cleaned, tmp_path: Path, capsys):
     assert not listed.exists()
     listed.write_text("mine")
     refused(clean.main, capsys, [*wanted, str(listed)], "kept.json: is there already", "--overwrite")
-    refused(clean.main, capsys, [*wanted, str(listed / "below")], "in the way")
+    refused(clean.main, capsys, [*wanted, str(listed / "below")], "is a file")
     refused(clean.main, capsys, [*wanted, str(tmp_path)], "is a folder")
     assert listed.read_text() == "mine"

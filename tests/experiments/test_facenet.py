@@ -16,8 +16,11 @@ import numpy as np
 import pytest
 
 from experiments import facenet
+from experiments.published import embedder_of, open_model
 from facenet_jax.train_step import init_state
 from faces.checkpoint import Checkpoints
+from faces.cut_faces import cut_faces
+from faces.evaluate.pair_set import open_photographs
 from faces.mesh import copied, make_mesh
 from faces.train_state import TrainState
 from tests.experiments import setting
@@ -83,6 +86,18 @@ def test_outputs_and_result_line(whole: Whole):
     assert [row["step"] for row in rows_of(out / "log.jsonl")] == [1, 2, 3, 4, 5, 6]
     assert [row["step"] for row in rows_of(out / "evaluations.jsonl")] == [3]
     assert any("changed: train.steps 250 -> 6" in line for line in whole.printed)
+
+
+def test_a_runs_own_number_is_that_of_its_weights(whole: Whole, faces_folder: Path):
+    """Training cuts test images by `evaluation.crop`; whoever opens the run cuts the same pixels."""
+    model, photographs = open_model(whole.folder), open_photographs("lfw", faces_folder / "lfw")
+    cut = cut_faces(photographs.read(), len(photographs.names), model.preprocessing, None, "most_central")
+    config = facenet.parse(whole.given)[1]
+    np.testing.assert_array_equal(cut.faces, photographs.cut(config.model.input_size, config.evaluation).images)
+    result = photographs.with_images(cut.faces).judge(embedder_of(model, make_mesh(1))(cut.faces), 1e-3)
+    stated = result_of(whole.printed)
+    assert (result.accuracy, result.val) == (stated["accuracy"], stated["val_at_far_1e-3"])
+    np.testing.assert_allclose([result.auc, result.eer], [stated["auc"], stated["eer"]], rtol=1e-6)
 
 
 def test_six_steps_are_three_and_three_on_other_devices(whole: Whole, faces_folder: Path, tmp_path: Path):
