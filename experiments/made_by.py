@@ -44,10 +44,14 @@ def check_same(place: Path, stored: str, here: str) -> None:
     theirs, ours = stored.split("; "), here.split("; ")
     if theirs != ours:
         of_stored, of_this = (
-            ", ".join(part for part in one if part not in other) or "nothing else"
+            ", ".join(part for part in one if part not in other)
             for one, other in ((theirs, ours), (ours, theirs))
         )
+        if of_stored:
+            difference = f"was made by {of_stored}, " + (f"and here is {of_this}" if of_this else "which is not here")
+        else:
+            difference = f"was made without {of_this}, which is here"
         raise ConfigError(
-            f"{place}: was made by {of_stored}, and here is {of_this}; give the same weights and options, or enrol or "
+            f"{place}: {difference}; give the same weights and options, or enrol or "
             "compute anew."
         )
