@@ -8,9 +8,10 @@ m1 stretches the angle (SphereFace), m2 adds to it (ArcFace, Eq. 3), m3 lowers t
 norm-softmax (Eq. 2). Adding to the angle moves the decision boundary by the same arc everywhere on the sphere, which is
 the paper's argument for ArcFace (its Fig. 5; `python -m experiments.margins` draws it).
 
-CHOICE: past m1 theta + m2 = pi the formula is kept as published, as the authors' MXNet code does. The target logit
-rises again there, and the exact gradient changes sign: such an embedding is pushed away from its centre. For m2 = 0.5
-this is theta > 151 degrees, while training starts near 90 degrees and ends near 30 (PAPER Sec. 2.2, Fig. 4).
+CHOICE: past m1 theta + m2 = pi the formula is kept as published, as the authors' later code does for all three margins;
+their first, for m2 alone (`loss_type` 4 of its MXNet script), goes on there with cos theta - m2 sin(m2). The target
+logit rises again there, and the exact gradient changes sign: such an embedding is pushed away from its centre. For m2 =
+0.5 this is theta > 151 degrees, while training starts near 90 degrees and ends near 30 (PAPER Sec. 2.2, Fig. 4).
 
 CHOICE: derivatives at |cos theta| = 1, and beyond by rounding, are those at the nearest float32 inside, 1 - 2^-24 (an
 angle of 0.02 degrees). At 1 the true ones are infinite (arccos, and Eq. 3 for m2 > 0). The gradient that reaches an

@@ -43,8 +43,8 @@ class Sampled(NamedTuple):
 def quota(rows: int, batch: int, rate: float) -> int:
     """How many of a device's rows are sampled: the part `rate` of them, but room for every class of the batch.
 
-    CHOICE: in the authors' code a device with more positives than its part takes these alone. Compiled code needs one
-    size for all steps; so the part is never smaller than the batch, and the rest of it is negatives.
+    DEVIATION D05: in the authors' code a device with more positives than its part takes these alone. Compiled code
+    needs one size for all steps; so the part is never smaller than the batch, and the rest of it is negatives.
 
     Args:
         rows: of the centres, on one device.

@@ -1,9 +1,9 @@
 """How a batch is composed: at random for the classification losses of Table 2 of ArcFace (arXiv 1801.07698), by people
 for its triplets.
 
-PAPER Sec. 3.1: a margin compares each image with all class centres, so that images need no companions. CHOICE: for the
-triplet rows of Table 2 people stand together, a few images of each, so that a batch holds positives; the authors' code
-takes 5 of each person.
+CHOICE: the paper is silent on the order of images. A softmax compares each with class centres (Eq. 1 to 4), so that it
+needs no companions: all images are shuffled. For the triplet rows of Table 2 people stand together, a few images of
+each, so that a batch holds positives; the authors' code takes 5 of each person.
 
 Not here: reading and augmenting the images (`faces.data.loader`).
 """

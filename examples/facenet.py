@@ -26,8 +26,8 @@ import optax
 from faces.data.generated import generated_faces, generated_pairs
 from faces.evaluate.verification import VerificationResult, verify
 
-EMBEDDING_DIM = 64  # d; PAPER Sec. 5.2: 128
-ALPHA = 0.2  # the margin between squared distances; PAPER Sec. 3.1
+EMBEDDING_DIM = 64  # d; PAPER Sec. 5.4: 128
+ALPHA = 0.2  # the margin between squared distances; PAPER Sec. 3.3: 0.2
 PEOPLE, IMAGES_EACH = 16, 8  # in a batch; PAPER Sec. 3.2: around 40 images of each, in around 1,800
 LEARNING_RATE = 0.05  # of AdaGrad; PAPER Sec. 3.3
 STEPS = 300

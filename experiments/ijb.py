@@ -3,9 +3,10 @@
 DIR holds `meta/`, the text files, and `loose_crop/`, the faces (`faces.data.ijb`). The five points of the text files
 place a face in the network's picture; with `--detector` faces are found anew instead. A template is made of its media
 (`faces.evaluate.ijb`); its faces count by the length of their embedding and by the detector's score, unless
-`--face-length unit` and `--score ignore` say otherwise. 1:1 is TAR at six false accept rates over the list of pairs;
-1:N is rank 1, 5, 10 and TPIR at FPIR 0.1 and 0.01, the mean of the two galleries, and rank 1 in both joined. `--out`
-receives `result.json`, the line that is printed last, `environment.json`, `roc.png` and `cmc.png`.
+`--face-length unit` and `--score ignore` say otherwise; `--centre faces --score ignore` is the plain centre of
+ArcFace's paper, where the default is its authors' code (D03 in DEVIATIONS.md). 1:1 is TAR at six false accept rates
+over the list of pairs; 1:N is rank 1, 5, 10 and TPIR at FPIR 0.1 and 0.01, the mean of the two galleries, and rank 1 in
+both joined. `--out` receives `result.json`, the line that is printed last, `environment.json`, `roc.png` and `cmc.png`.
 """
 
 import argparse
@@ -63,7 +64,12 @@ def judge(options: argparse.Namespace, out: Path, console: Console) -> dict[str,
     rows = np.flatnonzero(found)
     score = faces.score[rows] if options.score == "weigh" else None
     numbers, features = ijb.template_features(
-        embeddings[rows], faces.template[rows], faces.media[rows], score, keep_length=options.face_length == "keep"
+        embeddings[rows],
+        faces.template[rows],
+        faces.media[rows],
+        score,
+        keep_length=options.face_length == "keep",
+        centre=options.centre,
     )
     there = np.isin(pairs.first, numbers) & np.isin(pairs.second, numbers)  # (pairs,)
     listed = (pairs.first[there], pairs.second[there], pairs.same[there])
@@ -98,6 +104,7 @@ def judge(options: argparse.Namespace, out: Path, console: Console) -> dict[str,
         "remark": remark,
         "face_length": options.face_length,
         "score": options.score,
+        "centre": options.centre,
         **pipeline.record(model, embed.images_per_second, options),
     }
 
@@ -113,6 +120,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
                         help="a face counts by the length of its embedding, or as any other (%(default)s)")  # fmt: skip
     parser.add_argument("--score", choices=("weigh", "ignore"), default="weigh",
                         help="a face counts by the detector's score in the list, or not (%(default)s)")  # fmt: skip
+    parser.add_argument("--centre", choices=ijb.CENTRES, default="media",
+                        help="a template is the mean of its media, each the mean of its faces, or of all its faces, a "
+                        "video counting as often as it has frames (%(default)s)")  # fmt: skip
     pipeline.add_options(parser)
     options = parser.parse_args(arguments)
     pipeline.check_options(parser, options)

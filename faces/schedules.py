@@ -53,6 +53,8 @@ def make_optimiser(
     rules = {
         # PAPER Sec. 3.3: AdaGrad. CHOICE: epsilon 1e-7 inside the root, for parameters that never had a gradient.
         "adagrad": lambda: optax.scale_by_rss(config.initial_accumulator, eps=1e-7),
+        # CHOICE: the rate is outside of the momentum, as in PyTorch. In MXNet and Caffe, which ArcFace and
+        # SphereFace used, it is inside: for some ten steps after a drop their momentum still has the old rate.
         "sgd": lambda: optax.trace(config.momentum) if config.momentum else optax.identity(),
         "adam": optax.scale_by_adam,
         "muon": lambda: scale_by_muon(config.momentum),

@@ -4,11 +4,15 @@ A template's feature is the sum over its media of the mean over each media's fac
 counts as much as one picture. Features of faces enter with the length that the network gives them, which grows with
 the quality of the face, and may be weighted by the detector's score. Two templates are compared by their cosine.
 
+DEVIATION D03: the paper takes the plain centre of all faces of a template, which `centre="faces"` without scores is.
+The above is what its authors' code does, which made the numbers that are published for their models.
+
 Not here: the files (`faces.data.ijb`), embedding, the search in a gallery (`identification.py`).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int, Int64
@@ -17,6 +21,10 @@ from faces.errors import EvaluationError
 from faces.evaluate import metrics
 from faces.evaluate.identification import OpenSetPoint, cmc, open_set_point, search
 from faces.evaluate.scores import unit_rows
+
+Centre = Literal["media", "faces"]
+"""Of which things a template's feature is the mean: of its media, each the mean of its faces, or of all its faces."""
+CENTRES: tuple[Centre, ...] = get_args(Centre)
 
 FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 _FACES_AT_ONCE = 2**16
@@ -30,16 +38,19 @@ def template_features(
     score: Float[np.ndarray, " faces"] | None = None,
     *,
     keep_length: bool = True,
+    centre: Centre = "media",
 ) -> tuple[Int64[np.ndarray, " templates"], Float64[np.ndarray, "templates d"]]:
     """One unit feature a template.
 
         feature = sum over media m of (1 / |m|) sum over faces i in m of score_i x_i,  divided by its length
+        feature = sum over faces i of score_i x_i,  divided by its length     (centre = "faces")
 
     Args:
         embeddings: one row a face, with the length that the network gives (picture and mirror added, if flipped).
         template, media: numbers of each face's template and media; one media may be in several templates.
         score: the detector's, as a weight; every face weighs the same where it is not given.
         keep_length: use embeddings as they are; otherwise each is brought to length 1 first.
+        centre: whether a media counts once, or as often as it has faces.
 
     Returns:
         Numbers of the templates, ascending, and their features.
@@ -48,7 +59,8 @@ def template_features(
         EvaluationError: an embedding that is not finite, or zero where it must have length 1; a template whose sum is
             zero.
 
-    Source: InsightFace's evaluation of IJB, whose options are N (length), D (detector score) and F (flip).
+    Source: InsightFace's evaluation of IJB, whose options are N (length), D (detector score) and F (flip); ArcFace,
+    Sec. 3.3, for the plain centre.
     """
     groups, group, faces = np.unique(  # distinct (template, media), sorted; that of each face; faces of each
         np.stack([template, media], axis=1), axis=0, return_inverse=True, return_counts=True
@@ -68,7 +80,8 @@ def template_features(
         if score is not None:
             weighted = weighted * score[part, None]
         np.add.at(features, group.reshape(-1)[part], weighted)
-    features /= faces[:, None]
+    if centre == "media":
+        features /= faces[:, None]
     numbers, start = np.unique(groups[:, 0], return_index=True)  # (templates,) each
     return numbers.astype(np.int64), unit_rows(np.add.reduceat(features, start, axis=0), "templates'")
 

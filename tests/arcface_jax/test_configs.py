@@ -9,7 +9,7 @@ import pytest
 
 from arcface_jax import margins
 from arcface_jax.config import Config
-from faces.config import find_config, load_config, shipped_configs
+from faces.config import find_config, flatten, load_config, shipped_configs
 from faces.schedules import learning_rate
 
 NAMES = [name for name in shipped_configs() if name.startswith("arcface/")]
@@ -130,6 +130,22 @@ def test_quoted_rows_have_the_settings_of_their_own_papers():
         assert (config.model.batch_norm, config.model.dropout, config.batch.images) == ("none", 0, 512)
         left, top, right, bottom = config.evaluation.crop  # SphereFace's template is ArcFace's, 8 columns to the left
         assert (round(left * 112, 6), top, round(right * 112, 6), bottom) == (8, 0, 104, 1)
+
+
+@pytest.mark.parametrize("name", sorted(set(CONFIGS) - {"tiny", "small"}))
+def test_the_devices_of_the_head_and_the_images_of_each_make_the_batch(name):
+    """Whatever a config's sources say of one device, inherited or not, belongs to the devices that its head names."""
+    head = find_config(f"arcface/{name}").read_text(encoding="utf-8").split("\n\n")[0]
+    devices = re.search(r"(two|four|eight) (?:Tesla P40 )?GPUs(?: of (\d+) images)?", head)
+    if devices is None:
+        assert "MobileFaceNet's paper: hours not given" in head  # which does not say how many either
+        return
+    count, images = {"two": 2, "four": 4, "eight": 8}[devices[1]], CONFIGS[name].batch.images
+    sources = flatten(load_config(f"arcface/{name}", Config)[1])
+    each = [devices[2]] if devices[2] else []
+    for key in ("model.batch_norm", "batch.images"):
+        each += re.findall(r"(\d+) (?:images each|on each)", sources[key])
+    assert each and all(int(part) * count == images for part in each)
 
 
 def test_margins_are_those_of_the_package():

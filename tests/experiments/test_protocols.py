@@ -118,7 +118,7 @@ def ijbc(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def loop_templates(model: Path, root: Path, whole: bool) -> dict[int, np.ndarray]:
-    """Feature of each template; `whole` keeps lengths and weighs by score."""
+    """Feature of each template; `whole` keeps lengths, weighs by score, and takes the mean of media, not of faces."""
     faces, features = read_ijb_faces(root / "meta", "ijbc"), {}
     for template in sorted(set(faces.template.tolist())):
         total = 0.0
@@ -129,7 +129,7 @@ def loop_templates(model: Path, root: Path, whole: bool) -> dict[int, np.ndarray
                 path = root / "loose_crop" / faces.images[row]
                 x = embed(model, decode_image(path.read_bytes(), ""), faces.points[row])
                 each.append(x * float(faces.score[row]) if whole else unit(x))
-            total = total + sum(each) / len(each)
+            total = total + sum(each) / (len(each) if whole else 1)
         features[template] = unit(np.asarray(total))
     return features
 
@@ -137,10 +137,11 @@ def loop_templates(model: Path, root: Path, whole: bool) -> dict[int, np.ndarray
 @pytest.mark.parametrize("whole", [True, False])
 def test_ijb_is_the_loop(model: Path, ijbc: Path, tmp_path: Path, whole: bool):
     given = ["--weights", str(model), "--data", str(ijbc), "--set", "ijbc", "--alignment", "five_points"]
-    given += [] if whole else ["--face-length", "unit", "--score", "ignore"]
+    given += [] if whole else ["--face-length", "unit", "--score", "ignore", "--centre", "faces"]
     printed = run(ijb.main, [*given, "--cache", str(tmp_path / "cache"), "--out", str(tmp_path / "out")])
     result = result_of(printed)
     assert result == json.loads((tmp_path / "out" / "result.json").read_text())
+    assert result["centre"] == ("media" if whole else "faces")
     x = loop_templates(model, ijbc, whole)
     scores = {(g, p): float(x[g] @ x[p]) for g in range(6) for p in range(10, 16)}
     wrong = sorted((s for (g, p), s in scores.items() if p != 10 + g), reverse=True)
