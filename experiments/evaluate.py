@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from experiments import pipeline, report
+from experiments import passed_over, pipeline, report
 from experiments.arguments import AppendNamed, named_path
 from experiments.cached_embedder import CachedEmbedder
 from experiments.coverage import refuse_missing, undetected_rows
@@ -50,6 +50,7 @@ def judge(options: argparse.Namespace, out: Path, console: Console) -> dict[str,
     """Cut, embed, judge, report; what `result.json` says."""
     sets = [open_photographs(name, path) for name, path in options.data]
     for photos in sets:
+        passed_over.tell(console, photos.passed_over, f"{photos.name}: passed over")
         refuse_missing(photos.name, photos.missing, f"{len(photos.names):,} pictures that its list names", options)
     model = pipeline.open_for(options, console)
     wanted, network, origin = model.preprocessing, model.description.network, model.description.origin
@@ -73,6 +74,7 @@ def judge(options: argparse.Namespace, out: Path, console: Console) -> dict[str,
     result = report.result(tests, after, embed.images_per_second, network.name, origin.file)
     result |= {"preprocessing": flatten(wanted), "detection": {test.name: _counts(test, cut) for test in tests}}
     result |= pipeline.detection_record(options)
+    result |= {"left_out": {photos.name: dict(photos.passed_over) for photos in sets}}
     return result | {"jpeg_quality": options.jpeg_quality, "pixels": options.pixels}
 
 

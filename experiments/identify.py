@@ -17,7 +17,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from experiments import pipeline
+from experiments import passed_over, pipeline
 from experiments.cached_embedder import CachedEmbedder
 from experiments.coverage import undetected_rows
 from experiments.results import deliver
@@ -45,6 +45,7 @@ def main(arguments: list[str]) -> None:
 def identify(options: argparse.Namespace, out: Path, console: Console) -> dict[str, Any]:
     """Cut, embed, search, report; what `result.json` says."""
     source = FolderSource(image_root(options.data))
+    passed_over.tell(console, source.ignored)
     lacking = options.whole - len(source)
     if lacking > 0 and not options.allow_missing:
         raise EvaluationError(
@@ -82,6 +83,7 @@ def identify(options: argparse.Namespace, out: Path, console: Console) -> dict[s
         "people": len(set(people)),
         "coverage": len(kept) / max(options.whole, len(source)),
         "partial": is_partial,
+        "left_out": source.ignored,
         "remark": remark,
         **pipeline.record(model, embed.images_per_second, options),
     }

@@ -27,7 +27,7 @@ from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
 from rich.console import Console
 from rich.table import Table
 
-from experiments import pipeline
+from experiments import passed_over, pipeline
 from experiments.arguments import named_path
 from experiments.cached_embedder import CachedEmbedder
 from experiments.coverage import refuse_missing
@@ -65,6 +65,7 @@ def judge(
 ) -> dict[str, Any]:
     """Cut, lower, embed, judge, draw beside the records of other models; this one's record."""
     photos = open_photographs(*options.data)
+    passed_over.tell(console, photos.passed_over)
     refuse_missing(photos.name, photos.missing, f"{len(photos.names):,} pictures that its list names", options)
     model = pipeline.open_for(options, console)
     search = pipeline.Search(options)

@@ -13,7 +13,8 @@ from typing import Literal
 import numpy as np
 
 from faces.data.lfw import Pairs
-from faces.data.pair_files import FOLDS, PairFolder, read_lines
+from faces.data.lists import read_lines
+from faces.data.pair_files import FOLDS, PairFolder
 from faces.errors import DataError
 
 PROTOCOL = "Protocol"

@@ -120,7 +120,8 @@ def described(data: bytes) -> str:
 
 def is_web_page(data: bytes) -> bool:
     """Whether bytes are HTML, as a server sends it in place of a file; blank lines may come first."""
-    return _MARKUP.match(data) is not None and _HTML.search(data[:HEAD]) is not None
+    data = data[:HEAD]
+    return _MARKUP.match(data) is not None and _HTML.search(data) is not None
 
 
 def why_no_picture(extension: str) -> str | None:

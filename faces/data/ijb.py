@@ -21,7 +21,7 @@ from typing import Literal
 
 import numpy as np
 
-from faces.data.pair_files import read_lines
+from faces.data.lists import check_list, read_lines
 from faces.errors import DataError
 
 Name = Literal["ijbb", "ijbc"]
@@ -124,6 +124,7 @@ def read_template_pairs(meta: Path | str, name: Name) -> TemplatePairs:
         DataError: no such file; a row that is not three whole numbers; a label that is neither 0 nor 1.
     """
     path = Path(meta) / f"{name}_template_pair_label.txt"
+    check_list(path)
     try:
         with path.open(encoding="utf-8-sig") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # an empty file is an error of ours below

@@ -7,13 +7,15 @@ two), fields separated by tabs. Image i of a person is `name/name_%04d.jpg`.
 Not here: the protocol that makes an accuracy of pairs (`faces.evaluate`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from faces.data.image_folder import FolderSource
+from faces.data.lists import read_text
+from faces.data.named_files import Names
 from faces.data.prepared import MANIFEST, PreparedFaces
 from faces.errors import DataError
 
@@ -42,14 +44,10 @@ def read_pairs(path: Path | str) -> Pairs:
     """Read a pair list.
 
     Raises:
-        DataError: a malformed line, by number; a name that would leave the folder; a count that is not the header's.
+        DataError: as `read_text`; a malformed line, by number; a name that would leave the folder; a count that is not
+            the header's.
     """
-    try:
-        lines = Path(path).read_text("utf-8-sig").splitlines()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}).") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}, byte {error.start}: not UTF-8 text; a list of pairs is expected.") from None
+    lines = read_text(Path(path)).splitlines()
     folds, n = _header(path, lines)
     rows = [(number, line) for number, line in enumerate(lines[1:], start=2) if line.strip()]
     if len(rows) != folds * 2 * n:
@@ -109,7 +107,7 @@ class Lfw:
     Args:
         pairs: the list.
         source: the images, prepared or in their folders.
-        index: position in `source` of each image by its relative path without extension.
+        index: position in `source` of each image that the list names and `source` holds.
     """
 
     pairs: Pairs
@@ -118,15 +116,20 @@ class Lfw:
     remark = ""
 
     @property
+    def passed_over(self) -> dict[str, str]:
+        """What lies between the images and is none, with the reason."""
+        return self.source.ignored if isinstance(self.source, FolderSource) else {}
+
+    @property
     def missing(self) -> tuple[str, ...]:
         """Paths that the list names and `source` does not hold, sorted."""
-        return tuple(sorted(path for path in self._named() if _stem(path) not in self.index))
+        return tuple(sorted(path for path in self._named() if path not in self.index))
 
     def load(self, path: str) -> np.ndarray:
         """The image at a relative path of the list: uint8 (height, width, 3), RGB. DataError where it is missing."""
-        if _stem(path) not in self.index:
+        if path not in self.index:
             raise DataError(f"{self.source.name}: {path} is missing, though the list of pairs names it.")
-        return self.source[self.index[_stem(path)]]
+        return self.source[self.index[path]]
 
     def _named(self) -> set[str]:
         return {*self.pairs.first, *self.pairs.second}
@@ -136,14 +139,16 @@ def read_lfw(path: Path | str, pairs: str = PAIRS) -> Lfw:
     """Open LFW for evaluation: a folder that `experiments.prepare` wrote, or the raw images.
 
     Raw images lie in `path` itself or in its only sub-folder whose name starts with "lfw"; the list lies in `path` or
-    beside it. Images may have another extension than .jpg, as aligned copies do.
+    beside it. Images may have another extension than .jpg, as aligned copies do, but only one may be the one that the
+    list names; names may differ from the list's in case and in Unicode's form (`named_files.py`).
 
     Args:
         path: the folder.
         pairs: file name of the list.
 
     Raises:
-        DataError: no list, a malformed one, no images. Missing images raise nothing: see `Lfw.missing`.
+        DataError: no list, a malformed one, no images, two that could be the one that the list names. Missing images
+            raise nothing: see `Lfw.missing`.
     """
     folder = Path(path)
     list_path = find_pairs(folder, pairs)
@@ -151,12 +156,31 @@ def read_lfw(path: Path | str, pairs: str = PAIRS) -> Lfw:
         raise DataError(f"{folder}: {pairs} is neither in it nor beside it; put the list of pairs there.")
     read = read_pairs(list_path)
     source = PreparedFaces(folder) if (folder / MANIFEST).is_file() else FolderSource(image_root(folder))
-    return Lfw(read, source, {_stem(source.source_name(i)): i for i in range(len(source))})
+    return Lfw(read, source, _positions({*read.first, *read.second}, source))
+
+
+def _positions(listed: Iterable[str], source: PreparedFaces | FolderSource) -> dict[str, int]:
+    """Position in a source of each image of a list that it holds, whatever the extension."""
+    rows: dict[str, list[int]] = {}
+    for row in range(len(source)):
+        rows.setdefault(_stem(source.source_name(row)), []).append(row)
+    names, index = Names(rows, source.name), dict[str, int]()
+    for path in sorted(listed):
+        stem = names.find(_stem(path))
+        if stem is None:
+            continue
+        first, *others = rows[stem]
+        if others:
+            both = f"{source.source_name(first)} and {source.source_name(others[0])}"
+            raise DataError(f"{source.name}: {both} could both be {path} of the list of pairs; remove one.")
+        index[path] = first
+    return index
 
 
 def find_pairs(folder: Path, name: str = PAIRS) -> Path | None:
     """The pair list in a folder or beside it."""
-    return next((place / name for place in (folder, folder.absolute().parent) if (place / name).is_file()), None)
+    places = (folder / name, folder.absolute().parent / name)
+    return next((place for place in places if place.exists()), None)
 
 
 def image_root(folder: Path) -> Path:

@@ -13,10 +13,11 @@ import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
+from unicodedata import normalize
 
 import numpy as np
 
-from faces.data.pair_files import read_lines
+from faces.data.lists import read_lines
 from faces.errors import DataError
 from faces.outputs import write_bytes
 
@@ -79,12 +80,14 @@ def read_list(path: Path | str, part: Part) -> list[str]:
 
 def read_noises(path: Path | str) -> frozenset[str]:
     """Pictures of the wrong person or of nobody: file names of FaceScrub, "FOLDER/FOLDER/FILE" of MegaFace."""
-    return frozenset(text.split("\t")[-1] for _, text in read_lines(Path(path)) if not text.startswith("#"))
+    named = (text.split("\t")[-1] for _, text in read_lines(Path(path)) if not text.startswith("#"))
+    return frozenset(normalize("NFC", name) for name in named)
 
 
 def is_noise(names: Sequence[str], part: Part, noises: frozenset[str]) -> np.ndarray:
     """Which of a list's pictures are named as wrong, bool (pictures,)."""
-    return np.array([(name.split("/")[-1] if part == "facescrub" else name) in noises for name in names], bool)
+    keys = (name.split("/")[-1] if part == "facescrub" else name for name in names)
+    return np.array([normalize("NFC", key) in noises for key in keys], bool)
 
 
 def people_of(names: Sequence[str]) -> tuple[np.ndarray, list[str]]:

@@ -87,7 +87,7 @@ def detect_kind(path: Path) -> Kind:
     if any(path.glob("*.rec")):
         return "records"
     named_lfw = path.absolute().name.lower().startswith("lfw")
-    if (path / PAIR_LISTS[0]).is_file() or (named_lfw and find_pairs(path)):
+    if (path / PAIR_LISTS[0]).exists() or (named_lfw and find_pairs(path)):
         return "lfw"
     return "folder"
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from faces.data.file_kinds import is_web_page
 from faces.data.images import decode_image
 from faces.data.pair_files import ten_folds
 from faces.data.restricted_pickle import PickledArray, load
@@ -74,6 +75,8 @@ def read_pair_bin(path: Path | str) -> PairBin:
         data = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}).") from None
+    if is_web_page(data):
+        raise DataError(f"{path}: is a web page, not a file of pairs; download the file itself.")
     match load(data, str(path)):
         case (images, labels):
             same = _labels(path, labels)

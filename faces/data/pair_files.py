@@ -7,14 +7,17 @@ none). The images lie in one folder, `aligned images` or `images`, or beside the
 Not here: LFW's own layout (`lfw.py`), which both sets also come in; CFP's (`cfp.py`).
 """
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from faces.data.images import decode_image
+from faces.data.images import read_image
 from faces.data.lfw import Pairs
-from faces.errors import DataError, ImageError
+from faces.data.lists import read_lines
+from faces.data.named_files import NamedFiles
+from faces.errors import DataError
 
 LISTS = ("pairs_CALFW.txt", "pairs_CPLFW.txt")
 IMAGE_FOLDERS = ("aligned images", "aligned_images", "images", ".")
@@ -39,15 +42,15 @@ class PairFolder:
     def missing(self) -> tuple[str, ...]:
         """Paths that the list names and the folder does not hold, sorted."""
         named = {*self.pairs.first, *self.pairs.second}
-        return tuple(sorted(path for path in named if not (self.root / path).is_file()))
+        return tuple(sorted(path for path in named if self._files.file(path) is None))
 
     def load(self, path: str) -> np.ndarray:
         """The image at a path of the list: uint8 (height, width, 3), RGB. ImageError where it cannot be read."""
-        try:
-            data = (self.root / path).read_bytes()
-        except OSError as error:
-            raise ImageError(f"{self.root / path}: cannot be read ({error.strerror}).") from None
-        return decode_image(data, str(self.root / path))
+        return read_image(self._files.file(path) or self.root / path)
+
+    @functools.cached_property
+    def _files(self) -> NamedFiles:
+        return NamedFiles(self.root)
 
 
 def ten_folds(same: np.ndarray, name: str) -> tuple[np.ndarray, str]:
@@ -89,7 +92,7 @@ def ten_folds(same: np.ndarray, name: str) -> tuple[np.ndarray, str]:
 
 def find_list(folder: Path) -> Path | None:
     """The two-line list in a folder, if it has one. DataError where it has both."""
-    found = [folder / name for name in LISTS if (folder / name).is_file()]
+    found = [folder / name for name in LISTS if (folder / name).exists()]
     if len(found) > 1:
         raise DataError(f"{folder}: {LISTS[0]} and {LISTS[1]} are both in it; give each set a folder of its own.")
     return found[0] if found else None
@@ -126,18 +129,3 @@ def read_pair_files(path: Path | str) -> PairFolder:
     fold, remark = ten_folds(same, str(path))
     inner = next(name for name in IMAGE_FOLDERS if (path.parent / name).is_dir())
     return PairFolder(path.parent / inner, Pairs(fold, same, tuple(names[::2]), tuple(names[1::2])), remark)
-
-
-def read_lines(path: Path) -> list[tuple[int, str]]:
-    """Number and text of each line of a list that is not blank.
-
-    Raises:
-        DataError: no such file, or no text.
-    """
-    try:
-        text = path.read_text("utf-8-sig")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}).") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}, byte {error.start}: not UTF-8 text; a list is expected.") from None
-    return [(number, line.strip()) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]

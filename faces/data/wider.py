@@ -15,6 +15,7 @@ The subsets easy, medium and hard name faces of an image by their places in its 
 Not here: average precision (`faces.evaluate.detection`), what training does with a box without points.
 """
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -22,10 +23,11 @@ from typing import Literal
 
 import numpy as np
 
-from faces.data.images import decode_image
+from faces.data.images import read_image
+from faces.data.lists import read_lines
 from faces.data.mat_file import Value, read_mat
-from faces.data.pair_files import read_lines
-from faces.errors import DataError, ImageError
+from faces.data.named_files import NamedFiles
+from faces.errors import DataError
 
 Part = Literal["train", "val"]
 ATTRIBUTES = ("blur", "expression", "illumination", "invalid", "occlusion", "pose")
@@ -71,15 +73,16 @@ class WiderFaces:
     @property
     def missing(self) -> list[str]:
         """Paths that the annotations name and the folder does not hold."""
-        return [image.path for image in self.images if not (self.root / image.path).is_file()]
+        return [image.path for image in self.images if self._files.file(image.path) is None]
 
     def load(self, index: int) -> np.ndarray:
         """Image `index`, uint8 (height, width, 3), RGB. ImageError where it cannot be read."""
-        file = self.root / self.images[index].path
-        try:
-            return decode_image(file.read_bytes(), str(file))
-        except OSError as error:
-            raise ImageError(f"{file}: cannot be read ({error.strerror}).") from None
+        path = self.images[index].path
+        return read_image(self._files.file(path) or self.root / path)
+
+    @functools.cached_property
+    def _files(self) -> NamedFiles:
+        return NamedFiles(self.root)
 
 
 def open_wider(root: Path | str, part: Part, labels: Path | str | None = None) -> WiderFaces:

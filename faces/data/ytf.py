@@ -17,9 +17,10 @@ from typing import Literal
 
 import numpy as np
 
-from faces.data.images import decode_image
-from faces.data.pair_files import read_lines
-from faces.errors import DataError, ImageError
+from faces.data.images import read_image
+from faces.data.lists import read_lines
+from faces.data.named_files import NamedFiles, folded
+from faces.errors import DataError
 
 SPLITS = "splits.txt"
 Images = Literal["aligned_images_DB", "frame_images_DB"]
@@ -118,11 +119,7 @@ class Ytf:
 
     def load(self, frame: str) -> np.ndarray:
         """A frame: uint8 (height, width, 3), RGB. ImageError where it cannot be read."""
-        try:
-            data = (self.root / frame).read_bytes()
-        except OSError as error:
-            raise ImageError(f"{self.root / frame}: cannot be read ({error.strerror}).") from None
-        return decode_image(data, str(self.root / frame))
+        return read_image(self.root / frame)
 
 
 def read_ytf(path: Path | str, images: Images | None = None, splits: str = SPLITS) -> Ytf:
@@ -143,38 +140,41 @@ def read_ytf(path: Path | str, images: Images | None = None, splits: str = SPLIT
         what = "are both in it; say which to read" if found else "not in it; put the frames there"
         raise DataError(f"{folder}: {' and '.join([images] if images else FOLDERS)} {what}.")
     root = folder / found[0]
-    frames = tuple(_frames(root, video) for video in pairs.videos)
+    files = NamedFiles(root)
+    frames = tuple(_frames(files, root, video) for video in pairs.videos)
     listed = {}
     for person in sorted({video.split("/")[0] for video in pairs.videos}):
-        listed |= _listed_frames(root / f"{person}.labeled_faces.txt", person)
+        listed |= _listed_frames(files.file(f"{person}.labeled_faces.txt"), person)
     expected = np.array([listed.get(video, SHORTEST_VIDEO) for video in pairs.videos], np.int32)  # (videos,)
     return Ytf(pairs, root, frames, expected)
 
 
-def _frames(root: Path, video: str) -> tuple[str, ...]:
-    """Paths of a video's frames by number; none where there is no such folder."""
-    folder = root / video
+def _frames(files: NamedFiles, root: Path, video: str) -> tuple[str, ...]:
+    """Paths of a video's frames by number, relative to the root; none where there is no such folder."""
+    folder = files.find(video)
+    if folder is None or not folder.is_dir():
+        return ()
     by_number: dict[int, str] = {}
-    for name in sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else ():
+    for name in sorted(entry.name for entry in folder.iterdir()):
         match = _FRAME.fullmatch(name)
         if match is None or int(match[1]) != int(video.split("/")[1]):
             continue
         number = int(match[2])
         if number in by_number:
             raise DataError(f"{folder}: {Path(by_number[number]).name} and {name} are both frame {number}; remove one.")
-        by_number[number] = f"{video}/{name}"
+        by_number[number] = (folder / name).relative_to(root).as_posix()
     return tuple(by_number[number] for number in sorted(by_number))
 
 
-def _listed_frames(path: Path, person: str) -> dict[str, int]:
+def _listed_frames(path: Path | None, person: str) -> dict[str, int]:
     """Number of frames of each of a person's videos by his labeled_faces.txt; nothing where there is none."""
-    if not path.is_file():
+    if path is None:
         return {}
     frames: set[tuple[str, str]] = set()
     for line, text in read_lines(path):
         parts = text.split(",")[0].replace("\\", "/").split("/")
         match = _FRAME.fullmatch(parts[-1])
-        if len(parts) != 3 or match is None or parts[0] != person or parts[1] != match[1]:
+        if len(parts) != 3 or match is None or folded(parts[0]) != folded(person) or parts[1] != match[1]:
             raise DataError(f'{path}, line {line}: "{person}\\0\\0.1.jpg,..." expected, found "{text[:80]}".')
         frames.add((f"{person}/{parts[1]}", match[2]))
     return dict(Counter(video for video, _ in frames))

@@ -6,8 +6,8 @@ Not here: the protocol (`verification.py`), formats on disk (`faces.data`).
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +83,7 @@ class Photographs:
         name, names, first, second, same, fold, missing, remark: as in `PairSet`.
         read: the photographs in the order of `names`, uint8 (height, width, 3), RGB; None for a missing one.
         aligned: the photographs are faces already, all of one size.
+        passed_over: what lies between the photographs and is none, with the reason.
     """
 
     name: str
@@ -95,6 +96,7 @@ class Photographs:
     remark: str
     read: Callable[[], Iterator[np.ndarray | None]]
     aligned: bool
+    passed_over: Mapping[str, str] = field(default_factory=dict)
 
     def cut(self, size: tuple[int, int], config: EvaluationConfig) -> PairSet:
         """The set with its faces cut out as the config says; those of aligned photographs are the whole photograph."""
@@ -148,7 +150,8 @@ def open_photographs(name: str, path: Path | str) -> Photographs:
         parts = (pairs.first, pairs.second, pairs.same, pairs.fold)
         return Photographs(name, names, *parts, (), pairs.remark, pairs.decoded, aligned=True)
     if not place.is_dir():
-        raise DataError(f"{place}: a .bin file of pairs or the folder of a verification set expected.")
+        what = "the folder in which the list lies, not the list, or " if place.exists() else ""
+        raise DataError(f"{place}: {what}a .bin file of pairs or the folder of a verification set expected.")
     if (place / PROTOCOL).is_dir():
         if name not in ("cfp_fp", "cfp_ff"):
             raise DataError(f'{place}: is CFP; call it cfp_fp (frontal-profile) or cfp_ff (frontal), not "{name}".')
@@ -189,6 +192,7 @@ def _listed(name: str, listed: Lfw | PairFolder) -> Photographs:
         listed.remark,
         read,
         aligned=False,
+        passed_over=listed.passed_over if isinstance(listed, Lfw) else {},
     )
 
 

@@ -1,9 +1,14 @@
 """LFW's pair lists and layout."""
 
+from unicodedata import normalize
+
 import numpy as np
 import pytest
 
+from faces.data.image_folder import FolderSource
 from faces.data.lfw import read_lfw, read_pairs
+from faces.data.open import open_source
+from faces.data.preparing import write_prepared
 from faces.errors import DataError
 from tests.faces.data.makers import encoded, image_folder, picture
 
@@ -112,6 +117,46 @@ def test_names_with_a_dot_are_not_shortened(tmp_path):
     lfw = read_lfw(tmp_path)
     assert lfw.missing == ()
     np.testing.assert_array_equal(lfw.load(lfw.pairs.second[1]), PICTURES["A"][1])
+
+
+def test_two_files_that_could_be_one_picture_of_the_list(tmp_path):
+    lay_out(tmp_path / "lfw")
+    pair_file(tmp_path / "lfw" / "pairs.txt", LIST)
+    (tmp_path / "lfw" / "A" / "A_0003.png").write_bytes(encoded(PICTURES["A"][0]))
+    (tmp_path / "lfw" / "A" / "A_0003.jpg").write_bytes(encoded(PICTURES["A"][0]))  # the list does not ask for it
+    assert read_lfw(tmp_path / "lfw").missing == ("C/C_0001.jpg",)
+    (tmp_path / "lfw" / "B" / "B_0002.JPG").write_bytes(encoded(PICTURES["B"][0]))
+    with pytest.raises(DataError, match=r"B/B_0002\.JPG and B/B_0002\.png could both be B/B_0002\.jpg .*; remove one"):
+        read_lfw(tmp_path / "lfw")
+    write_prepared(FolderSource(tmp_path / "lfw"), tmp_path / "out", pair_lists=[tmp_path / "lfw" / "pairs.txt"])
+    with pytest.raises(DataError, match="could both be"):
+        read_lfw(tmp_path / "out")
+
+
+def test_names_in_another_form_or_case(tmp_path):
+    person = normalize("NFD", "Éva_Ö")
+    image_folder(tmp_path / "lfw", {person: [encoded(PICTURES["A"][0])], "bo": [encoded(PICTURES["B"][0])]})
+    pair_file(tmp_path / "lfw" / "pairs.txt", ["1\t1", "Éva_Ö\t1\t1", "Éva_Ö\t1\tBo\t1"])
+    lfw = read_lfw(tmp_path / "lfw")
+    assert lfw.missing == ()
+    np.testing.assert_array_equal(lfw.load(lfw.pairs.first[0]), PICTURES["A"][0])
+    np.testing.assert_array_equal(lfw.load("Bo/Bo_0001.jpg"), PICTURES["B"][0])
+    image_folder(tmp_path / "lfw", {"BO": [encoded(PICTURES["B"][1])]})
+    with pytest.raises(DataError, match=r"'BO/BO_0001' and 'bo/bo_0001' could both be \"Bo/Bo_0001\""):
+        read_lfw(tmp_path / "lfw")
+
+
+def test_a_folder_or_a_web_page_in_place_of_the_list(tmp_path):
+    lay_out(tmp_path / "lfw")
+    (tmp_path / "lfw" / "pairs.txt").mkdir()
+    with pytest.raises(DataError, match=r"pairs\.txt: is a folder; a list"):
+        read_lfw(tmp_path / "lfw")
+    with pytest.raises(DataError, match=r"pairs\.txt: is a folder; a list"):
+        open_source(tmp_path / "lfw")
+    (tmp_path / "lfw" / "pairs.txt").rmdir()
+    (tmp_path / "lfw" / "pairs.txt").write_text("\n<html><title>404</title>")
+    with pytest.raises(DataError, match=r"pairs\.txt: is a web page"):
+        read_lfw(tmp_path / "lfw")
 
 
 def test_no_list_and_two_image_folders(tmp_path):

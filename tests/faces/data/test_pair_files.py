@@ -39,6 +39,18 @@ def test_images_and_missing_ones(tmp_path, inner):
         folder.load(second[3])
 
 
+def test_names_in_another_form_or_case(tmp_path):
+    first, second = two_line_list(tmp_path / "pairs_CPLFW.txt", [1, 0] * 10)
+    for number, name in enumerate([*first, *second]):
+        (tmp_path / name.upper()).write_bytes(encoded(picture(number)))
+    folder = read_pair_files(tmp_path / "pairs_CPLFW.txt")
+    assert folder.missing == ()
+    np.testing.assert_array_equal(folder.load(first[3]), picture(3))
+    (tmp_path / first[3].lower()).write_bytes(b"")
+    with pytest.raises(DataError, match="could both be"):
+        folder.__class__(folder.root, folder.pairs).load(first[3].swapcase())
+
+
 def test_find_list(tmp_path):
     assert find_list(tmp_path) is None
     two_line_list(tmp_path / "pairs_CPLFW.txt", [1])

@@ -1,5 +1,7 @@
 """YouTube Faces on disk: list, layouts, missing frames, malformed lists, and the real list."""
 
+from unicodedata import normalize
+
 import numpy as np
 import pytest
 
@@ -49,6 +51,20 @@ def test_listed_frames_say_how_many_there_should_be(tmp_path):
     path.write_text("Bo-B\\1\\1.2.jpg,0,1,1,1,1,0.0,1\n")
     with pytest.raises(DataError, match=r"Ann_A\.labeled_faces\.txt, line 1: "):
         read_ytf(root)
+
+
+def test_names_in_another_form(tmp_path):
+    root = ytf(tmp_path, aligned=False)
+    listed = (root / "splits.txt").read_text().replace("Ann_A", "Änn_A")
+    (root / "splits.txt").write_text(listed, encoding="utf-8")
+    person = normalize("NFD", "Änn_A")
+    (root / "frame_images_DB" / "Ann_A").rename(root / "frame_images_DB" / person)
+    row = f"{person}\\0\\0.1.jpg,0,1,1,1,1,0.0,1\n"
+    (root / "frame_images_DB" / f"{person}.labeled_faces.txt").write_text(row, encoding="utf-8")
+    read = read_ytf(root)
+    of_first = read.pairs.videos.index("Änn_A/0")
+    assert len(read.frames[of_first]) == 3 and read.expected[of_first] == 1
+    assert read.load(read.frames[of_first][0]).shape[2] == 3
 
 
 def test_missing_videos_are_empty(tmp_path):
