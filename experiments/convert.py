@@ -24,7 +24,7 @@ def main(arguments: list[str]) -> None:
     options = parse(arguments)
     check_free(options.to, options.overwrite)
     check_folder(options.to)
-    model = convert(options.file, options.network, options.symbol)
+    model = convert(options.file, options.network, options.symbol, options.state_dict)
     write_model(model, options.to, options.overwrite)
     report(make_console(), model, options.to)
 
@@ -34,6 +34,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m experiments.convert", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("file", type=Path, metavar="FILE", help="the published weights")
     parser.add_argument("--symbol", type=Path, metavar="JSON", help="MXNet's graph (default: the one beside FILE)")
+    parser.add_argument("--state-dict", metavar="KEY", help="of PyTorch's checkpoints (default: found out)")
     parser.add_argument("--network", metavar="NAME", help="the network that FILE is of (default: found out)")
     parser.add_argument("--to", type=place, required=True, metavar="DIR", help="folder to make")
     parser.add_argument("--overwrite", action="store_true", help="replace the model that DIR holds")

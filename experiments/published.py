@@ -125,18 +125,21 @@ def open_model(path: Path, network: str | None = None, symbol: Path | None = Non
     return convert(path, network, symbol)
 
 
-def convert(file: Path, network: str | None = None, symbol: Path | None = None) -> Model:
+def convert(
+    file: Path, network: str | None = None, symbol: Path | None = None, state_dict: str | None = None
+) -> Model:
     """A published file as a model, in memory.
 
     Args:
         file: of any format that `faces.weights` reads.
         network: that the file is of; None: recognised by its tensors.
         symbol: MXNet's graph; None: PREFIX-symbol.json where it lies beside PREFIX-0000.params.
+        state_dict: its key in a checkpoint of PyTorch; None: found by the rule of `faces.weights.state_dicts`.
     Raises:
         WeightsError: the file cannot be read, is of no network here, or does not fit the one that it is of.
         ConfigError: an embedding of no values; a graph for weights that have none.
     """
-    tensors = _tensors_by_known_names(file)
+    tensors = _tensors_by_known_names(file, state_dict)
     graph_of = symbol or _symbol_beside(file)
     graph = read_symbol(graph_of) if graph_of else ()
     try:
@@ -216,8 +219,8 @@ def embedder_of(model: Model, mesh: Mesh, unit: bool = True) -> Callable[[np.nda
     return embed_pictures
 
 
-def _tensors_by_known_names(file: Path) -> Tensors:
-    tensors = read_weights(file)
+def _tensors_by_known_names(file: Path, state_dict: str | None) -> Tensors:
+    tensors = read_weights(file, state_dict)
     if file.suffix.lower() == ".onnx":
         return onnx_names.named(read_onnx_graph(file), tensors) or tensors
     if all(name.startswith("module.") for name in tensors):  # PyTorch's DataParallel

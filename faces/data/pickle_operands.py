@@ -3,7 +3,7 @@
 Every declared size is compared with the bytes that are left before anything is taken; text and lines are counted,
 because text takes up to four times its bytes.
 
-Not here: what the instructions do (`restricted_pickle.py`).
+Not here: what the instructions do (`pickle_instructions.py`).
 """
 
 import math
@@ -31,6 +31,8 @@ class Contents:
         names: names, by themselves, and the steps that stand for them; they go before NumPy's.
         persistent: what a persistent id stands for; None where there are none.
         mappings: whether there are dicts, and floats. Their keys are text, bytes or whole numbers below 2^32.
+        opaque: whether what is not known stands as an `Opaque` value, for the caller to pass over or to refuse by
+            `refusal`; otherwise it ends the reading.
         instructions: how many there may be; None for INSTRUCTION_LIMIT.
         text: bytes of text and of lines that there may be: text takes up to four times its bytes.
         read: what is read, for the sentence that refuses anything else.
@@ -41,11 +43,20 @@ class Contents:
     names: Mapping[str, Name] = field(default_factory=dict)
     persistent: Callable[[Any], Any] | None = None
     mappings: bool = False
+    opaque: bool = False
     instructions: int | None = None
     text: float = math.inf
     read: str = "bytes, whole numbers, text, lists, tuples and plain NumPy arrays"
     fewer: str = "write fewer pairs to a file"
     error: type[FacesError] = DataError
+
+    @property
+    def only(self) -> str:
+        return f"only {self.read} are read; nothing was executed"
+
+    def refusal(self, name: str, byte: int, what: str) -> FacesError:
+        """The error for what a well-formed pickle asks for in vain at a byte of the file `name`."""
+        return self.error(f"{name}, byte {byte}: holds a pickle that asks for {what}; {self.only}.")
 
 
 class Operands:
@@ -119,15 +130,11 @@ class Operands:
             raise self.error(f"a stored value has an impossible number; {DAMAGED}")
         return number
 
-    @property
-    def only(self) -> str:
-        return f"only {self.contents.read} are read; nothing was executed"
-
     def foreign(self, error: ForeignError) -> FacesError:
         return self.refusal(str(error)) if isinstance(error, RefusedError) else self.error(f"{error}; {DAMAGED}")
 
     def refusal(self, what: str) -> FacesError:
-        return self.error(f"holds a pickle that asks for {what}; {self.only}")
+        return self.contents.refusal(self.name, self.start, what)
 
     def error(self, what: str) -> FacesError:
         return self.contents.error(f"{self.name}, byte {self.start}: {what}.")

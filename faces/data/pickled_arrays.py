@@ -39,6 +39,21 @@ class Name:
 
 
 @dataclass(eq=False, slots=True)
+class Opaque:
+    """What a pickle makes in a way that is not known here: it was not made, and no more is known of it than this.
+
+    Args:
+        what: what the pickle asks for.
+        byte: of the file, where it asks.
+        items: what was set in it by key, as in a class derived from dict; None where nothing was.
+    """
+
+    what: str
+    byte: int
+    items: dict[Any, Any] | None = None
+
+
+@dataclass(eq=False, slots=True)
 class PickledArray:
     """A NumPy array of the file.
 

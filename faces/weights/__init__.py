@@ -34,13 +34,13 @@ _FOREIGN = {
 }
 
 
-def read_weights(path: Path | str) -> dict[str, np.ndarray]:
+def read_weights(path: Path | str, state_dict: str | None = None) -> dict[str, np.ndarray]:
     """The arrays of a file of weights, by the names they have in it.
 
     The format is told by the content, whatever the file's suffix:
 
         MXNet .params         without "arg:" and "aux:" before the names
-        PyTorch zip, legacy   the state dict, itself or under one of `pytorch.STATE_DICT_KEYS`
+        PyTorch zip, legacy   the state dict, itself or in a checkpoint, by the rule of `state_dicts.py`
         TensorFlow GraphDef   the constants
         ONNX                  the initialisers
         safetensors, .npz     all
@@ -48,6 +48,7 @@ def read_weights(path: Path | str) -> dict[str, np.ndarray]:
 
     Args:
         path: the file.
+        state_dict: the key of the state dict in a checkpoint of PyTorch; None to find out.
 
     Returns:
         At least one array, in the order of the file, of the shape and dtype it was saved with, bfloat16 as float32.
@@ -58,24 +59,27 @@ def read_weights(path: Path | str) -> dict[str, np.ndarray]:
         WeightsError: the file is absent, cut, damaged, of another format, or asks for more than data.
     """
     file = WeightsFile(path)
-    tensors = _read(file)
+    tensors = _read(file, state_dict)
     if not tensors:
         raise file.error("it holds no arrays; give the file that holds the weights")
     return tensors
 
 
-def _read(file: WeightsFile) -> dict[str, np.ndarray]:
+def _read(file: WeightsFile, state_dict: str | None) -> dict[str, np.ndarray]:
     start = file.data[:32]
+    if start.startswith(b"\x80") and pytorch.LEGACY_MAGIC in start:
+        return pytorch.read_legacy(file, state_dict)
+    entries = members(file) if start.startswith(b"PK") else {}
+    if any(name.endswith("/data.pkl") for name in entries):
+        return pytorch.read_zip(file, entries, state_dict)
+    if state_dict is not None:
+        raise file.error("no checkpoint of PyTorch, and --state-dict is for those alone; leave it out")
+    if start.startswith(b"PK"):
+        return numpy_files.read_npz(file, entries)
     if start.startswith(mxnet.MAGIC):
         return mxnet.read(file)
     if start.startswith(numpy_files.MAGIC):
         return numpy_files.read_npy(file)
-    if start.startswith(b"\x80") and pytorch.LEGACY_MAGIC in start:
-        return pytorch.read_legacy(file)
-    if start.startswith(b"PK"):
-        entries = members(file)
-        is_checkpoint = any(name.endswith("/data.pkl") for name in entries)
-        return pytorch.read_zip(file, entries) if is_checkpoint else numpy_files.read_npz(file, entries)
     if safetensors.is_one(file):
         return safetensors.read(file)
     if start.startswith(_GRAPH):

@@ -2,11 +2,12 @@
 
 Both hold a pickle whose tensors say which storage they look into, where, with which sides and strides; the storages'
 bytes lie beside it, in the zip file one member each, in the old format one after the other. The pickle goes through
-`restricted_pickle.py` with the few names below, so a checkpoint that holds a whole module, and so asks for the module's
-class, is refused: its state dict is needed.
+`restricted_pickle.py` with the few names below. What a training program saves beside the state dict (optimiser, states
+of generators, settings) is passed over unmade, whatever it is; a checkpoint that holds a whole module in place of its
+state dict is refused.
 
-Not here: optimiser states and other tensors outside the state dict, quantised and sparse tensors, files written with
-Python 2.
+Not here: the values of what lies beside the state dict, quantised, sparse and complex tensors, files written with
+Python 2; which of a checkpoint's state dicts is read (`state_dicts.py`).
 """
 
 import math
@@ -14,22 +15,29 @@ import pickle
 import struct
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from faces.data.pickled_arrays import ForeignError, Name, PickledArray, other_arguments, shown, table
+from faces.data.pickled_arrays import (
+    ForeignError,
+    Name,
+    Opaque,
+    PickledArray,
+    RefusedError,
+    other_arguments,
+    shown,
+    table,
+)
 from faces.data.restricted_pickle import Contents, load, load_next
 from faces.errors import WeightsError
+from faces.weights.state_dicts import StateDict, Storage, Tensor, choose
 from faces.weights.weights_file import BFLOAT16, WeightsFile
 from faces.weights.zip_members import content
 
 LEGACY_MAGIC = pickle.LONG1 + b"\x0al\xfc\x9cF\xf9 j\xa8P\x19" + pickle.STOP
 """How the first pickle of the old format ends, a number; the protocol comes before it."""
-
-STATE_DICT_KEYS = ("state_dict", "model_state_dict", "model", "net", "backbone")
-"""Where training programs put the state dict in what they save, in the order tried."""
 
 _MAX_DIMENSIONS = 32
 _PROTOCOL = 1001  # of the old format
@@ -38,47 +46,38 @@ _DTYPES = {
     "Float": "<f4", "Double": "<f8", "Half": "<f2", "BFloat16": BFLOAT16, "Bool": "b1", "Long": "<i8", "Int": "<i4",
     "Short": "<i2", "Char": "i1", "Byte": "u1",
 }  # fmt: skip
+_UNREAD = {"ComplexFloat": "V8", "ComplexDouble": "V16", "QInt8": "V1", "QUInt8": "V1", "QInt32": "V4", "Untyped": "V1"}
 _STORAGES = {
-    f"torch.{device}{kind}Storage": code for kind, code in _DTYPES.items() for device in ("", "cuda.")
-}  # by the name of its class
+    f"torch.{module}{kind}Storage": code
+    for kind, code in (_DTYPES | _UNREAD).items()
+    for module in ("", "cuda.", "storage.")
+}  # by the name of its class; of those of V bytes a value the values are not read
 
 
-@dataclass(frozen=True, slots=True)
-class _Storage:
-    key: str
-    dtype: str
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Tensor:
-    storage: _Storage
-    offset: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]  # in elements
-
-
-class _Storages(dict[str, _Storage]):
+class _Storages(dict[str, Storage]):
     """The storages that the persistent ids of a pickle name, by their keys."""
 
-    def named(self, value: Any) -> _Storage:
+    def named(self, value: Any) -> Storage:
         match value:
+            case ("storage", Opaque() as kind, *_):
+                raise RefusedError(f"a tensor of {kind.what}")
             case ("storage", Name(text=kind), str() as key, str(), int() as count, *view) if kind in _STORAGES:
                 if any(part is not None for part in view):
                     raise ForeignError("a storage inside another, of the first versions of PyTorch")
             case _:
                 raise ForeignError("a persistent id that names no storage of tensors")
-        storage = self.setdefault(key, _Storage(key, _STORAGES[kind], count))
+        storage = self.setdefault(key, Storage(key, _STORAGES[kind], count))
         if (storage.dtype, storage.count) != (_STORAGES[kind], count):
             raise ForeignError("a storage that has two dtypes or lengths")
         return storage
 
-    def contents(self, instructions: int = 300_000, text: int = 2**21) -> Contents:
+    def contents(self, instructions: int = 300_000, text: int = 2**21, opaque: bool = True) -> Contents:
         """What a pickle of a checkpoint may hold; its storages are entered here."""
         return Contents(
             names=_NAMES,
             persistent=self.named,
             mappings=True,
+            opaque=opaque,
             instructions=instructions,
             text=text,
             read="numbers, text, lists, tuples, dicts, NumPy arrays and plain tensors",
@@ -87,29 +86,43 @@ class _Storages(dict[str, _Storage]):
         )
 
 
-def _rebuild_tensor(*arguments: Any) -> _Tensor:
+def _rebuild_tensor(*arguments: Any) -> Tensor:
     match arguments:
-        case (_Storage() as storage, int() as offset, tuple() as shape, tuple() as strides, *rest) if (
-            len(shape) == len(strides) <= _MAX_DIMENSIONS
-            and all(type(number) is int and number >= 0 for number in (offset, *shape, *strides))
-            and not any(rest[2:])  # signs and conjugates that are yet to be applied
+        case (Storage() as storage, int() as offset, tuple() as shape, tuple() as strides, *rest) if _is_view(
+            offset, shape, strides
         ):
-            return _Tensor(storage, offset, shape, strides)
+            if any(rest[2:]):
+                raise RefusedError("torch tensors whose signs or conjugates are yet to be applied")
+            return Tensor(storage, offset, shape, strides)
         case _:
             raise other_arguments("torch._utils._rebuild_tensor_v2")
 
 
-def _rebuild_parameter(*arguments: Any) -> _Tensor:
+def _is_view(offset: int, shape: tuple[Any, ...], strides: tuple[Any, ...]) -> bool:
+    natural = all(type(number) is int and number >= 0 for number in (offset, *shape, *strides))
+    return len(shape) == len(strides) <= _MAX_DIMENSIONS and natural
+
+
+def _rebuild_parameter(*arguments: Any) -> Tensor:
     match arguments:
-        case (_Tensor() as tensor, *_):
+        case (Tensor() as tensor, *_):
             return tensor
         case _:
             raise other_arguments("torch._utils._rebuild_parameter")
 
 
+def _rebuild_from_type(*arguments: Any) -> Tensor:
+    """A tensor with attributes of its own; another class of tensors asks for a name that is not known."""
+    match arguments:
+        case (Name(call=build), Name(text="torch.Tensor"), tuple() as inner, _) if build and build in _BUILDERS:
+            return build(*inner)
+        case _:
+            raise other_arguments("torch._tensor._rebuild_from_type_v2")
+
+
 def _ordered_dict(*arguments: Any) -> dict[Any, Any]:
     if arguments:
-        raise other_arguments("collections.OrderedDict")
+        raise RefusedError("collections.OrderedDict with items, as Python 2 writes")
     return {}
 
 
@@ -121,25 +134,30 @@ def _size(*arguments: Any) -> tuple[Any, ...]:
             raise other_arguments("torch.Size")
 
 
+_BUILDERS = (_rebuild_tensor, _rebuild_parameter)
 _NAMES = table(
     Name("collections.OrderedDict", _ordered_dict),
     Name("torch.Size", _size),
     Name("torch._utils._rebuild_tensor", _rebuild_tensor),
     Name("torch._utils._rebuild_tensor_v2", _rebuild_tensor),
     Name("torch._utils._rebuild_parameter", _rebuild_parameter),
+    Name("torch._utils._rebuild_parameter_with_state", _rebuild_parameter),
+    Name("torch._tensor._rebuild_from_type_v2", _rebuild_from_type),
+    Name("torch.Tensor"),
     *map(Name, _STORAGES),
 )
 
 
-def read_zip(file: WeightsFile, entries: dict[str, zipfile.ZipInfo]) -> dict[str, np.ndarray]:
+def read_zip(file: WeightsFile, entries: dict[str, zipfile.ZipInfo], wanted: str | None) -> dict[str, np.ndarray]:
     """The tensors of the state dict in a zip file of PyTorch.
 
     Args:
         file: the file.
         entries: as `zip_members.members`; one of them is "<folder>/data.pkl".
+        wanted: the key of the state dict; None to find out, as `state_dicts.choose`.
 
     Raises:
-        WeightsError: the file is cut, damaged, asks for more than data, or has no state dict.
+        WeightsError: the file is cut, damaged, asks for more than data in its state dict, or has none, or several.
     """
     pickles = [name for name in entries if name.endswith("/data.pkl")]
     if len(pickles) != 1:
@@ -152,45 +170,52 @@ def read_zip(file: WeightsFile, entries: dict[str, zipfile.ZipInfo]) -> dict[str
         raise file.error(f"a pickle of more than {_PICKLE_LIMIT:,} bytes, the limit; save the state_dict() alone")
     file.spend(2 * (found.end - found.at))
     pickled = bytes(found.data[found.at : found.end])
-    saved = load(pickled, f"{file.name}: {shown(pickles[0])}", _Storages().contents())
+    name, contents = f"{file.name}: {shown(pickles[0])}", _Storages().contents()
+    saved = load(pickled, name, contents)
     order = entries.get(folder + "byteorder")
     if order is not None:
         word = content(file, order)
         if word.data[word.at : word.end] != b"little":
             raise file.error("written on a machine of the other byte order; save it on one of this order")
 
-    def stored(storage: _Storage) -> np.ndarray:
+    def stored(storage: Storage) -> np.ndarray:
         entry = entries.get(f"{folder}data/{storage.key}")
         if entry is None:
             raise file.damaged(f"it lacks the storage {shown(storage.key)}")
         found = content(file, entry)
-        name = f"storage {storage.key}"
-        return file.array((storage.count,), storage.dtype, name, found.at, found.end, found.data)
+        member = f"storage {storage.key}"
+        return file.array((storage.count,), storage.dtype, member, found.at, found.end, found.data)
 
-    return _state_dict(file, saved, stored)
+    return _tensors(file, choose(file, saved, wanted, partial(contents.refusal, name)), stored)
 
 
-def read_legacy(file: WeightsFile) -> dict[str, np.ndarray]:
+def read_legacy(file: WeightsFile, wanted: str | None) -> dict[str, np.ndarray]:
     """The tensors of the state dict in a file of PyTorch's old format.
 
+    Args:
+        file: the file.
+        wanted: as for `read_zip`.
+
     Raises:
-        WeightsError: the file is cut, damaged, asks for more than data, or has no state dict.
+        WeightsError: as `read_zip`; or a storage of a kind that is not known.
     """
     storages = _Storages()
-    small, list_of_keys = storages.contents(1_000, 2**12), storages.contents(100_000, 2**19)
+    small, list_of_keys = storages.contents(1_000, 2**12, False), storages.contents(100_000, 2**19, False)
     _, at = load_next(file.data, 0, file.name, small)
     protocol, at = load_next(file.data, at, file.name, small)
     system, at = load_next(file.data, at, file.name, small)
     if protocol != _PROTOCOL or not isinstance(system, dict) or system.get("little_endian") is not True:
         raise file.error("written by another version of PyTorch or on a machine of the other byte order; save it again")
-    saved, at = load_next(file.data, at, file.name, storages.contents())
+    contents = storages.contents()
+    saved, at = load_next(file.data, at, file.name, contents)
+    state = choose(file, saved, wanted, partial(contents.refusal, file.name))
     keys, at = load_next(file.data, at, file.name, list_of_keys)
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys) or len(set(keys)) != len(keys):
         raise file.damaged("its list of storages is none")
     ranges = {}  # first byte of each storage, and the byte after it
     for key in keys:
         if key not in storages:
-            raise file.damaged(f"the storage {shown(key)} has no tensor")
+            raise file.damaged(f"the storage {shown(key)} has no tensor of a kind that is known")
         name = f"storage {key}"
         start = at + 8
         count = struct.unpack("<q", file.data[at:start])[0] if start <= len(file.data) else -1
@@ -201,43 +226,36 @@ def read_legacy(file: WeightsFile) -> dict[str, np.ndarray]:
     if at != len(file.data):
         raise file.damaged("the file does not end with its last storage")
 
-    def stored(storage: _Storage) -> np.ndarray:
+    def stored(storage: Storage) -> np.ndarray:
         if storage.key not in ranges:
             raise file.damaged(f"it lacks the storage {shown(storage.key)}")
         return file.array((storage.count,), storage.dtype, f"storage {storage.key}", *ranges[storage.key])
 
-    return _state_dict(file, saved, stored)
+    return _tensors(file, state, stored)
 
 
-def _state_dict(file: WeightsFile, saved: Any, stored: Callable[[_Storage], np.ndarray]) -> dict[str, np.ndarray]:
-    """The tensors of what was saved, or of the state dict in it; `stored` gives a storage's values (count,)."""
-    if not isinstance(saved, dict):
-        raise file.error("what was saved is no dict of tensors; save the network's state_dict()")
-    inner = (saved.get(key) for key in STATE_DICT_KEYS)
-    state = next((one for one in (saved, *inner) if isinstance(one, dict) and _has_tensors(one)), None)
-    if state is None:
-        keys = ", ".join(shown(str(key)) for key in list(saved)[:5])
-        raise file.error(f"no state dict under its keys ({keys}); save the network's state_dict()")
+def _tensors(file: WeightsFile, state: StateDict, stored: Callable[[Storage], np.ndarray]) -> dict[str, np.ndarray]:
+    """The tensors of a state dict; `stored` gives a storage's values (count,)."""
     flat: dict[str, np.ndarray] = {}  # values of each storage
     tensors = {}
     for name, value in state.items():
         if not isinstance(name, str):
             raise file.error("a state dict with a name that is no text; save the network's state_dict()")
         match value:
-            case _Tensor(storage=storage):
+            case Tensor(storage=Storage(dtype=dtype)) if dtype.startswith("V"):
+                raise file.error(f"{shown(name)} is a tensor of no plain numbers; save it as floating point")
+            case Tensor(storage=storage):
                 if storage.key not in flat:
                     flat[storage.key] = stored(storage)
                 tensors[file.new_name(name)] = _view(file, name, value, flat[storage.key])
             case PickledArray(array=np.ndarray() as array):
                 tensors[file.new_name(name)] = array
+            case PickledArray():
+                raise file.error(f"{shown(name)} is an array of no plain numbers; save it as floating point")
     return tensors
 
 
-def _has_tensors(values: dict[Any, Any]) -> bool:
-    return any(isinstance(value, (_Tensor, PickledArray)) for value in values.values())
-
-
-def _view(file: WeightsFile, name: str, tensor: _Tensor, flat: np.ndarray) -> np.ndarray:
+def _view(file: WeightsFile, name: str, tensor: Tensor, flat: np.ndarray) -> np.ndarray:
     """The part of a storage's values that a tensor shows."""
     file.size_of(tensor.shape, tensor.storage.dtype, name)
     count = math.prod(tensor.shape)
@@ -246,7 +264,9 @@ def _view(file: WeightsFile, name: str, tensor: _Tensor, flat: np.ndarray) -> np
     last = tensor.offset + sum((side - 1) * stride for side, stride in zip(tensor.shape, tensor.strides, strict=True))
     if last >= flat.size:
         raise file.damaged(f"{shown(name)} goes beyond its storage")
-    if count > flat.size:
-        raise file.error(f"{shown(name)} is larger than its storage; save it after .contiguous()")
     strides = [stride * flat.itemsize * (side > 1) for side, stride in zip(tensor.shape, tensor.strides, strict=True)]
-    return np.ndarray(tensor.shape, flat.dtype, flat, tensor.offset * flat.itemsize, strides)
+    view = np.ndarray(tensor.shape, flat.dtype, flat, tensor.offset * flat.itemsize, strides)
+    if count <= flat.size:
+        return view
+    file.spend(view.nbytes)  # values that it shows again and again, as after .expand(), take room in all that follows
+    return view.copy()

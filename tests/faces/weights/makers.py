@@ -98,9 +98,21 @@ class Global:
 
 
 @dataclass(frozen=True)
+class Call:
+    """Pickled as the call of a name of another library: `how` is "REDUCE", or "NEWOBJ" as for an object of a class."""
+
+    function: Global
+    arguments: tuple = ()
+    state: object = None
+    how: str = "REDUCE"
+    items: tuple = ()  # pairs, set afterwards as in a class derived from dict
+
+
+@dataclass(frozen=True)
 class Storage:
     key: str
     array: np.ndarray  # (values,)
+    kind: str = ""  # of PyTorch's class; by default that of the array's dtype
 
 
 @dataclass(frozen=True)
@@ -127,12 +139,25 @@ class _Pickler(pickle._Pickler):
         if not isinstance(obj, Storage):
             return None
         self.storages[obj.key] = obj
-        kind = Global("torch", _KINDS[obj.array.dtype.name] + "Storage")
+        kind = Global("torch", (obj.kind or _KINDS[obj.array.dtype.name]) + "Storage")
         return ("storage", kind, obj.key, "cpu", obj.array.size) + ((None,) if self.legacy else ())
 
     def save_name(self, obj):
         self.write(pickle.GLOBAL + f"{obj.module}\n{obj.name}\n".encode())
         self.memoize(obj)
+
+    def save_call(self, obj):
+        self.save(obj.function)
+        self.save(obj.arguments)
+        self.write(getattr(pickle, obj.how))
+        self.memoize(obj)
+        for pair in obj.items:
+            for part in pair:
+                self.save(part)
+            self.write(pickle.SETITEM)
+        if obj.state is not None:
+            self.save(obj.state)
+            self.write(pickle.BUILD)
 
     def save_tensor(self, obj):
         hooks = Ordered()
@@ -148,6 +173,7 @@ class _Pickler(pickle._Pickler):
         self.save_reduce(Global("collections", "OrderedDict"), (), {"_metadata": {}}, None, iter(obj.items()))
 
     dispatch[Global] = save_name
+    dispatch[Call] = save_call
     dispatch[Tensor] = save_tensor
 
 

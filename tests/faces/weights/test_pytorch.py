@@ -11,7 +11,7 @@ from faces.errors import WeightsError
 from faces.weights import read_weights
 from tests.faces.data.pair_makers import attacks
 from tests.faces.weights import makers
-from tests.faces.weights.makers import Global, Ordered, Storage, Tensor
+from tests.faces.weights.makers import Call, Global, Ordered, Storage, Tensor
 from tests.faces.weights.test_read_weights import written
 
 FORMS = {"zip": makers.torch_zip, "legacy": makers.torch_legacy}
@@ -31,6 +31,7 @@ def test_strides_and_offsets(tmp_path, save):
         last=Tensor(storage, 23, (1,), (10**30,)),
         parameter=Tensor(storage, 0, (2, 3, 4), (12, 4, 1), parameter=True),
         empty=Tensor(storage, 10**6, (3, 0), (1, 1)),
+        expanded=Tensor(storage, 2, (5, 6), (0, 1)),
     )
     read = read_weights(written(tmp_path, save(state)))
     np.testing.assert_array_equal(read["transposed"], FLAT.reshape(6, 4).T)
@@ -38,6 +39,7 @@ def test_strides_and_offsets(tmp_path, save):
     np.testing.assert_array_equal(read["last"], [23])
     np.testing.assert_array_equal(read["parameter"], FLAT.reshape(2, 3, 4))
     assert read["empty"].shape == (3, 0)
+    np.testing.assert_array_equal(read["expanded"], [FLAT[2:8]] * 5)
     assert np.shares_memory(read["transposed"], read["parameter"])
 
 
@@ -46,7 +48,7 @@ def test_strides_and_offsets(tmp_path, save):
     [
         (1, (24,), (1,), "w goes beyond its storage"),
         (0, (2, 2), (24, 1), "w goes beyond its storage"),
-        (0, (5, 5), (0, 1), "w is larger than its storage"),
+        (0, (2**22, 8), (0, 1), "more than twice its size in memory|declared larger than the file"),
         (0, (-2, -2), (1, 1), "_rebuild_tensor_v2 with other arguments"),
         (0, (2, 2), (1,), "_rebuild_tensor_v2 with other arguments"),
         (-4, (2,), (1,), "_rebuild_tensor_v2 with other arguments"),
@@ -74,10 +76,117 @@ def test_a_state_dict_inside_a_checkpoint(tmp_path, save, key, protocol):
     np.testing.assert_array_equal(read["w"], FLAT[:6].reshape(2, 3))
 
 
+W = Tensor(Storage("0", FLAT), 0, (2, 3), (3, 1))
+OTHER = Tensor(Storage("8", np.arange(4, dtype=np.uint8)), 0, (4,), (1,))
+DEVICE = Call(Global("torch", "device"), ("cpu",))
+NEIGHBOURS = {
+    "a generator's state": OTHER,
+    "NumPy's generator": ("MT19937", np.arange(3, dtype=np.uint32), 624, 0, 0.0),
+    "an array": np.eye(2),
+    "an array of text": np.array(["a", "bc"]),
+    "an array of objects": np.array([1, "x"], object),
+    "an array of records": np.zeros(2, [("a", "f4")]),
+    "a scalar": np.float64(0.9),
+    "a date": np.datetime64("2020-01-01"),
+    "settings": Call(Global("argparse", "Namespace"), (), {"lr": 0.1, "t": OTHER, "to": DEVICE}, "NEWOBJ"),
+    "the same of protocol 0": Call(Global("argparse", "Namespace"), (), {"lr": 0.1}),
+    "an optimiser": {"state": {0: {"step": OTHER, "exp_avg": OTHER}}, "param_groups": [{"betas": (0.9, 0.9)}]},
+    "a class derived from dict": Call(Global("easydict", "EasyDict"), (), {"a": 1}, items=(("a", 1), ("b", OTHER))),
+    "sets": [{1, "b"}, frozenset([2])],
+    "a function": Global("torch.nn.functional", "relu"),
+    "a module": Call(Global("torch.nn.modules.linear", "Linear"), (), {"weight": OTHER}, "NEWOBJ"),
+    "a dtype": Global("torch", "float32"),
+    "a complex number": 1 + 2j,
+    "odd keys": {(1, (2, 3)): 1, 0.5: 2, None: 3, 2**70: 4},
+    "complex tensors": Tensor(Storage("9", np.zeros(4, complex), "ComplexDouble"), 0, (2,), (1,)),
+    "a sparse tensor": Call(Global("torch._utils", "_rebuild_sparse_tensor"), (DEVICE, (OTHER, OTHER))),
+    "a tensor of a class": Call(
+        Global("torch._tensor", "_rebuild_from_type_v2"),
+        (Global("torch._utils", "_rebuild_tensor_v2"), Global("own", "Tensor"), (), {}),
+    ),
+    "an attack": Call(Global("posix", "system"), ("touch marker",)),
+    "an attack on an attack": Call(Call(Global("builtins", "getattr"), (DEVICE, "x")), ("touch marker",)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NEIGHBOURS)
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_what_lies_beside_a_state_dict_is_passed_over(tmp_path, save, name, protocol):
+    neighbour = NEIGHBOURS[name]
+    for checkpoint in ({"x": neighbour, "state_dict": Ordered(w=W)}, {"my_net": {"w": W}, "x": [neighbour]}):
+        read = read_weights(written(tmp_path, save(checkpoint, protocol)))
+        assert list(read) == ["w"]
+        np.testing.assert_array_equal(read["w"], FLAT[:6].reshape(2, 3))
+    assert not (tmp_path / "marker").exists()
+
+
+@pytest.mark.parametrize("key", ["state_dict", "model", "model_state_dict", "state_dict_backbone", "ema", "weights"])
+def test_which_state_dict_is_read(tmp_path, save, key):
+    both = {"best": OTHER, "head": {"h": OTHER}, key: Ordered(w=W)}
+    if key == "weights":
+        with pytest.raises(WeightsError, match=r"under head, weights and single tensors beside.* --state-dict KEY\.$"):
+            read_weights(written(tmp_path, save(both)))
+    else:
+        assert list(read_weights(written(tmp_path, save(both)))) == ["w"]
+    path = written(tmp_path, save(both))
+    assert list(read_weights(path, key)) == ["w"]
+    assert list(read_weights(path, "head")) == ["h"]
+    with pytest.raises(WeightsError, match=f"no state dict lies under best; those under head, {key} are there"):
+        read_weights(path, "best")
+    with pytest.raises(WeightsError, match="no checkpoint of PyTorch, and --state-dict is for those alone"):
+        read_weights(written(tmp_path, makers.npz({"w": FLAT})), key)
+
+
+@pytest.mark.parametrize(
+    ("saved", "message"),
+    [
+        ({"state_dict": {"w": W}, "ema_state_dict": {"w": OTHER}}, "under state_dict, ema_state_dict, and which"),
+        ({"generator": {"w": W}, "discriminator": {"w": OTHER}}, "under generator, discriminator, and which"),
+        ({"rng": OTHER, "my_net": {"w": W}}, "under my_net and single tensors beside"),
+        ({"model": Call(Global("yolo", "Net"), (), {"w": W}, "NEWOBJ"), "epoch": 1}, r"asks for yolo\.Net; only"),
+        (Call(Global("yolo", "Net"), (), {"w": W}, "NEWOBJ"), r"asks for yolo\.Net; only"),
+        ({"w": W, "q": NEIGHBOURS["a sparse tensor"]}, r"asks for torch\._utils\._rebuild_sparse_tensor; only"),
+        ({"w": W, "q": NEIGHBOURS["a tensor of a class"]}, r"asks for torch\._tensor\.\w+ of own\.Tensor; only"),
+        ({"w": W, "q": NEIGHBOURS["an array of text"]}, "q is an array of no plain numbers"),
+        ({"w": W, "q": NEIGHBOURS["complex tensors"]}, "q is a tensor of no plain numbers"),
+        ({"w": W, (1, 2): W}, "a name that is no text"),
+    ],
+)
+def test_state_dicts_that_are_not_understood(tmp_path, saved, message):
+    with pytest.raises(WeightsError, match=message):
+        read_weights(written(tmp_path, makers.torch_zip(saved)))
+
+
+def test_kinds_of_state_dicts(tmp_path, save):
+    """The same one twice, a class derived from dict, and tensors with attributes."""
+    state = Ordered(w=W)
+    attributes = Call(
+        Global("torch._tensor", "_rebuild_from_type_v2"),
+        (
+            Global("torch._utils", "_rebuild_tensor_v2"),
+            Global("torch", "Tensor"),
+            (W.storage, W.offset, W.shape, W.strides, False, Ordered()),
+            {"note": DEVICE},
+        ),
+    )
+    own = Call(Global("mine", "StateDict"), (), {"_metadata": {"version": 1}}, items=(("w", W),))
+    parameter = Call(Global("torch._utils", "_rebuild_parameter_with_state"), (W, True, Ordered(), {"note": DEVICE}))
+    for saved in (
+        {"model": state, "state_dict": state},
+        own,
+        {"state_dict": own},
+        {"w": attributes},
+        {"w": parameter, "args": NEIGHBOURS["settings"]},
+    ):
+        read = read_weights(written(tmp_path, save(saved)))
+        assert list(read) == ["w"]
+        np.testing.assert_array_equal(read["w"], FLAT[:6].reshape(2, 3))
+
+
 def test_what_is_no_state_dict(tmp_path, save):
     tensor = Tensor(Storage("0", FLAT), 0, (2,), (1,))
     for value, message in [
-        ({"weights": {"w": tensor}, "epoch": 1}, r"no state dict under its keys \(weights, epoch\)"),
+        ({"weights": {"net": {"w": tensor}}, "epoch": 1}, r"no state dict under its keys \(weights, epoch\)"),
         ([tensor], "no dict of tensors"),
         ({}, "no state dict under its keys"),
         ({3: tensor}, "a name that is no text"),
