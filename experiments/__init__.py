@@ -3,3 +3,4 @@
 from faces import start
 
 start.take_huge_pages()
+start.draw_to_files()

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 from rich import box
 from rich.table import Table
@@ -32,7 +31,7 @@ from faces.data.fingerprint import fingerprint
 from faces.data.source import FaceSource, Subset
 from faces.errors import DataError, EvaluationError
 from faces.evaluate.pair_set import PairSet
-from faces.evaluate.plots import BLUE, ORANGE, STYLE, save_figure
+from faces.evaluate.plots import BLUE, ORANGE, save_figure, style
 from faces.evaluate.verification import few_names
 from faces.outputs import check_file, results_folder, write_json
 from faces.run_record import check_training_set
@@ -283,7 +282,7 @@ def _table(result: dict[str, Any]) -> Table:
 
 def _draw(path: Path, step: int, sets: list[Measured]) -> None:
     """For each set, histograms of its two kinds of angles, in bins of one degree."""
-    with rc_context(STYLE):
+    with style():
         figure = Figure(figsize=(5.4 * len(sets), 4.2), layout="constrained")
         figure.suptitle(f"Angles after {step:,} steps", fontsize=12.5, fontweight="bold")
         for axes, measured in zip(figure.subplots(1, len(sets), squeeze=False)[0], sets, strict=True):

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
 from rich.console import Console
@@ -37,7 +36,7 @@ from faces import cli
 from faces.config import flatten
 from faces.errors import DataError
 from faces.evaluate.pair_set import open_photographs
-from faces.evaluate.plots import COLOURS, MUTED, STYLE, save_figure
+from faces.evaluate.plots import COLOURS, MUTED, save_figure, style
 from faces.outputs import write_json
 from faces.terminal import make_console
 
@@ -147,7 +146,7 @@ def draw(records: list[dict[str, Any]], kind: str, path: Path) -> None:
         path: the PNG to write.
     """
     paper = PAPER[kind]
-    with rc_context(STYLE):
+    with style():
         figure = Figure(figsize=(6.4, 4.6), layout="constrained")
         figure.suptitle(f"FaceNet's Table 4 on LFW: {LABELS[kind]}", fontsize=12.5, fontweight="bold")
         axes = figure.add_subplot()

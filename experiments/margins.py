@@ -13,7 +13,6 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -22,7 +21,7 @@ from arcface_jax.margins import Margin
 from arcface_jax.related import sphereface
 from experiments.arguments import place
 from faces import cli
-from faces.evaluate.plots import BLUE, GREEN, INK, MUTED, ORANGE, PURPLE, SKY, STYLE, VERMILION, save_figure
+from faces.evaluate.plots import BLUE, GREEN, INK, MUTED, ORANGE, PURPLE, SKY, VERMILION, save_figure, style
 from faces.outputs import results_folder
 from faces.terminal import make_console
 
@@ -56,14 +55,14 @@ def main(arguments: list[str]) -> None:
 
 def draw_target_logits(path: Path) -> None:
     """Target logit and its derivative against the target angle, for every setting that the paper compares."""
-    with rc_context(STYLE):
+    with style():
         figure = Figure(figsize=(11.4, 5.2), layout="constrained")
         figure.suptitle("What a margin does to the target logit", fontsize=12.5, fontweight="bold")
         logit, slope = figure.subplots(1, 2)
-        for label, target, colour, style in _curves():
+        for label, target, colour, line in _curves():
             values, slopes = value_and_slope(target)
-            logit.plot(DEGREES, values, style, color=colour, label=label)
-            slope.plot(DEGREES, slopes, style, color=colour)
+            logit.plot(DEGREES, values, line, color=colour, label=label)
+            slope.plot(DEGREES, slopes, line, color=colour)
         straight = Margin(gradient="straight_through")
         _, slopes = value_and_slope(lambda cos_theta: margins.target_cosine(cos_theta, straight))
         slope.plot(DEGREES, slopes, ":", color=VERMILION, linewidth=3, label="straight-through, all settings")
@@ -91,7 +90,7 @@ def draw_target_logits(path: Path) -> None:
 
 def draw_decision_margins(path: Path) -> None:
     """Two classes: which angles to their centres a loss asks for, and the gap that it leaves between."""
-    with rc_context({**STYLE, "axes.grid": False}):
+    with style(grid=False):
         figure = Figure(figsize=(9.6, 7.4), layout="constrained")
         title = "Decision margins between two classes, angles to their centres in degrees"
         figure.suptitle(title, fontsize=12.5, fontweight="bold")

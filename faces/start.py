@@ -43,9 +43,7 @@ def take_huge_pages() -> None:
     """
     if sys.argv[:1] != ["-m"]:  # so it is while Python looks for the module
         return
-    if os.environ.get(SWITCH) == "taken" and f"{TUNABLE}=1" in os.environ.get("GLIBC_TUNABLES", ""):
-        print(f"huge pages: on, {TUNABLE}=1 ({SWITCH}=0 in the environment leaves them off)", file=sys.stderr)
-    elif _huge_pages_help(os.environ):
+    if _huge_pages_help(os.environ):
         with contextlib.suppress(OSError):  # then it goes on as it is
             os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], with_huge_pages(os.environ))
 
@@ -88,6 +86,16 @@ def _page_mode() -> str:
         return _PAGES.read_text().partition("[")[2].partition("]")[0]
     except OSError:
         return ""
+
+
+def draw_to_files() -> None:
+    """Have matplotlib draw to files, whatever window or notebook MPLBACKEND names; to be called before its import.
+
+    A name that this interpreter does not know, such as that of the notebook which a command is started from, would end
+    the import. Within a notebook itself nothing is changed.
+    """
+    if "IPython" not in sys.modules:
+        os.environ["MPLBACKEND"] = "agg"
 
 
 def choose_routines() -> None:

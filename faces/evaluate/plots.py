@@ -7,13 +7,14 @@ for colour-blind readers. Where faces are generated, the title says so.
 Not here: the numbers (metrics.py, verification.py) and tables (report.py).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
 
 import numpy as np
-from matplotlib import rc_context
+from matplotlib import rc_context, rcdefaults, rcParams
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
@@ -72,7 +73,7 @@ def plot_roc(results: Mapping[str, VerificationResult], path: Path, title: str, 
         title: what was evaluated.
         generated: say in the title that the faces are generated.
     """
-    with rc_context(STYLE):
+    with style():
         figure, axes = _figure(6.4, 4.8, title, generated)
         targets = {result.far_target for result in results.values()}
         one_accept = {1 / result.roc.different_pairs for result in results.values()}
@@ -104,7 +105,7 @@ def plot_det(results: Mapping[str, VerificationResult], path: Path, title: str, 
 
     Args: as `plot_roc`.
     """
-    with rc_context(STYLE):
+    with style():
         figure, axes = _figure(6.4, 5.6, title, generated)
         quantile = np.vectorize(NormalDist().inv_cdf, otypes=[float])
         pairs = max(result.pairs for result in results.values())
@@ -137,7 +138,7 @@ def plot_distances(result: VerificationResult, path: Path, title: str, generated
         title: what was evaluated.
         generated: say in the title that the faces are generated.
     """
-    with rc_context(STYLE):
+    with style():
         figure, axes = _figure(6.4, 4.2, title, generated)
         cosine = _cosine(result.distance)  # (pairs,)
         low, high = float(cosine.min()), float(cosine.max())
@@ -182,7 +183,7 @@ def plot_training(
     count = len(panels) + (1 if evaluations else 0)
     columns = min(count, 3 if count > 4 else 2)
     rows = -(-count // columns)
-    with rc_context(STYLE):
+    with style():
         figure = Figure(figsize=(4.2 * columns, 2.9 * rows + 0.4), layout="constrained")
         _title(figure, title, generated)
         step = np.asarray(log["step"], np.float64)
@@ -231,7 +232,7 @@ def plot_hardest(
     rejected = _drawn(len(rejects), int(np.sum(result.same & ~accept)), int(np.sum(result.same)))
     accepted = _drawn(len(accepts), int(np.sum(~result.same & accept)), int(np.sum(~result.same)))
     rows = max(len(rejects), len(accepts), 1)
-    with rc_context({**STYLE, "axes.grid": False}):
+    with style(grid=False):
         figure = Figure(figsize=(8.6, 2.15 * rows + 0.9), layout="constrained")
         _title(figure, title, generated)
         grid = figure.add_gridspec(1, 2, wspace=0.05)
@@ -247,6 +248,15 @@ def plot_hardest(
             for row, position in enumerate(positions):
                 _draw_pair(half, rows, row, result, int(position), pictures, captions)
         save_figure(figure, path)
+
+
+@contextlib.contextmanager
+def style(grid: bool = True) -> Iterator[None]:
+    """A block that draws in our style, whatever matplotlib's settings are, by a matplotlibrc of the user too."""
+    with rc_context():
+        rcdefaults()
+        rcParams.update({**STYLE, "axes.grid": grid})
+        yield
 
 
 def save_figure(figure: Figure, path: Path) -> None:

@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from faces.evaluate.plots import COLOURS, MUTED, STYLE, save_figure
+from faces.evaluate.plots import COLOURS, MUTED, save_figure, style
 
 Curves = Mapping[str, tuple[np.ndarray, np.ndarray]]
 """By the name of the legend: x, ascending, and y, a share of 1."""
@@ -44,7 +43,7 @@ def plot_rates(curves: Curves, path: Path, title: str, x_label: str, y_label: st
 def _plot(
     curves: Curves, path: Path, title: str, x_label: str, y_label: str, logarithmic: bool, at: float | None
 ) -> None:
-    with rc_context(STYLE):
+    with style():
         figure = Figure(figsize=(6.4, 4.8), layout="constrained")
         figure.suptitle(title, fontsize=12.5, fontweight="bold")
         axes = figure.add_subplot()
