@@ -5,8 +5,10 @@ A checkpoint holds the train state, the loader's place in the data order, and th
 Not here: weights of other projects.
 """
 
+import logging
+import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from faces.config import RunConfig, flatten
 from faces.errors import CheckpointError
+from faces.refused import writing
 from faces.train_state import TrainState
 
 _Shapes = dict[str, tuple[int, ...]]
@@ -33,23 +36,31 @@ class Checkpoints:
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True, enable_async_checkpointing=True)
         handlers = {"state": ocp.StandardCheckpointHandler(), **_json_handlers()}
         self._folder = folder.resolve()
-        self._manager = ocp.CheckpointManager(
-            self._folder, options=options, item_names=tuple(handlers), item_handlers=handlers
-        )
+        self._quiet = ExitStack()
+        with writing(self._folder):
+            self._manager = ocp.CheckpointManager(
+                self._folder, options=options, item_names=tuple(handlers), item_handlers=handlers
+            )
 
     def __enter__(self) -> "Checkpoints":
+        self._quiet.enter_context(_told_once())
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._manager.wait_until_finished()
-        self._manager.close()
+        with self._quiet, writing(self._folder):
+            self._manager.wait_until_finished()
+            self._manager.close()
 
     def latest_step(self) -> int | None:
         """Step of the newest checkpoint, None if there is none."""
         return self._manager.latest_step()
 
     def save(self, state: TrainState, loader_state: dict[str, Any], config: RunConfig) -> None:
-        """Store the state as the checkpoint of its step; no effect if that step is stored already."""
+        """Store the state as the checkpoint of its step; no effect if that step is stored already.
+
+        Raises:
+            OutputError: the disk refuses; those before it are whole.
+        """
         step = int(state.step)
         if step == self.latest_step():
             return
@@ -58,7 +69,8 @@ class Checkpoints:
             loader=ocp.args.JsonSave(loader_state),  # pyright: ignore[reportCallIssue]
             config=ocp.args.JsonSave(_to_json(config)),  # pyright: ignore[reportCallIssue]
         )
-        self._manager.save(step, args=items)
+        with writing(self._folder):  # this one, or the one before, which was written meanwhile
+            self._manager.save(step, args=items)
 
     def restore(self, like: TrainState, config: RunConfig, classes: int = 0) -> tuple[TrainState, dict[str, Any]]:
         """The newest checkpoint, placed on devices as `like` is.
@@ -116,6 +128,31 @@ class Checkpoints:
     def _reading(self, step: int) -> Iterator[None]:
         with _reading(self._folder, step, self._manager.all_steps()):
             yield
+
+
+@contextmanager
+def _told_once() -> Iterator[None]:
+    """A block in which Orbax and TensorStore do not print as well what they raise where it is waited for.
+
+    Orbax logs the traceback of a write that failed in its thread; TensorStore's other writes then meet a loop that is
+    closed, and say so each.
+    """
+    logger, before = logging.getLogger("absl"), sys.unraisablehook
+
+    def is_news(record: logging.LogRecord) -> bool:
+        return not record.exc_info
+
+    def hook(unraisable: Any) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            before(unraisable)
+
+    logger.addFilter(is_news)
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_news)
+        sys.unraisablehook = before
 
 
 def load_weights(folder: Path) -> tuple[int, dict[str, Any]]:

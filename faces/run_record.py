@@ -20,7 +20,7 @@ import jax
 from faces.config import RunConfig, to_toml
 from faces.data.fingerprint import Fingerprint, from_json
 from faces.errors import CheckpointError, DataError
-from faces.outputs import write_json, write_text
+from faces.outputs import append_text, write_json, write_text
 
 TRAINING_SET = "training_set.json"
 """Beside `environment.json`: the fingerprint of what a run was trained on."""
@@ -149,8 +149,7 @@ class Log:
         """Append one line."""
         if not self._is_writer:
             return
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        append_text(self._path, json.dumps(row) + "\n")
 
 
 def read_log(path: Path, keys: tuple[str, ...] = ("step",)) -> list[dict[str, Any]]:

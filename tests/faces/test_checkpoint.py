@@ -1,6 +1,7 @@
 """Weights out of a checkpoint without the state they were saved from."""
 
 import dataclasses
+import logging
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from faces.checkpoint import Checkpoints, load_weights
-from faces.errors import CheckpointError
+from faces.errors import CheckpointError, OutputError
 from faces.mesh import copied, make_mesh, split
 from faces.train_state import TrainState
 from tests.faces.configs import tiny
@@ -135,3 +136,24 @@ def test_damage_is_said_where_reading_fails_with_the_way_out(tmp_path: Path, wha
         with Checkpoints(tmp_path) as checkpoints, pytest.raises(CheckpointError, match=words):
             checkpoints.restore(states[0], tiny())
         shutil.rmtree(tmp_path / str(newest))
+
+
+@pytest.mark.parametrize("when", ["save", "wait_until_finished"])
+def test_a_disk_that_fills_up_is_one_sentence(tmp_path: Path, when: str, capfd: pytest.CaptureFixture):
+    """Whenever Orbax comes to tell of it; and nothing besides."""
+
+    def full(*_: object, **__: object) -> None:
+        try:
+            raise ValueError("RESOURCE_EXHAUSTED: Failed writing: No space left on device [os_error_code='28']")
+        except ValueError:
+            logging.getLogger("absl").exception("a thread has raised")
+            raise
+
+    def save_one() -> None:
+        with Checkpoints(tmp_path / "run") as checkpoints:
+            setattr(checkpoints._manager, when, full)
+            checkpoints.save(state(3, {}, False), {}, tiny())
+
+    with pytest.raises(OutputError, match="run: cannot be written, the disk is full"):
+        save_one()
+    assert "Traceback" not in capfd.readouterr().err
