@@ -9,6 +9,7 @@ What comes out is the same in each case: parameters, the network's function, and
 Not here: the names in files (`published.py` in each paper's `models`), and the command (`convert.py`).
 """
 
+import dataclasses
 import hashlib
 import re
 from collections.abc import Callable
@@ -36,7 +37,7 @@ from faces.outputs import results_folder, write_text
 from faces.preprocessing import Preprocessing, check_pictures
 from faces.received import Tensors, receive
 from faces.refused import writing
-from faces.weights import read_onnx_graph, read_symbol, read_weights
+from faces.weights import is_onnx, read_onnx_graph, read_onnx_outputs, read_symbol, read_weights
 
 DESCRIPTION, CHECKPOINTS = "model.toml", "checkpoints"
 OF_MXNET = "mobilefacenet_y1"
@@ -139,7 +140,7 @@ def convert(
         WeightsError: the file cannot be read, is of no network here, or does not fit the one that it is of.
         ConfigError: an embedding of no values; a graph for weights that have none.
     """
-    tensors = _tensors_by_known_names(file, state_dict)
+    tensors, pixels = _tensors_by_known_names(file, state_dict)
     graph_of = symbol or _symbol_beside(file)
     graph = read_symbol(graph_of) if graph_of else ()
     try:
@@ -148,6 +149,8 @@ def convert(
         raise WeightsError(f"{file}: {error}") from None
     if published is None:
         raise WeightsError(_unknown(file, tensors, network))
+    if pixels is not None:
+        published = published._replace(preprocessing=_seen_by(published.preprocessing, *pixels, file))
     if symbol and published.network != OF_MXNET:
         raise ConfigError(
             f"--symbol {symbol} changes nothing: {file} is of {published.network}, not MXNet's; leave it out."
@@ -219,13 +222,37 @@ def embedder_of(model: Model, mesh: Mesh, unit: bool = True) -> Callable[[np.nda
     return embed_pictures
 
 
-def _tensors_by_known_names(file: Path, state_dict: str | None) -> Tensors:
+def _tensors_by_known_names(file: Path, state_dict: str | None) -> tuple[Tensors, tuple[float, float] | None]:
+    """A file's tensors by names that are known, and what its graph does to pixels, (x - mean) * factor, if anything."""
     tensors = read_weights(file, state_dict)
-    if file.suffix.lower() == ".onnx":
-        return onnx_names.named(read_onnx_graph(file), tensors) or tensors
+    if is_onnx(file):
+        try:
+            named = onnx_names.named(read_onnx_graph(file), tensors, read_onnx_outputs(file))
+        except WeightsError as error:
+            raise WeightsError(f"{file}: {error}") from None
+        return named.tensors, None if (named.mean, named.factor) == (0, 1) else (named.mean, named.factor)
     if all(name.startswith("module.") for name in tensors):  # PyTorch's DataParallel
-        return {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
-    return tensors
+        return {name.removeprefix("module."): tensor for name, tensor in tensors.items()}, None
+    return tensors, None
+
+
+def _seen_by(usual: Preprocessing, mean: float, factor: float, file: Path) -> Preprocessing:
+    """The preprocessing of a graph that begins with (x - mean) * factor, x being pixels of 0 to 255 or of 0 to 1.
+
+    Raises:
+        WeightsError: neither gives the network about the range that faces are trained in.
+    """
+    for largest in (255.0, 1.0):
+        if all(_LEAST_END <= abs((end - mean) * factor) <= _MOST_END for end in (0.0, largest)):
+            return dataclasses.replace(usual, mean=255 / largest * mean, scale=255 / largest / factor)
+    raise WeightsError(
+        f"{file}: its graph begins with (x - {mean:g}) * {factor:g}, which brings neither pixels of 0 to 255 nor those "
+        "of 0 to 1 to a range about 0; export the network without it."
+    )
+
+
+_LEAST_END, _MOST_END = 0.3, 3.0
+"""Within these black and white lie, on either side of 0, for every network whose training is known here."""
 
 
 def _symbol_beside(file: Path) -> Path | None:

@@ -1,131 +1,162 @@
 """insightface's ONNX backbones under the names of arcface_torch (ArcFace, arXiv 1801.07698, Sec. 3.1).
 
 The export to ONNX folds batch norms into the convolutions before them and calls what comes out by numbers. Where a
-tensor belongs is told by the graph alone. An IResNet is stem, units of batch norm, convolution, PReLU and convolution,
-and a head; a convolution that reads what a unit's batch norm reads is on the way round that unit, which begins a stage.
-A MobileFaceNet has no batch norm before its head, only convolutions, with or without PReLU.
+tensor belongs is told by the graph alone, which is followed from the image to the embedding as the network here
+computes: every node that the embedding needs has its place, its strides and its zeros, or the file is refused by that
+node's name. What a graph does to its pixels first, one number taken off and one multiplied, is what the network wants
+of its images.
 
-Not here: what is done with the names (`published.py`), and reading the file (`faces.weights`).
+Not here: what is done with the names (`published.py`), reading the file and what its nodes mean (`faces.weights`).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from arcface_jax.models import mobilefacenet
 from arcface_jax.models.published import TORCH_EPSILON, mbf_layers
+from faces.errors import WeightsError
 from faces.received import Tensors
-from faces.weights.graph import Node
-
-CONV, NORM, PRELU, MATRIX = "Conv", "BatchNormalization", "PRelu", "Gemm"
-_OPS = {CONV: CONV, NORM: NORM, PRELU: PRELU, MATRIX: MATRIX, "MatMul": MATRIX}
-_COPIES = ("Identity", "Dropout", "Cast")
-_ENDINGS: Sequence[str] = ("weight", "bias", "running_mean", "running_var")
-_OF_PIXELS = ("Sub", "Mul", "Div")  # a graph that changes its pixels wants others than arcface_torch's
+from faces.weights import Node
+from faces.weights.onnx_steps import steps_of_onnx
+from faces.weights.walk import ADD, BIAS, CONV, FLATTEN, MATRIX, NORM, PRELU, Step, Walk
 
 Parts = dict[str, np.ndarray]
-"""A layer's tensors by arcface_torch's endings."""
+
+_NORM = ("weight", "bias", "running_mean", "running_var")
 
 
-class Layer(NamedTuple):
-    """A node with parameters: what it computes, the value it reads, its tensors, and those of a convolution's own batch
-    norm where that is not folded."""
+class Named(NamedTuple):
+    """A graph's tensors.
 
-    op: str
-    reads: str
-    parts: Parts
-    norm: Mapping[str, np.ndarray] = {}
+    Args:
+        tensors: by arcface_torch's names.
+        mean, factor: what the graph does to its pixels before the network, (x - mean) * factor; 0 and 1 for nothing.
+    """
+
+    tensors: Parts
+    mean: float
+    factor: float
 
 
-Named = Iterator[tuple[Layer, str, str]]
-"""Layers with their own name and that of their batch norm."""
-
-
-def named(nodes: Sequence[Node], tensors: Tensors) -> Parts | None:
-    """The tensors of a graph by arcface_torch's names, or None where it is neither of the two networks.
+def named(nodes: Sequence[Node], tensors: Tensors, outputs: Sequence[str] = ()) -> Named:
+    """The tensors of a graph by arcface_torch's names.
 
     Args:
         nodes: each after those it takes its inputs from.
-        tensors: of the file.
+        tensors: of the file, by name.
+        outputs: what the model gives; the first that is a network's embedding is taken. None: what the last node makes.
+    Raises:
+        WeightsError: it computes something else than the networks here; the first node that differs is named.
     """
-    if any(node.op in _OF_PIXELS for node in nodes):
-        return None
-    layers = _layers(nodes, tensors)
-    start_of_unit = {layer.reads for layer in layers if layer.op == NORM}
-    way = [layer for layer in layers if layer.op != CONV or layer.reads not in start_of_unit]
-    beside = {layer.reads: layer for layer in layers if layer.op == CONV and layer.reads in start_of_unit}
-    ops = [layer.op for layer in way]
-    if ops[-1:] == [MATRIX]:
-        ops.append(NORM)  # folded as well, by newer exports
-    units = (len(ops) - 5) // 4
-    if ops == [CONV, PRELU, *[NORM, CONV, PRELU, CONV] * units, NORM, MATRIX, NORM] and units:
-        found = list(_iresnet(way, beside, units))
-    elif ops == [op for op, _, _ in _mbf()] and not beside:
-        found = [(layer, name, norm) for layer, (_, name, norm) in zip(way, _mbf(), strict=False)]
-    else:
-        return None
-    result: Parts = {}
-    for layer, name, norm in found:
-        result |= {f"{name}.{part}": tensor for part, tensor in layer.parts.items()}
-        result |= {f"{norm}.{part}": tensor for part, tensor in layer.norm.items()}
-    return result
+    steps, constants, copy_of = steps_of_onnx(nodes, tensors)
+    if not nodes:
+        raise WeightsError("its graph is empty.")
+    refusals: list[tuple[int, str]] = []
+    networks = (("IResNet", _iresnet), ("MobileFaceNet", _mbf))
+    for output, (network, follow) in itertools.product(outputs or nodes[-1].outputs[:1], networks):
+        walk = Walk(steps, copy_of.get(output, output))
+        found = _Found(walk, constants)
+        try:
+            value, mean, factor = walk.take_affine()
+            walk.end(follow(found, value))
+            return Named(found.parts, mean, factor)
+        except WeightsError as error:
+            refusals.append((walk.taken, f"its graph is no {network} that is known here: {error}"))
+    raise WeightsError(max(refusals, key=lambda refusal: refusal[0])[1])
 
 
-def _iresnet(way: Sequence[Layer], beside: Mapping[str, Layer], units: int) -> Named:
-    stage, unit, end = 0, 0, 2 + 4 * units
-    yield from ((way[0], "conv1", "bn1"), (way[1], "prelu", ""))
-    for at in range(2, end, 4):
-        begins = beside.get(way[at].reads)
+class _Found:
+    """The tensors found so far on a walk, by arcface_torch's names."""
+
+    def __init__(self, walk: Walk, constants: Mapping[str, np.ndarray]):
+        self.walk, self.parts, self._constants, self.channels = walk, Parts(), constants, 3
+
+    def conv(self, value: str, name: str, own_norm: str, stride: int, is_whole: bool = False) -> str:
+        """A convolution with as many zeros as keep the map's size, or none over the whole map; and its batch norm."""
+        step = self.walk.take(value, CONV, stride=stride)
+        kernel = self._constants[step.tensors[0]]
+        pad, group = 0 if is_whole else kernel.shape[2] // 2, self.channels // kernel.shape[1]
+        for key, expected in (("pad", pad), ("group", group)):
+            if step.settings[key] != expected:
+                raise WeightsError(f"{step.label} has {key} {step.settings[key]} where {expected} is expected.")
+        self.channels = kernel.shape[0]
+        self._keep(name, step)
+        return self.norm(step.gives, own_norm) if self.walk.has(step.gives, NORM) else step.gives
+
+    def norm(self, value: str, name: str) -> str:
+        """A batch norm; names go with the eps of arcface_torch, so the variance takes up another."""
+        step = self.walk.take(value, NORM)
+        self._keep(name, step, _NORM)
+        difference = np.float32(step.settings["epsilon"]) - np.float32(TORCH_EPSILON)
+        self.parts[f"{name}.running_var"] = self.parts[f"{name}.running_var"] + difference
+        return step.gives
+
+    def prelu(self, value: str, name: str) -> str:
+        """A PReLU."""
+        step = self.walk.take(value, PRELU)
+        self._keep(name, step)
+        return step.gives
+
+    def head(self, value: str, matrix: str, last_norm: str) -> str:
+        """The map in a row, the matrix that makes the embedding, and its batch norm where that is not folded."""
+        step = self.walk.take(self.walk.along(value, FLATTEN), MATRIX)
+        self._keep(matrix, step)
+        if not step.settings["is_transposed"]:
+            self.parts[f"{matrix}.weight"] = self.parts[f"{matrix}.weight"].T
+        value = step.gives
+        if self.walk.has(value, BIAS):
+            added = self.walk.take(value, BIAS)
+            self.parts[f"{matrix}.bias"] = self._constants[added.tensors[0]]
+            value = added.gives
+        return self.norm(value, last_norm) if self.walk.has(value, NORM) else value
+
+    def _keep(self, name: str, step: Step, endings: Sequence[str] = ("weight", "bias")) -> None:
+        for ending, tensor in zip(endings, step.tensors, strict=False):
+            if tensor:
+                self.parts[f"{name}.{ending}"] = self._constants[tensor]
+
+
+def _iresnet(found: _Found, value: str) -> str:
+    """Stem, units of batch norm, convolution, PReLU and convolution, and a head; a convolution beside a unit, which
+    begins a stage, halves the map as the second one of the unit does."""
+    walk = found.walk
+    value = found.prelu(found.conv(value, "conv1", "bn1", 1), "prelu")
+    stage, unit = 0, 0
+    while len(walk.reading(value)) > 1 or stage == 0:
+        begins = walk.has(value, CONV)
         stage, unit = (stage + 1, 0) if begins else (stage, unit + 1)
-        place = f"layer{stage}.{unit}"
-        names = (("bn1", ""), ("conv1", "bn2"), ("prelu", ""), ("conv2", "bn3"))
-        for layer, (name, norm) in zip(way[at : at + 4], names, strict=True):
-            yield layer, f"{place}.{name}", f"{place}.{norm}"
+        place, stride, channels = f"layer{stage}.{unit}", 2 if begins else 1, found.channels
+        inner = found.norm(value, f"{place}.bn1")
+        inner = found.prelu(found.conv(inner, f"{place}.conv1", f"{place}.bn2", 1), f"{place}.prelu")
+        inner = found.conv(inner, f"{place}.conv2", f"{place}.bn3", stride)
         if begins:
-            yield begins, f"{place}.downsample.0", f"{place}.downsample.1"
-    for layer, name in zip(way[end:], ("bn2", "fc", "features"), strict=False):
-        yield layer, name, ""
+            found.channels = channels
+            value = found.conv(value, f"{place}.downsample.0", f"{place}.downsample.1", stride)
+        value = _sum(walk, value, inner)
+    return found.head(found.norm(value, "bn2"), "fc", "features")
 
 
-def _mbf() -> Iterator[tuple[str, str, str]]:
-    """Operation, name and name of the batch norm of a MobileFaceNet's layers."""
-    for _, name, has_prelu in mbf_layers():
-        yield CONV, f"{name}.layers.0", f"{name}.layers.1"
-        if has_prelu:
-            yield PRELU, f"{name}.layers.2", ""
-    yield from ((MATRIX, "features.layers.2", ""), (NORM, "features.layers.3", ""))
+def _mbf(found: _Found, value: str) -> str:
+    """Convolutions, with or without PReLU; a bottleneck that does not halve the map has its input added."""
+    strides = [stride if first else 1 for *_, count, stride in mobilefacenet.MBF_ROWS
+               for first in [True] + [False] * (count - 1)]  # fmt: skip
+    before = value
+    for ours, name, has_prelu in mbf_layers():
+        place, _, part = ours.partition("/")
+        stride = strides[int(place.removeprefix("bottleneck")) - 1] if part else 1
+        before = value if part == "widen" else before
+        halves = ours == "conv1" or (part == "depthwise" and stride == 2)
+        value = found.conv(value, f"{name}.layers.0", f"{name}.layers.1", 2 if halves else 1, ours == "global")
+        value = found.prelu(value, f"{name}.layers.2") if has_prelu else value
+        value = _sum(found.walk, before, value) if part == "narrow" and stride == 1 else value
+    return found.head(value, "features.layers.2", "features.layers.3")
 
 
-def _layers(nodes: Sequence[Node], tensors: Tensors) -> list[Layer]:
-    """The nodes with parameters, in their order; empty where one of them has none in the file."""
-    copy_of: dict[str, str] = {}
-    made_by: dict[str, int] = {}  # value -> place of the convolution that makes it
-    layers: list[Layer] = []
-    for node in nodes:
-        inputs = [copy_of.get(name, name) for name in node.inputs]
-        if node.op in _COPIES and inputs and node.outputs:
-            copy_of[node.outputs[0]] = inputs[0]
-        if node.op not in _OPS:
-            continue
-        if not all(name in tensors for name in inputs[1:] if name) or len(inputs) < 2:
-            return []
-        parts = _parts(node, [tensors[name] for name in inputs[1:] if name])
-        if node.op == NORM and inputs[0] in made_by:
-            place = made_by[inputs[0]]
-            layers[place] = layers[place]._replace(norm=parts)
-            continue
-        if node.op == CONV:
-            made_by[node.outputs[0]] = len(layers)
-        layers.append(Layer(_OPS[node.op], inputs[0], parts))
-    return layers
-
-
-def _parts(node: Node, given: Sequence[np.ndarray]) -> Parts:
-    parts: Parts = dict(zip(_ENDINGS, given, strict=False))
-    if _OPS[node.op] == MATRIX and not node.attributes.get("transB"):
-        parts["weight"] = parts["weight"].T
-    if node.op == NORM and len(given) == 4:  # names go with the eps of arcface_torch
-        epsilon = node.attributes.get("epsilon", TORCH_EPSILON)
-        difference = np.float32(epsilon) - np.float32(TORCH_EPSILON) if isinstance(epsilon, float) else 0.0
-        parts["running_var"] = parts["running_var"] + difference
-    return parts
+def _sum(walk: Walk, one: str, other: str) -> str:
+    step = walk.take(other, ADD)
+    if sorted(step.reads) != sorted((one, other)):
+        raise WeightsError(f"{step.label} adds other values than a unit's input and output.")
+    return step.gives

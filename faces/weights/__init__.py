@@ -16,11 +16,20 @@ from faces.weights import graphdef, mxnet, numpy_files, onnx, pytorch, safetenso
 from faces.weights.graph import Node
 from faces.weights.graphdef import read_graphdef
 from faces.weights.mxnet import read_symbol
-from faces.weights.onnx import read_onnx_graph
+from faces.weights.onnx import read_onnx_graph, read_onnx_outputs
 from faces.weights.weights_file import WeightsFile
 from faces.weights.zip_members import members
 
-__all__ = ["Node", "read_graphdef", "read_onnx_graph", "read_symbol", "read_weights"]
+__all__ = [
+    "Node",
+    "is_graphdef",
+    "is_onnx",
+    "read_graphdef",
+    "read_onnx_graph",
+    "read_onnx_outputs",
+    "read_symbol",
+    "read_weights",
+]
 
 _FORMATS = "MXNet .params, PyTorch, TensorFlow's frozen graphs, ONNX, safetensors, .npy and .npz are read"
 _GRAPH, _MODEL = b"\x0a", b"\x08"  # keys of the first field: a graph's node, and the version of ONNX
@@ -42,7 +51,7 @@ def read_weights(path: Path | str, state_dict: str | None = None) -> dict[str, n
         MXNet .params         without "arg:" and "aux:" before the names
         PyTorch zip, legacy   the state dict, itself or in a checkpoint, by the rule of `state_dicts.py`
         TensorFlow GraphDef   the constants
-        ONNX                  the initialisers
+        ONNX                  the initialisers and constants
         safetensors, .npz     all
         .npy                  one array by the name "", or those of a pickled dict by "layer/name"
 
@@ -63,6 +72,21 @@ def read_weights(path: Path | str, state_dict: str | None = None) -> dict[str, n
     if not tensors:
         raise file.error("it holds no arrays; give the file that holds the weights")
     return tensors
+
+
+def is_onnx(path: Path | str) -> bool:
+    """Whether a file, which `read_weights` has read, is an ONNX model."""
+    return _begins(path, _MODEL)
+
+
+def is_graphdef(path: Path | str) -> bool:
+    """Whether a file, which `read_weights` has read, is a frozen graph of TensorFlow's."""
+    return _begins(path, _GRAPH)
+
+
+def _begins(path: Path | str, sign: bytes) -> bool:
+    file = WeightsFile(path)
+    return bytes(file.data[:1]) == sign and not safetensors.is_one(file)
 
 
 def _read(file: WeightsFile, state_dict: str | None) -> dict[str, np.ndarray]:

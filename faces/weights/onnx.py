@@ -16,6 +16,7 @@ from faces.weights.protobuf import Span, Wire, signed
 from faces.weights.weights_file import BFLOAT16, WeightsFile
 
 _STRING = 8
+_FLOAT, _INT = 1, 2  # of AttributeProto.AttributeType
 _DTYPES = {
     1: "<f4", 2: "u1", 3: "i1", 4: "<u2", 5: "<i2", 6: "<i4", 7: "<i8", 9: "b1", 10: "<f2", 11: "<f8", 12: "<u4",
     13: "<u8", 16: BFLOAT16,
@@ -23,7 +24,7 @@ _DTYPES = {
 
 
 def read(file: WeightsFile) -> dict[str, np.ndarray]:
-    """The initialisers of a model by name, except those of text.
+    """The initialisers of a model, and the constants among its nodes, by name, except those of text.
 
     Raises:
         WeightsError: the file is cut, damaged, no model, or has its weights in another file.
@@ -35,6 +36,10 @@ def read(file: WeightsFile) -> dict[str, np.ndarray]:
             name, array = _tensor(wire, value)
             if array is not None:
                 tensors[file.new_name(name)] = array
+        elif number == 1:
+            node = _node(wire, value)
+            if node.op == "Constant" and isinstance(array := node.attributes.get("value"), np.ndarray) and node.outputs:
+                tensors[file.new_name(node.outputs[0])] = array
     return tensors
 
 
@@ -46,6 +51,20 @@ def read_onnx_graph(path: Path | str) -> tuple[Node, ...]:
     """
     wire = Wire(WeightsFile(path))
     return tuple(_node(wire, value) for number, value in _graph(wire) if number == 1)
+
+
+def read_onnx_outputs(path: Path | str) -> tuple[str, ...]:
+    """The values that a model gives, by name.
+
+    Raises:
+        WeightsError: as `read_onnx_graph`.
+    """
+    wire = Wire(WeightsFile(path))
+    names = []
+    for number, value in _graph(wire):
+        if number == 12:
+            names += [wire.text(part) for field, part in wire.fields(value) if field == 1 and isinstance(part, Span)]
+    return tuple(names)
 
 
 def _graph(wire: Wire) -> Iterator[tuple[int, Span]]:
@@ -85,8 +104,11 @@ def _attribute(wire: Wire, span: Span) -> tuple[str, Value | None]:
     floats: list[float] = []
     wholes: list[int] = []
     texts: list[str] = []
+    kind = 0
     for field in wire.fields(span):
         match field:
+            case 20, int() as value:
+                kind = value
             case 1, Span() as value:
                 name = wire.text(value)
             case 2, Span() as value:
@@ -103,6 +125,8 @@ def _attribute(wire: Wire, span: Span) -> tuple[str, Value | None]:
                 wholes += wire.whole(value)
             case 9, Span() as value:
                 texts.append(wire.text(value))
+    if single is None and not (floats or wholes or texts):
+        single = {_FLOAT: 0.0, _INT: 0}.get(kind)  # some writers leave a zero out
     return name, single if single is not None else tuple(floats) or tuple(wholes) or tuple(texts) or None
 
 

@@ -2,6 +2,8 @@
 
 import json
 import re
+from collections.abc import Callable
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -60,9 +62,9 @@ FOLDED = [(True, False), (False, False), (True, True)]
 def test_an_iresnet_in_onnx_is_found_by_its_graph(is_folded: bool, is_head_folded: bool):
     graph = theirs.iresnet_graph(UNITS, tensors(), is_folded, is_head_folded)
     named = onnx_names.named(graph.nodes, graph.tensors)
-    assert named is not None
+    assert (named.mean, named.factor) == (0, 1)
     expected = theirs.iresnet(IMAGES, UNITS, tensors())
-    np.testing.assert_allclose(embed(named), expected, rtol=1e-4, atol=2e-5)
+    np.testing.assert_allclose(embed(named.tensors), expected, rtol=1e-4, atol=2e-5)
 
 
 @cache
@@ -119,7 +121,7 @@ def test_arcface_torchs_mobilefacenet_is_the_function_of_plain_numpy(monkeypatch
     few = backbone.make_backbone({"few": Network(module, size)}, "few", DIM)
     apply = jax.jit(few.apply, static_argnums=3)
     graphs = [theirs.mbf_graph(SIDE, given, folded, BOTTLENECKS, head_folded) for folded, head_folded in FOLDED]
-    for one in (given, *(onnx_names.named(graph.nodes, graph.tensors) for graph in graphs)):
+    for one in (given, *(onnx_names.named(graph.nodes, graph.tensors).tensors for graph in graphs)):
         assert one is not None
         published = recognise(one)
         assert published is not None
@@ -136,24 +138,125 @@ def test_mobilefacenet_has_the_names_of_arcface_torch():
     assert sorted(name for row in published.rows for name in row.names) == sorted(given)
 
 
-def test_other_graphs_are_not_recognised():
+def changed(nodes: list[Node], op: str, number: int, **attributes: object) -> list[Node]:
+    """The graph with other attributes of the node of this kind with this number."""
+    place = [at for at, node in enumerate(nodes) if node.op == op][number]
+    return [
+        replace(node, attributes=node.attributes | attributes) if at == place else node for at, node in enumerate(nodes)
+    ]
+
+
+def fronted(nodes: list[Node], *front: Node) -> list[Node]:
+    """The graph with nodes before it, the last of which makes "pixels", which the network then reads."""
+    renamed = [replace(node, inputs=tuple("pixels" if name == "input" else name for name in node.inputs))
+               for node in nodes]  # fmt: skip
+    return [*front, *renamed]
+
+
+NUMBER = {"number": np.float32(127.5), "factor": np.float32(0.5), "order": np.array([2, 1, 0]), "one": np.array([1])}
+UNLIKE: dict[str, tuple[Callable[[list[Node]], list[Node]], str]] = {
+    "the stride on another convolution": (
+        lambda nodes: changed(changed(nodes, "Conv", 1, strides=(2, 2)), "Conv", 2, strides=(1, 1)),
+        r"node '/Conv_3_output' \(Conv\) has stride 2 where 1 is expected",
+    ),
+    "no zeros around": (lambda n: changed(n, "Conv", 0, pads=(0,) * 4), r"has pad 0 where 1 is expected"),
+    "zeros on one side": (
+        lambda n: changed(n, "Conv", 0, pads=(0, 0, 2, 2)), r"strides \(1, 1\) and pads \(0, 0, 2, 2\)"),
+    "dilated": (lambda n: changed(n, "Conv", 1, dilations=(2, 2)), r"it has dilations \(2, 2\)"),
+    "groups": (lambda n: changed(n, "Conv", 1, group=2), r"has group 2 where 1 is expected"),
+    "padded by itself": (lambda n: changed(n, "Conv", 1, auto_pad="SAME_LOWER"), r"it has auto_pad SAME_LOWER"),
+    "an attribute of tomorrow": (lambda n: changed(n, "Conv", 1, rounding=1), r"its rounding is not known here"),
+    "half a matrix": (lambda n: changed(n, "Gemm", 0, alpha=0.5), r"it has alpha 0.5"),
+    "a norm that trains": (
+        lambda n: changed(n, "BatchNormalization", 0, training_mode=1), r"it has training_mode 1"),
+    "flattened elsewhere": (
+        lambda n: changed(n, "Flatten", 0, axis=2), r"\(Flatten\) stands where a flattening is .*axis 2"),
+    "channels swapped": (
+        lambda n: fronted(n, Node("swap", "Gather", ("input", "order"), ("pixels",), {"axis": 1})),
+        r"node 'swap' \(Gather\) stands where a convolution is expected",
+    ),
+    "channels swapped by slices": (
+        lambda n: fronted(n, Node("", "Slice", ("input", "one", "one"), ("pixels",), {})), r"node 'pixels' \(Slice\)"),
+    "negated": (lambda n: fronted(n, Node("minus", "Neg", ("input",), ("pixels",), {})), r"node 'minus' \(Neg\)"),
+    "the pixels added to themselves": (
+        lambda n: fronted(n, Node("twice", "Add", ("input", "input"), ("pixels",), {})), r"node 'twice' \(Add\)"),
+    "a number for each channel": (
+        lambda n: fronted(n, Node("means", "Sub", ("input", "order"), ("pixels",), {})),
+        r"node 'means' \(Sub\) stands where a convolution is expected, and it is no number for all channels",
+    ),
+    "negative": (lambda n: fronted(n, Node("", "Sub", ("number", "input"), ("pixels",), {})), r"'pixels' \(Sub\)"),
+    "whole numbers": (lambda n: fronted(n, Node("", "Cast", ("input",), ("pixels",), {"to": 6})), r"it rounds values"),
+    "length 1 at the end": (
+        lambda n: [*n, Node("unit", "LpNormalization", n[-1].outputs, ("y",), {})], r"node 'unit' .* stands after the"),
+    "another activation": (
+        lambda n: [replace(node, op="Relu", inputs=node.inputs[:1]) if node.op == "PRelu" else node for node in n],
+        r"\(Relu\) stands where a PReLU is expected, and what it does is not known here",
+    ),
+    "cut": (lambda n: n[:-3], r"its graph ends where a matrix is expected"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", UNLIKE)
+def test_a_graph_that_computes_something_else_is_refused_by_the_node(what: str):
     graph = theirs.iresnet_graph(UNITS, tensors(), True)
-    assert onnx_names.named(graph.nodes[:-2], graph.tensors) is None
-    assert onnx_names.named([], graph.tensors) is None
+    change, sentence = UNLIKE[what]
+    with pytest.raises(WeightsError, match=f"its graph is no (IResNet|MobileFaceNet) that is known here: .*{sentence}"):
+        onnx_names.named(change(graph.nodes), graph.tensors | NUMBER)
+
+
+def test_units_joined_otherwise_are_refused():
+    """The sum takes the unit's output and the stem's, not the unit's input."""
+    graph = theirs.iresnet_graph((3, 1), tensors_of_three(), True)
+    places = [at for at, node in enumerate(graph.nodes) if node.op == "Add"]
+    first, third = graph.nodes[places[0]], graph.nodes[places[2]]
+    wrong = list(graph.nodes)
+    wrong[places[2]] = replace(third, inputs=(third.inputs[0], first.outputs[0]))
+    with pytest.raises(WeightsError, match=r"\(Add\) .*not a unit's input and output|stands where|beside the network"):
+        onnx_names.named(wrong, graph.tensors)
+
+
+def tensors_of_three() -> dict[str, np.ndarray]:
+    return theirs.iresnet_tensors((3, 1), WIDTHS, 9, DIM)
+
+
+def test_an_empty_graph_and_lost_tensors_are_refused():
+    graph = theirs.iresnet_graph(UNITS, tensors(), True)
+    with pytest.raises(WeightsError, match="its graph is empty"):
+        onnx_names.named([], graph.tensors)
     without = {name: tensor for name, tensor in graph.tensors.items() if name != next(reversed(graph.tensors))}
-    assert onnx_names.named(graph.nodes, without) is None
-    of_pixels = Node("", "Sub", ("data", "mean"), ("input",), {})
-    assert onnx_names.named([of_pixels, *graph.nodes], graph.tensors) is None
+    with pytest.raises(WeightsError, match="inputs"):
+        onnx_names.named(graph.nodes, without)
+
+
+def test_what_changes_nothing_is_passed_over():
+    """Copies, dropout that does not train, a second output, nodes that no output needs, constants as nodes."""
+    graph = theirs.iresnet_graph(UNITS, tensors(), True)
+    last = graph.nodes[-1].outputs[0]
+    nodes = [
+        Node("", "Neg", ("input",), ("unused",), {}),
+        *fronted(graph.nodes, Node("", "Cast", ("input",), ("pixels",), {"to": 1})),
+        Node("", "Dropout", (last,), ("kept",), {"ratio": 0.4}),
+        Node("", "Identity", ("kept",), ("embedding",), {}),
+    ]
+    named = onnx_names.named(nodes, graph.tensors, ("unused", "embedding"))
+    for name, tensor in onnx_names.named(graph.nodes, graph.tensors).tensors.items():
+        np.testing.assert_array_equal(named.tensors[name], tensor)
+
+
+def test_one_number_taken_off_and_one_multiplied_are_the_preprocessing():
+    graph = theirs.iresnet_graph(UNITS, tensors(), True)
+    minus = Node("", "Sub", ("input", "number"), ("centred",), {})
+    for op, factor in (("Mul", 0.5), ("Div", 2.0)):
+        nodes = fronted(graph.nodes, minus, Node("", op, ("centred", "factor"), ("pixels",), {}))
+        named = onnx_names.named(nodes, graph.tensors | NUMBER)
+        assert (named.mean, named.factor) == (127.5, factor)
 
 
 def test_an_eps_in_onnx_goes_into_the_variance():
     graph = theirs.iresnet_graph(UNITS, tensors(), True)
-    last = graph.nodes[-1]
-    changed = [*graph.nodes[:-1], Node("", last.op, last.inputs, last.outputs, {"epsilon": 1e-3})]
-    named = onnx_names.named(changed, graph.tensors)
-    assert named is not None
+    named = onnx_names.named(changed(graph.nodes, "BatchNormalization", -1, epsilon=1e-3), graph.tensors)
     variance = tensors()["features.running_var"]
-    np.testing.assert_allclose(named["features.running_var"] - variance, 1e-3 - 1e-5, rtol=1e-3)
+    np.testing.assert_allclose(named.tensors["features.running_var"] - variance, 1e-3 - 1e-5, rtol=1e-3)
 
 
 # MXNet's y1.

@@ -17,7 +17,7 @@ from arcface_jax.models.published import iresnet_rows, recognise
 from faces import backbone
 from faces.backbone import Backbone, Network
 from faces.received import Published, receive
-from faces.weights import read_onnx_graph, read_weights
+from faces.weights import read_onnx_graph, read_onnx_outputs, read_weights
 from tests.arcface_jax import published_networks as theirs
 
 DIM = 8
@@ -98,9 +98,7 @@ def run_onnx(graph: theirs.Graph, file: Path, images: np.ndarray) -> np.ndarray:
 
 
 def named(file: Path) -> dict[str, np.ndarray]:
-    tensors = onnx_names.named(read_onnx_graph(file), read_weights(file))
-    assert tensors is not None
-    return tensors
+    return onnx_names.named(read_onnx_graph(file), read_weights(file), read_onnx_outputs(file)).tensors
 
 
 @pytest.mark.parametrize("is_folded", [True, False])
