@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from arcface_jax.models import mobilefacenet
-from arcface_jax.models.published import TORCH_EPSILON, mbf_layers
+from arcface_jax.models.published import TORCH_EPSILON, bottleneck_strides, mbf_layers
 from faces.errors import WeightsError
 from faces.received import Tensors
 from faces.weights import Node
@@ -141,9 +141,7 @@ def _iresnet(found: _Found, value: str) -> str:
 
 def _mbf(found: _Found, value: str) -> str:
     """Convolutions, with or without PReLU; a bottleneck that does not halve the map has its input added."""
-    strides = [stride if first else 1 for *_, count, stride in mobilefacenet.MBF_ROWS
-               for first in [True] + [False] * (count - 1)]  # fmt: skip
-    before = value
+    strides, before = bottleneck_strides(mobilefacenet.MBF_ROWS), value
     for ours, name, has_prelu in mbf_layers():
         place, _, part = ours.partition("/")
         stride = strides[int(place.removeprefix("bottleneck")) - 1] if part else 1

@@ -33,6 +33,8 @@ from faces.received import (
     scaleless_norm,
 )
 from faces.weights.graph import Node
+from faces.weights.symbol_steps import steps_of_symbol
+from faces.weights.walk import ADD, CONV, FLATTEN, MATRIX, NORM, PRELU, Walk
 
 IRESNETS: Mapping[str, Sequence[int]] = {
     "iresnet18": iresnet.IRESNET_18,
@@ -73,10 +75,10 @@ def recognise(tensors: Tensors, network: str | None = None, symbol: Sequence[Nod
         network: that they are said to be of; None where nobody says so.
         symbol: MXNet's graph, where it is at hand.
     Raises:
-        WeightsError: an IResNet of a depth that is not ours.
+        WeightsError: an IResNet of a depth that is not ours; a graph that computes something else than y1.
     """
     if (bias := tensors.get("pre_fc1_bias")) is not None and network in (None, "mobilefacenet_y1"):
-        preprocessing = _preprocessing_of(symbol) if symbol else Y1_PREPROCESSING
+        preprocessing = _followed_y1(symbol) if symbol else Y1_PREPROCESSING
         return Published("mobilefacenet_y1", bias.size, y1_rows(symbol), _is_weight, preprocessing)
     bias = tensors.get("features.layers.3.bias", tensors.get("features.layers.2.bias"))
     if bias is not None and network in (None, "mobilefacenet_mbf"):
@@ -225,24 +227,16 @@ def y1_rows(symbol: Sequence[Node] = ()) -> list[Row]:
         symbol: the graph, which states the eps of each batch norm and whose scale is fixed at 1; without it, these are
             as in the published one.
     """
-    parts = {"widen": "sep", "depthwise": "dw", "narrow": "proj"}
-    stated = {node.name: node.attributes for node in symbol}
-
-    def of_bottleneck(halvings: int, number: int | None, ours: str) -> str:
-        place = f"dconv_{halvings + 1}{halvings + 2}" if number is None else f"res_{halvings + 2}_block{number}"
-        return f"{place}_conv_{parts[ours]}"
+    stated = {step.tensors[1]: step.settings for step in steps_of_symbol(symbol) if step.op == NORM and step.tensors}
 
     def norm(name: str, epsilon: float, is_fixed: bool) -> Norm:
-        if symbol:
-            attributes = stated.get(name, {})
-            epsilon = _number(name, attributes.get("eps", MXNET_EPSILON))
-            is_fixed = attributes.get("fix_gamma", "True") == "True"  # MXNet's default
         beta, mean, variance = (f"{name}_{part}" for part in ("beta", "moving_mean", "moving_var"))
+        if beta in stated:
+            epsilon, is_fixed = stated[beta]["epsilon"], stated[beta]["is_fixed"]
         return Norm(None if is_fixed else f"{name}_gamma", beta, mean, variance, epsilon)
 
-    around = ("conv_1", "conv_2_dw", "conv_6sep", "conv_6dw7_7")
     rows = []
-    for ours, theirs, has_prelu in _layers(mobilefacenet.TABLE_1_ROWS, around, of_bottleneck):
+    for ours, theirs, has_prelu in _y1_layers():
         rows.append(Row(f"params/{ours}/kernel", (f"{theirs}_conv2d_weight",), kernel))
         rows += batch_norm(f"{ours}_norm", norm(f"{theirs}_batchnorm", MXNET_EPSILON, False), MXNET_EPSILON)
         rows += [Row(f"params/{ours}_prelu/slope", (f"{theirs}_relu_gamma",), same)] if has_prelu else []
@@ -250,20 +244,61 @@ def y1_rows(symbol: Sequence[Node] = ()) -> list[Row]:
     return rows + scaleless_norm("embedding_norm", norm("fc1", IRESNET_EPSILON, True), IRESNET_EPSILON, last)
 
 
-def _preprocessing_of(symbol: Sequence[Node]) -> Preprocessing:
-    """That of y1, with the mean and the factor of the symbol's first nodes."""
-    factors = {node.op: _number(node.name, node.attributes.get("scalar")) for node in symbol if "_scalar" in node.op}
-    mean, factor = factors.get("_minus_scalar", 0.0), factors.get("_mul_scalar", 1.0)
-    if not factor > 0:
-        raise WeightsError(f"the symbol multiplies pixels by {factor}, which is no range of a network here.")
+def _y1_layers() -> Iterator[Layer]:
+    parts = {"widen": "sep", "depthwise": "dw", "narrow": "proj"}
+
+    def of_bottleneck(halvings: int, number: int | None, ours: str) -> str:
+        place = f"dconv_{halvings + 1}{halvings + 2}" if number is None else f"res_{halvings + 2}_block{number}"
+        return f"{place}_conv_{parts[ours]}"
+
+    return _layers(mobilefacenet.TABLE_1_ROWS, ("conv_1", "conv_2_dw", "conv_6sep", "conv_6dw7_7"), of_bottleneck)
+
+
+def bottleneck_strides(rows: Sequence[mobilefacenet.Row]) -> list[int]:
+    """Of each bottleneck of a MobileFaceNet."""
+    return [stride if first else 1 for *_, count, stride in rows for first in [True] + [False] * (count - 1)]
+
+
+def _followed_y1(symbol: Sequence[Node]) -> Preprocessing:
+    """y1's symbol followed from the pixels to the embedding: what it does to the pixels.
+
+    Raises:
+        WeightsError: it computes something else; the first node that differs is named.
+    """
+    walk = Walk(steps_of_symbol(symbol), symbol[-1].name)
+    value, mean, factor = walk.take_affine()
+    strides, before = bottleneck_strides(mobilefacenet.TABLE_1_ROWS), value
+
+    def take(value: str, op: str, tensors: Sequence[str], **settings: int) -> str:
+        step = walk.take(value, op, **settings)
+        if step.tensors != tuple(tensors):
+            given, expected = ", ".join(step.tensors), ", ".join(tensors)
+            raise WeightsError(f"{step.label} has the tensors {given} instead of {expected}.")
+        return step.gives
+
+    def norm(value: str, name: str) -> str:
+        return take(value, NORM, [f"{name}_{part}" for part in ("gamma", "beta", "moving_mean", "moving_var")])
+
+    for ours, theirs, has_prelu in _y1_layers():
+        place, _, part = ours.partition("/")
+        stride = strides[int(place.removeprefix("bottleneck")) - 1] if part else 1
+        halves = ours == "conv1" or (part == "depthwise" and stride == 2)
+        looks_around = ours in ("conv1", "conv2") or part == "depthwise"
+        before = value if part == "widen" else before
+        settings = {"stride": 2 if halves else 1, "pad": int(looks_around)}
+        if ours != "global":
+            settings["side"] = 3 if looks_around else 1
+        step = next((one for one in walk.reading(value) if one.op == CONV), None)
+        if step is not None:
+            alone = ours in ("conv2", "global") or part == "depthwise"  # each channel by itself
+            settings["group"] = step.settings["filters"] if alone else 1
+        value = norm(take(value, CONV, [f"{theirs}_conv2d_weight"], **settings), f"{theirs}_batchnorm")
+        value = take(value, PRELU, [f"{theirs}_relu_gamma"]) if has_prelu else value
+        if part == "narrow" and stride == 1:
+            added = walk.take(value, ADD)
+            if sorted(added.reads) != sorted((before, value)):
+                raise WeightsError(f"{added.label} adds other values than a unit's input and output.")
+            value = added.gives
+    value = walk.along(value, FLATTEN) if walk.has(value, FLATTEN) else value
+    walk.end(norm(take(value, MATRIX, ["fc1_weight", "pre_fc1_bias"]), "fc1"))
     return replace(Y1_PREPROCESSING, mean=mean, scale=1.0 / factor)
-
-
-def _number(node: str, text: object) -> float:
-    try:
-        value = float(str(text))
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise WeightsError(f"node {node!r} of the symbol has {text!r} where a number is expected.")
-    return value

@@ -90,13 +90,17 @@ def _convolution(node: Node) -> Meaning:
     _only(node, kernel=None, stride=None, pad=None, num_filter=None, num_group=None, no_bias="True",
           dilate="(1, 1)", layout="NCHW")  # fmt: skip
     group = number(node, "num_group", 1)
-    return CONV, {"stride": _pair(node, "stride", 1), "pad": _pair(node, "pad", 0), "group": group}
+    settings = {"stride": _pair(node, "stride", 1), "pad": _pair(node, "pad", 0), "side": _pair(node, "kernel", 0)}
+    return CONV, settings | {"group": group, "filters": number(node, "num_filter")}
 
 
 def _batch_norm(node: Node) -> Meaning:
     _only(node, eps=None, fix_gamma=None, use_global_stats=None, axis="1", output_mean_var="False")
     fixed = node.attributes.get("fix_gamma", "True") == "True"  # MXNet's default
-    return NORM, {"epsilon": number(node, "eps", EPSILON), "is_fixed": fixed}
+    epsilon = number(node, "eps", EPSILON)
+    if not (math.isfinite(epsilon) and epsilon >= 0):
+        raise _NotUnderstood(f"its eps, {shown(str(node.attributes.get('eps')))}, is no number")
+    return NORM, {"epsilon": epsilon, "is_fixed": fixed}
 
 
 def _prelu(node: Node) -> Meaning:

@@ -212,3 +212,48 @@ def mbf_graph(
     x = graph.add("MatMul", x, graph.tensor(theirs["features.layers.2.weight"].T))
     graph.norm(x, "features.layers.3", theirs)
     return graph
+
+
+# MXNet's symbol of y1, as its authors' code writes it.
+
+
+def y1_symbol() -> list[Node]:
+    """The nodes of y1 from pixels to embedding, parameters first."""
+    nodes: list[Node] = [Node("data", "null", (), ("data",), {})]
+
+    def add(name: str, op: str, x: str, tensors: Sequence[str] = (), **attributes: str) -> str:
+        nodes.extend(Node(tensor, "null", (), (tensor,), {}) for tensor in tensors)
+        nodes.append(Node(name, op, (*x.split(), *tensors), (name,), {**attributes}))
+        return name
+
+    def norm(x: str, name: str, **attributes: str) -> str:
+        return add(name, "BatchNorm", x, [f"{name}_{part}" for part in ("gamma", "beta", "moving_mean", "moving_var")],
+                   momentum="0.9", **attributes)  # fmt: skip
+
+    def conv(x: str, name: str, filters: int, side: int, stride: int, pad: int, group: int, has_prelu: bool) -> str:
+        x = add(f"{name}_conv2d", "Convolution", x, [f"{name}_conv2d_weight"], kernel=f"({side}, {side})",
+                stride=f"({stride}, {stride})", pad=f"({pad}, {pad})", num_filter=str(filters), num_group=str(group),
+                no_bias="True")  # fmt: skip
+        x = norm(x, f"{name}_batchnorm", fix_gamma="False")
+        return add(f"{name}_relu", "LeakyReLU", x, [f"{name}_relu_gamma"], act_type="prelu") if has_prelu else x
+
+    def bottleneck(x: str, name: str, inner: int, filters: int, stride: int) -> str:
+        y = conv(x, f"{name}_conv_sep", inner, 1, 1, 0, 1, True)
+        y = conv(y, f"{name}_conv_dw", inner, 3, stride, 1, inner, True)
+        y = conv(y, f"{name}_conv_proj", filters, 1, 1, 0, 1, False)
+        return y if stride == 2 else add(f"{name}_sum", "elemwise_add", f"{y} {x}")
+
+    x = add("_minusscalar0", "_minus_scalar", "data", scalar="127.5")
+    x = add("_mulscalar0", "_mul_scalar", x, scalar="0.0078125")
+    x = conv(x, "conv_1", 64, 3, 2, 1, 1, True)
+    x = conv(x, "conv_2_dw", 64, 3, 1, 1, 64, True)
+    for place, (halving_inner, inner, filters, number) in enumerate(((128, 128, 64, 4), (256, 256, 128, 6),
+                                                                     (512, 256, 128, 2)), start=2):  # fmt: skip
+        x = bottleneck(x, f"dconv_{place}{place + 1}", halving_inner, filters, 2)
+        for block in range(number):
+            x = bottleneck(x, f"res_{place + 1}_block{block}", inner, filters, 1)
+    x = conv(x, "conv_6sep", 512, 1, 1, 0, 1, True)
+    x = conv(x, "conv_6dw7_7", 512, 7, 1, 0, 512, False)
+    x = add("pre_fc1", "FullyConnected", x, ["fc1_weight", "pre_fc1_bias"], num_hidden="128")
+    norm(x, "fc1", eps="2e-05", fix_gamma="True")
+    return nodes

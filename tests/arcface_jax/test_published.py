@@ -345,33 +345,65 @@ def by_symbol(path: Path, given: dict[str, np.ndarray], pixels: np.ndarray) -> n
     return values[-1]
 
 
-def of_symbol(**attributes: str) -> tuple[Node, ...]:
-    """A symbol of two batch norms and the pixels' factor."""
-    return (
-        Node("_mulscalar0", "_mul_scalar", ("data",), ("_mulscalar0",), {"scalar": "0.5"}),
-        Node("conv_1_batchnorm", "BatchNorm", (), ("conv_1_batchnorm",), {"fix_gamma": "False", **attributes}),
-        Node("fc1", "BatchNorm", (), ("fc1",), {"eps": "2e-05", "fix_gamma": "True"}),
-    )
+def with_attributes(name: str, **attributes: str) -> list[Node]:
+    """y1's symbol with other attributes of a node."""
+    return [replace(node, attributes=node.attributes | attributes) if node.name == name else node
+            for node in theirs.y1_symbol()]  # fmt: skip
+
+
+Y1 = {"pre_fc1_bias": np.zeros(128)}
 
 
 def test_a_symbol_of_another_eps_and_range_counts():
-    bias = {"pre_fc1_bias": np.zeros(128)}
-    published = recognise(bias, None, of_symbol(eps="0.004"))
+    published = recognise(Y1, None, with_attributes("conv_1_batchnorm", eps="0.004"))
     assert published is not None
-    assert (published.preprocessing.mean, published.preprocessing.scale) == (0.0, 2.0)
     rows = {row.ours: row for row in published.rows}
     np.testing.assert_allclose(rows["batch_stats/conv1_norm/var"].make(np.ones(2)), 1.003)
     assert rows["params/conv1_norm/scale"].names == ("conv_1_batchnorm_gamma",)
-    fixed = recognise(bias, None, of_symbol(fix_gamma="True"))
+    fixed = recognise(Y1, None, with_attributes("conv_1_batchnorm", fix_gamma="True"))
     assert fixed is not None
     scale = next(row for row in fixed.rows if row.ours == "params/conv1_norm/scale")
     np.testing.assert_array_equal(scale.make(np.full(3, 5.0)), np.ones(3))
+    other = recognise(Y1, None, with_attributes("_mulscalar0", scalar="0.5"))
+    assert other is not None and (other.preprocessing.mean, other.preprocessing.scale) == (127.5, 2.0)
 
 
-def test_a_symbol_of_nonsense_is_refused():
-    bias = {"pre_fc1_bias": np.zeros(128)}
-    with pytest.raises(WeightsError, match=r"node 'conv_1_batchnorm' of the symbol has 'small' where a number is"):
-        recognise(bias, None, of_symbol(eps="small"))
-    zero = Node("_mulscalar0", "_mul_scalar", ("data",), ("_mulscalar0",), {"scalar": "0"})
-    with pytest.raises(WeightsError, match=r"multiplies pixels by 0\.0"):
-        recognise(bias, None, (zero,))
+@pytest.mark.parametrize(
+    ("name", "attributes", "sentence"),
+    [
+        ("conv_1_conv2d", {"stride": "(1, 1)"}, r"'conv_1_conv2d' \(Convolution\) has stride 1 where 2 is expected"),
+        ("conv_1_conv2d", {"pad": "(0, 0)"}, "has pad 0 where 1 is"),
+        ("conv_1_conv2d", {"dilate": "(2, 2)"}, r"it has dilate \(2, 2\)"),
+        ("conv_1_conv2d", {"kernel": "(3, 5)"}, r"it has kernel \(3, 5\)"),
+        ("dconv_34_conv_dw_conv2d", {"num_group": "1"}, "has group 1.0 where 256.0 is expected"),
+        ("dconv_34_conv_dw_conv2d", {"stride": "(1, 1)"}, "has stride 1 where 2 is expected"),
+        ("dconv_34_conv_sep_conv2d", {"stride": "(2, 2)"}, "has stride 2 where 1 is expected"),
+        ("conv_1_relu", {"act_type": "leaky"}, r"'conv_1_relu' \(LeakyReLU\) stands where a PReLU is expected, and"),
+        ("conv_1_batchnorm", {"axis": "3"}, "it has axis 3"),
+        ("conv_1_batchnorm", {"eps": "small"}, "its eps, small, is no number"),
+        ("_mulscalar0", {"scalar": "0"}, r"multiplies pixels by 0\.0"),
+        ("_mulscalar0", {"scalar": "-0.0078125"}, "multiplies pixels by -0.0078125"),
+        ("_mulscalar0", {"scalar": "much"}, "it has the scalar much"),
+    ],
+)
+def test_a_symbol_that_computes_something_else_is_refused(name: str, attributes: dict[str, str], sentence: str):
+    with pytest.raises(WeightsError, match=sentence):
+        recognise(Y1, None, with_attributes(name, **attributes))
+
+
+def test_a_symbol_with_nodes_in_front_behind_or_otherwise_joined_is_refused():
+    nodes = theirs.y1_symbol()
+    front = [Node("data", "null", (), ("data",), {}), Node("flipped", "SwapAxis", ("data",), ("flipped",), {})]
+    behind = [replace(one, inputs=("flipped",)) if one.name == "_minusscalar0" else one for one in nodes[1:]]
+    with pytest.raises(WeightsError, match=r"node 'flipped' \(SwapAxis\) stands where a convolution is expected"):
+        recognise(Y1, None, [*front, *behind])
+    with pytest.raises(WeightsError, match=r"node 'unit' \(L2Normalization\) stands after the network"):
+        recognise(Y1, None, [*nodes, Node("unit", "L2Normalization", ("fc1",), ("unit",), {})])
+    joined = [replace(node, inputs=(node.inputs[0], "conv_2_dw_relu")) if node.name == "res_3_block0_sum" else node
+              for node in nodes]  # fmt: skip
+    with pytest.raises(WeightsError, match=r"other values than a unit's input and output|stands"):
+        recognise(Y1, None, joined)
+    other = [replace(node, inputs=(node.inputs[0], "conv_2_dw_conv2d_weight", *node.inputs[2:]))
+             if node.name == "conv_1_conv2d" else node for node in nodes]  # fmt: skip
+    with pytest.raises(WeightsError, match="has the tensors conv_2_dw_conv2d_weight instead of conv_1_conv2d_weight"):
+        recognise(Y1, None, other)
