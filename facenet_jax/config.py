@@ -59,6 +59,10 @@ class Config(shared.RunConfig):
             (self.loss.alpha > 0, "loss.alpha: must be positive"),
             (self.loss.classifier >= 0, "loss.classifier: must not be negative"),
             (
+                self.loss.classifier == 0 or self.optimiser.name != "muon",
+                'optimiser.name: "muon" is for a network alone; with loss.classifier take another, or set that to 0',
+            ),
+            (
                 self.model.batch_norm == "none" or batch.micro_batch == 0,
                 "batch.micro_batch: the gradient cache is exact only without batch norm, whose statistics would be "
                 "each micro-batch's own; set it to 0, or take a network without batch norm",
