@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from faces.weights import graphdef, mxnet, numpy_files, onnx, pytorch, safetensors
+from faces.weights import foreign, graphdef, mxnet, numpy_files, onnx, pytorch, safetensors
 from faces.weights.graph import Node
 from faces.weights.graphdef import read_graphdef
 from faces.weights.mxnet import read_symbol
@@ -33,14 +33,6 @@ __all__ = [
 
 _FORMATS = "MXNet .params, PyTorch, TensorFlow's frozen graphs, ONNX, safetensors, .npy and .npz are read"
 _GRAPH, _MODEL = b"\x0a", b"\x08"  # keys of the first field: a graph's node, and the version of ONNX
-_FOREIGN = {
-    b"\x89HDF": "an HDF5 file, as Keras writes; save the weights as .npz or .safetensors",
-    b"\x1f\x8b": "compressed with gzip; unpack it first",
-    b"{": "JSON, perhaps a network without its weights; give the file of weights beside it",
-    b"version https://git-lfs": "a pointer of Git LFS, not the file itself; fetch it with `git lfs pull`",
-    b"<": "a web page or XML; download the file itself",
-    b"\x80": "a pickle that PyTorch did not write; save the arrays as .npz",
-}
 
 
 def read_weights(path: Path | str, state_dict: str | None = None) -> dict[str, np.ndarray]:
@@ -99,6 +91,8 @@ def _read(file: WeightsFile, state_dict: str | None) -> dict[str, np.ndarray]:
     if state_dict is not None:
         raise file.error("no checkpoint of PyTorch, and --state-dict is for those alone; leave it out")
     if start.startswith(b"PK"):
+        if what := foreign.told_by_members(entries):
+            raise file.error(what)
         return numpy_files.read_npz(file, entries)
     if start.startswith(mxnet.MAGIC):
         return mxnet.read(file)
@@ -106,11 +100,10 @@ def _read(file: WeightsFile, state_dict: str | None) -> dict[str, np.ndarray]:
         return numpy_files.read_npy(file)
     if safetensors.is_one(file):
         return safetensors.read(file)
+    if what := foreign.told_by_bytes(file):
+        raise file.error(what)
     if start.startswith(_GRAPH):
         return graphdef.read(file)
     if start.startswith(_MODEL):
         return onnx.read(file)
-    for sign, what in _FOREIGN.items():
-        if start.startswith(sign):
-            raise file.error(what)
-    raise file.error(f"none of the formats that are read ({_FORMATS})")
+    raise file.error(foreign.told_by_name(file) or f"none of the formats that are read ({_FORMATS})")

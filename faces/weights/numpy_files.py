@@ -70,7 +70,10 @@ def read_npz(file: WeightsFile, entries: dict[str, zipfile.ZipInfo]) -> dict[str
         name = file.new_name(entry.filename.removesuffix(".npy"))
         found = content(file, entry)
         if found.data[found.at : found.at + len(MAGIC)] != MAGIC:
-            raise file.error(f"its member {shown(entry.filename)} is no .npy file")
+            raise file.error(
+                f"a zip archive whose member {shown(entry.filename)} is no .npy file; unpack it and give the file "
+                "in it that holds the weights"
+            )
         shape, dtype, order, at = _header(file, found.data, found.at, found.end, name)
         if dtype == "O":
             raise file.error(f"its member {shown(entry.filename)} holds Python objects; save arrays of numbers")

@@ -49,8 +49,12 @@ class WeightsFile:
     def __init__(self, path: Path | str):
         self.name = str(path)
         try:
-            if not Path(path).is_file():  # a pipe would keep us waiting
+            if Path(path).is_dir():
+                raise self.error("a folder, where a file of weights is expected; give the file in it that holds them")
+            if not Path(path).exists():
                 raise self.error("there is no such file")
+            if not Path(path).is_file():  # a pipe would keep us waiting
+                raise self.error("no regular file; give a file of weights")
             with Path(path).open("rb") as file:
                 self.data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except OSError as error:

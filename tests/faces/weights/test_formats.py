@@ -204,7 +204,7 @@ def test_npy_with_a_dict(tmp_path):
 def test_npz_of_something_else(tmp_path):
     for members, message in [
         ({"a.npy": makers.npy(np.array({"a": 1}))}, "holds Python objects"),
-        ({"a.txt": b"text"}, "its member a.txt is no .npy file"),
+        ({"a.npy": makers.npy(np.zeros(3)), "a.txt": b"text"}, "whose member a.txt is no .npy file; unpack it"),
         ({"a.npy": makers.npy(np.zeros(3)) + b"\0"}, "has 25 bytes where its shape takes 24"),
         ({"a.npy": makers.npy(np.zeros(3)), "a": makers.npy(np.zeros(3))}, "two tensors have the name a"),
     ]:
