@@ -140,7 +140,7 @@ def step(state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
 
 
 def draw_batch(images: np.ndarray, identities: np.ndarray, rng: np.random.Generator) -> Batch:
-    """Images at random, half of them mirrored (Sec. 3.1): a classifier needs nobody twice in a batch."""
+    """Images at random, half of them mirrored, as in the authors' code: a classifier needs nobody twice in a batch."""
     rows = rng.choice(len(images), BATCH, replace=False)
     mirrored = rng.random(len(rows)) < 0.5
     pixels = np.where(mirrored[:, None, None, None], images[rows][:, :, ::-1], images[rows])  # (B, rows, columns, 3)

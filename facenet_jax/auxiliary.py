@@ -1,6 +1,6 @@
 """A softmax classifier over the training identities beside the triplets.
 
-FaceNet's Sec. 2 calls the bottleneck layer of classifiers indirect and trains on triplets alone. Practice often adds a
+FaceNet's Sec. 1 calls the bottleneck layer of classifiers indirect and trains on triplets alone. Practice often adds a
 classifier's cross-entropy to them: from random weights it tells every image at once which of all people it shows,
 where a triplet compares three. It is an option of ours, off in the paper's configs.
 

@@ -39,7 +39,7 @@ class Row(NamedTuple):
 
 
 class Stem(NamedTuple):
-    """The first two rows of Table 2, conv1 and inception (2); numbers are output channels."""
+    """Table 2's rows before its modules, conv1 and inception (2); numbers are output channels."""
 
     kernel: int = 7
     conv1: int = 64
