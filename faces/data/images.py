@@ -33,12 +33,18 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps, features
 
+from faces.data.chunks import Budget
 from faces.data.file_kinds import described, format_of
 from faces.errors import ImageError
 
 PIXEL_LIMIT = 64_000_000
 _CODECS = {"AVIF": "avif", "JPEG2000": "jpg_2000", "WEBP": "webp"}
 """Formats that a build of Pillow may lack."""
+_DECODING = Budget()
+"""Threads decode no more pixels at the same time: a photograph takes a dozen bytes a pixel until it is an array."""
+_BAND = 256
+"""Rows compared at a time."""
+_ORIENTATION = 0x0112
 _NEW_SUBFILE_TYPE, _PHOTOMETRIC, _DNG_VERSION = 254, 262, 50706
 """Tags of TIFF: 1 for a reduced copy; 0 where 0 is white; what makes a TIFF a raw camera file."""
 
@@ -131,6 +137,15 @@ def decode_stored(data: bytes) -> np.ndarray:
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
 
 
+def declared_pixels(data: bytes) -> int:
+    """How many pixels an image declares, without decoding it; 0 for what `decode_image` refuses at sight."""
+    try:
+        width, height = _opened(data, "").size
+    except ImageError:
+        return 0
+    return width * height
+
+
 def _opencv_agrees(data: bytes, pixels: np.ndarray) -> bool:
     try:
         return np.array_equal(decode_stored(data), pixels)
@@ -145,6 +160,27 @@ def encode_png(pixels: np.ndarray) -> bytes:
 
 def _open(data: bytes, name: str) -> tuple[Image.Image, bool]:
     """Decoded RGB image, and whether the pixels are the file's own (nothing composited, turned or narrowed)."""
+    image = _opened(data, name)
+    width, height = image.size
+    with _DECODING.of(width * height):
+        try:
+            tags = dict(getattr(image, "tag_v2", {}))  # of a TIFF; loading takes some away
+            image.load()
+            if _is_filled_up(data, image):
+                raise ImageError(f"{name}: {image.format} image whose data end before the picture does.")
+            if why := _guessed(image, tags):
+                raise ImageError(f"{name}: {why}.")
+            rgb, own_pixels = _to_rgb(image)
+        except ImageError:
+            raise
+        except Exception as error:
+            raise ImageError(f"{name}: {image.format} image that does not decode to its end ({error}).") from None
+    deep = image.format == "PNG" and data[24] > 8  # bit depth in the PNG header
+    return rgb, own_pixels and image.format in ("JPEG", "MPO", "PNG", "WEBP") and not deep
+
+
+def _opened(data: bytes, name: str) -> Image.Image:
+    """An image of whose pixels nothing is decoded yet."""
     if not data:
         raise ImageError(f"{name}: no bytes in it.")
     format_ = format_of(data)
@@ -163,21 +199,7 @@ def _open(data: bytes, name: str) -> tuple[Image.Image, bool]:
     width, height = image.size
     if width * height > PIXEL_LIMIT:
         raise ImageError(f"{name}: {width}x{height} pixels declared, the limit is {PIXEL_LIMIT:,}.")
-    try:
-        tags = dict(getattr(image, "tag_v2", {}))  # of a TIFF; loading takes some away
-        image.load()
-        filled_up = _is_filled_up(data, image)
-        if why := _guessed(image, tags):
-            raise ImageError(f"{name}: {why}.")
-        rgb, own_pixels = _to_rgb(image)
-    except ImageError:
-        raise
-    except Exception as error:
-        raise ImageError(f"{name}: {image.format} image that does not decode to its end ({error}).") from None
-    if filled_up:
-        raise ImageError(f"{name}: {image.format} image whose data end before the picture does.")
-    deep = image.format == "PNG" and data[24] > 8  # bit depth in the PNG header
-    return rgb, own_pixels and image.format in ("JPEG", "MPO", "PNG", "WEBP") and not deep
+    return image
 
 
 def _is_filled_up(data: bytes, image: Image.Image) -> bool:
@@ -192,7 +214,9 @@ def _is_filled_up(data: bytes, image: Image.Image) -> bool:
         return False
     end = data.rfind(b"\xff\xd9")
     other = Image.open(io.BytesIO(data[:end] + b"\x5a" * 64 + data[end:]), formats=("JPEG",))
-    return other.tobytes() != image.tobytes()
+    width, height = image.size
+    bands = ((0, top, width, min(top + _BAND, height)) for top in range(0, height, _BAND))
+    return any(other.crop(band).tobytes() != image.crop(band).tobytes() for band in bands)
 
 
 @functools.cache
@@ -226,11 +250,12 @@ def _to_rgb(image: Image.Image) -> tuple[Image.Image, bool]:
     plain = image.mode in ("L", "RGB")
     if "exif" in image.info:
         try:
-            turned = ImageOps.exif_transpose(image)
-        except Exception:
-            turned = image
-        plain = plain and turned.size == image.size and turned.tobytes() == image.tobytes()
-        image = turned
+            is_turned = image.getexif().get(_ORIENTATION, 1) in range(2, 9)
+        except Exception:  # Pillow lets errors of its parser escape
+            is_turned = False
+        if is_turned:
+            plain = False
+            ImageOps.exif_transpose(image, in_place=True)
     if image.mode.startswith("I"):  # 16 bits, grey
         high_byte = (np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8)  # (height, width)
         image = Image.fromarray(high_byte)

@@ -10,8 +10,10 @@ import csv
 import json
 import os
 import shutil
+import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,14 +24,17 @@ import numpy as np
 import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordWriter
 
-from faces.data.images import encode_png, stored_encoding
+from faces.data.chunks import Budget
+from faces.data.images import declared_pixels, encode_png, stored_encoding
 from faces.data.prepared import MANIFEST, EncodedSource
 from faces.errors import DataError, ImageError, OutputError
 from faces.outputs import results_folder
 from faces.refused import writing
 
 SHARD_BYTES = 2**30
-WINDOW = 256  # encoded images in memory at a time
+WINDOW = 256
+WINDOW_BYTES = 2**27
+"""Encoded images in memory at a time: so many, and no more are begun while they have so many bytes."""
 Box = tuple[int, int, int, int]
 
 FEATURES = tfds.features.FeaturesDict(
@@ -125,19 +130,45 @@ def _encode_all(
 ) -> Iterator[bytes | ImageError]:
     """Bytes to store for each image, or why it is refused."""
 
+    budget, lock = Budget(), threading.Lock()
+    held = 0  # bytes of images that are encoded and not written yet
+
     def encode(index: int) -> bytes | ImageError:
+        nonlocal held
         name = source.source_name(index)
         try:
-            data, pixels = stored_encoding(source.encoded(index), name)
-            cut = _cut(pixels, crop, size, name)
+            given = source.encoded(index)
+            with budget.of(declared_pixels(given)):
+                data, pixels = stored_encoding(given, name)
+                cut = _cut(pixels, crop, size, name)
+                encoded = data if cut is pixels else encode_png(cut)
         except ImageError as error:
             return error
-        return data if cut is pixels else encode_png(cut)
+        with lock:
+            held += len(encoded)
+        return encoded
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for start in range(0, len(source), WINDOW):
-            yield from pool.map(encode, range(start, min(start + WINDOW, len(source))))
-            progress(min(start + WINDOW, len(source)))
+    def next_one() -> bytes | ImageError:
+        nonlocal held
+        result = waiting.popleft().result()
+        if isinstance(result, bytes):
+            with lock:
+                held -= len(result)
+        return result
+
+    waiting: deque[Future[bytes | ImageError]] = deque()
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
+        for index in range(len(source)):
+            while len(waiting) >= WINDOW or (waiting and held > WINDOW_BYTES):
+                yield next_one()
+                progress(index - len(waiting))
+            waiting.append(pool.submit(encode, index))
+        while waiting:
+            yield next_one()
+            progress(len(source) - len(waiting))
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _cut(pixels: np.ndarray, crop: Box | None, size: int | None, name: str) -> np.ndarray:
