@@ -7,6 +7,7 @@ DIR/quarantine.csv. DATA.md describes the formats and the rules.
 """
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,8 @@ from faces.data.preparing import Summary, write_prepared
 from faces.errors import DataError
 from faces.terminal import make_console, make_progress
 
+ALIGNED = 512
+"""Longest side, in pixels, that sets of cut-out faces have."""
 SHOWN = 20  # quarantined files named on the screen; the rest are counted
 BINS = (
     ("1", 1, 1),
@@ -51,7 +54,7 @@ def main(arguments: list[str]) -> None:
             overwrite=args.overwrite,
             progress=lambda done: bar.update(task, completed=done),
         )
-    report(console, opened, summary, out)
+    report(console, opened, summary, args.crop is not None or args.size is not None, out)
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -74,8 +77,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     return args
 
 
-def report(console: Console, opened: Opened, summary: Summary, out: Path) -> None:
-    """Print what was prepared, and what was not."""
+def report(console: Console, opened: Opened, summary: Summary, is_cut: bool, out: Path) -> None:
+    """Print what was prepared, whether it was `is_cut` to one size or stored as it was, and what was not prepared."""
     counts = summary.images_per_identity
     table = Table("images of a person", "people")
     for label, low, high in BINS:
@@ -87,6 +90,8 @@ def report(console: Console, opened: Opened, summary: Summary, out: Path) -> Non
         f"{counts.sum():,} images of {len(counts):,} people ({opened.kind}); "
         f"of a person: {counts.min()} to {counts.max()}, median {np.median(counts):g}, mean {counts.mean():.1f}"
     )
+    if remark := whole_photographs(summary.sizes, is_cut):
+        console.print(remark)
     for pair_list in opened.pair_lists:
         console.print(f"kept beside them: {pair_list.name}")
     console.print(f"quarantined: {len(summary.quarantined):,}")
@@ -96,6 +101,28 @@ def report(console: Console, opened: Opened, summary: Summary, out: Path) -> Non
         console.print(f"  and {len(summary.quarantined) - SHOWN:,} more")
     passed_over.tell(console, opened.ignored)
     console.print(f"written to {out}")
+
+
+def whole_photographs(sizes: Mapping[tuple[int, int], int], is_cut: bool) -> str:
+    """What must be said of images of several sizes, or of large ones, which aligned faces never are; "" of others.
+
+    Args:
+        sizes: height and width of images as they came, and how many have it.
+        is_cut: whether they were cropped or resized.
+    """
+    small, large = min(sizes, key=_area), max(sizes, key=_area)
+    if small == large and max(large) <= ALIGNED:
+        return ""
+    those = f"{small[0]}x{small[1]}" + ("" if small == large else f" to {large[0]}x{large[1]}")
+    taken = "the same part of each was taken" if is_cut else "stored as they are, and training takes the same part"
+    return (
+        f"images of {those} pixels (height x width, {len(sizes):,} in all): {taken}, wherever the face is; no face was "
+        "looked for. If they are whole photographs, train on faces that are cut out of them and aligned, of one size."
+    )
+
+
+def _area(size: tuple[int, int]) -> int:
+    return size[0] * size[1]
 
 
 if __name__ == "__main__":

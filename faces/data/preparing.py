@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -54,10 +54,12 @@ class Summary:
     Args:
         images_per_identity: int64 (identities,), by label.
         quarantined: (path or key, reason) of each image that was refused.
+        sizes: (height, width) of the good images before they were cropped or resized, and how many have it.
     """
 
     images_per_identity: np.ndarray
     quarantined: list[tuple[str, str]]
+    sizes: Counter[tuple[int, int]]
 
 
 def write_prepared(
@@ -94,8 +96,9 @@ def write_prepared(
         label_of: dict[int, int] = {}  # identity in the source -> label
         identities: list[int] = []
         quarantined: list[tuple[str, str]] = []
+        sizes = Counter[tuple[int, int]]()
         with _RecordWriter(partial) as writer:
-            for index, result in enumerate(_encode_all(source, crop, size, progress)):
+            for index, result in enumerate(_encode_all(source, crop, size, sizes, progress)):
                 name = source.source_name(index)
                 if isinstance(result, ImageError):
                     quarantined.append((name, str(result).removeprefix(f"{name}: ")))
@@ -117,7 +120,7 @@ def write_prepared(
             shutil.copyfile(pair_list, partial / pair_list.name)
         manifest = {"images": len(identities), "identities": len(names), "crop": crop, "size": size}
         (partial / MANIFEST).write_text(json.dumps(manifest) + "\n", "utf-8")
-    return Summary(np.bincount(identities), quarantined)
+    return Summary(np.bincount(identities), quarantined, sizes)
 
 
 def _refuse_single(name: str, identities: int) -> None:
@@ -126,9 +129,13 @@ def _refuse_single(name: str, identities: int) -> None:
 
 
 def _encode_all(
-    source: EncodedSource, crop: Box | None, size: int | None, progress: Callable[[int], None]
+    source: EncodedSource,
+    crop: Box | None,
+    size: int | None,
+    sizes: Counter[tuple[int, int]],
+    progress: Callable[[int], None],
 ) -> Iterator[bytes | ImageError]:
-    """Bytes to store for each image, or why it is refused."""
+    """Bytes to store for each image, or why it is refused; `sizes` counts those of the images as they come."""
 
     budget, lock = Budget(), threading.Lock()
     held = 0  # bytes of images that are encoded and not written yet
@@ -146,6 +153,7 @@ def _encode_all(
             return error
         with lock:
             held += len(encoded)
+            sizes[pixels.shape[0], pixels.shape[1]] += 1
         return encoded
 
     def next_one() -> bytes | ImageError:

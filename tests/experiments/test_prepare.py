@@ -125,3 +125,19 @@ def test_real_odd_files(faces_data, tmp_path, capsys):
     assert "quarantined: 4\n" in captured.out
     assert captured.err == ""
     assert len(open_faces(tmp_path / "out")) == 15
+
+
+def test_images_of_several_sizes_are_remarked_on(tmp_path, capsys):
+    files = [encoded(picture(0)), encoded(picture(1)), encoded(picture(2, 60, 80))]
+    source = image_folder(tmp_path / "in", {"ann": files[:1], "bob": files[1:]})
+    assert prepare(source, "--out", tmp_path / "raw") == 0
+    printed = capsys.readouterr().out
+    assert "images of 20x16 to 60x80 pixels (height x width, 2 in all): stored as they are" in printed
+    assert "no face was looked for" in printed
+    assert prepare(source, "--out", tmp_path / "cut", "--size", "16") == 0
+    assert "2 in all): the same part of each was taken" in capsys.readouterr().out
+    assert prepare(tmp_path / "cut", "--out", tmp_path / "again") == 0
+    assert "(height x width" not in capsys.readouterr().out
+    large = image_folder(tmp_path / "large", {name: [encoded(picture(0, 600, 800))] for name in ("ann", "bob")})
+    assert prepare(large, "--out", tmp_path / "photographs") == 0
+    assert "images of 600x800 pixels (height x width, 1 in all): stored as they are" in capsys.readouterr().out
