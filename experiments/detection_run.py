@@ -14,7 +14,6 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import tyro
 from rich.console import Console
-from rich.progress import track
 
 from experiments.arguments import named_path, place
 from experiments.detection_data import TestSet, photographs, scenes
@@ -24,6 +23,7 @@ from faces.detect.detections import Detections, Detector
 from faces.detect.retinaface.examples import Examples
 from faces.errors import CheckpointError, ConfigError, DataError
 from faces.evaluate.detection import wider_curve
+from faces.terminal import make_progress
 
 SUBSETS = ("easy", "medium", "hard")
 _GROUND_TRUTH = ("ground_truth", "eval_tools/ground_truth", ".")
@@ -199,9 +199,10 @@ def open_wider_test(root: Path) -> WiderTest:
 def judge_wider(detect: Detector, test: WiderTest, console: Console) -> dict[str, Any]:
     """AP of the three subsets at the images' own size, with the numbers of images and of counted faces."""
     found, images = list[Detections](), test.faces.images
-    rows = track(range(len(images)), "WIDER FACE", console=console, transient=True, disable=not console.is_terminal)
-    for group in chunks(map(test.faces.load, rows), lambda image: image.shape[0] * image.shape[1], _AT_ONCE):
-        found += detect(group)
+    with make_progress(console) as bar:
+        rows = bar.track(range(len(images)), description="WIDER FACE")
+        for group in chunks(map(test.faces.load, rows), lambda image: image.shape[0] * image.shape[1], _AT_ONCE):
+            found += detect(group)
     boxes = [image.boxes for image in images]
     curves = {name: wider_curve(found, boxes, marks) for name, marks in test.counted.items()}
     numbers = {name: curve.average_precision for name, curve in curves.items()}

@@ -28,7 +28,7 @@ from arcface_jax.models import onnx_names
 from experiments.networks import backbone_of
 from experiments.runs import open_run
 from faces.backbone import Apply, Backbone, BatchStats, Params
-from faces.checkpoint import load_weights
+from faces.checkpoint import load_weights, told_once
 from faces.config import DataConfig, ModelConfig, Rule, RunConfig, check, load_config, to_toml
 from faces.embed import make_embedder
 from faces.errors import CheckpointError, ConfigError, WeightsError
@@ -174,7 +174,7 @@ def write_model(model: Model, folder: Path, overwrite: bool = False) -> None:
     Raises:
         OutputError: something lies there already, and may not be replaced; or the disk refuses.
     """
-    with results_folder(folder, overwrite) as partial, writing(folder):
+    with results_folder(folder, overwrite) as partial, writing(folder), told_once():
         _save_weights(partial / CHECKPOINTS, model.params, model.batch_stats)
         description: Any = model.description  # a config, though of no run
         write_text(partial / DESCRIPTION, to_toml(description))

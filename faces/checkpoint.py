@@ -43,7 +43,7 @@ class Checkpoints:
             )
 
     def __enter__(self) -> "Checkpoints":
-        self._quiet.enter_context(_told_once())
+        self._quiet.enter_context(told_once())
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -131,7 +131,7 @@ class Checkpoints:
 
 
 @contextmanager
-def _told_once() -> Iterator[None]:
+def told_once() -> Iterator[None]:
     """A block in which Orbax and TensorStore do not print as well what they raise where it is waited for.
 
     Orbax logs the traceback of a write that failed in its thread; TensorStore's other writes then meet a loop that is

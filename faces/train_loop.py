@@ -19,14 +19,19 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import TextColumn, TimeElapsedColumn
+from rich.table import Column
 
 from faces.checkpoint import Checkpoints
 from faces.config import RunConfig
 from faces.errors import TrainingStopped
 from faces.mesh import place_batch
 from faces.run_record import Log, read_log
+from faces.terminal import make_progress
 from faces.train_state import TrainState
+
+NUMBERS = TextColumn("{task.fields[numbers]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=12))
+"""Of the bar: what `Watch.show` says, as far as the line is long enough."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +133,7 @@ def train(
     def numbers(metrics: dict[str, float] | None) -> str:
         return f"{watch.show(metrics)}  {clock.images_per_second:.0f} images/s" if metrics else "compiling"
 
-    with _progress(console) as progress, _late_interrupt() as is_interrupted:
+    with make_progress(console, NUMBERS, TimeElapsedColumn()) as progress, _late_interrupt() as is_interrupted:
         bar = progress.add_task("training", total=total, completed=start, numbers="")
         try:
             for number in range(start + 1, total + 1):
@@ -205,15 +210,3 @@ class _Clock:
     @property
     def images_per_second(self) -> float:
         return self._images * len(self._intervals) / sum(self._intervals) if self._intervals else 0.0
-
-
-def _progress(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=20),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[numbers]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-    )

@@ -6,6 +6,7 @@ import pytest
 from rich.table import Table
 
 from faces.terminal import make_console, make_progress
+from faces.train_loop import NUMBERS
 
 
 def test_brackets_and_colons_are_text():
@@ -27,12 +28,15 @@ def test_codes_that_command_a_terminal_are_shown():
     assert "\\x1b[2J" in stream.getvalue() and "\\x9b31m" in stream.getvalue() and "\x1b" not in stream.getvalue()
 
 
+@pytest.mark.parametrize("more", [(), (NUMBERS,)])
 @pytest.mark.parametrize("width", [40, 80])
-def test_a_bar_tells_count_and_time_left(width):
+def test_a_bar_tells_count_and_time_left(width, more):
     stream = io.StringIO()
     console = make_console(file=stream, width=width, force_terminal=True, color_system=None)
-    with make_progress(console) as bar:
-        task = bar.add_task("faces of a set whose name [/lfw] is longer than the line " * 3, total=13233)
+    with make_progress(console, *more) as bar:
+        name = "faces of a set whose name [/lfw] is longer than the line " * 3
+        task = bar.add_task(name, total=13233, numbers="loss 0.1234  active 0.33  1234 images/s " * 3)
         bar.advance(task, 12345)
         bar.refresh()
-    assert "12345/13233 -:--:--" in stream.getvalue()
+    (line,) = {line.partition("\x1b[2K")[2] for line in stream.getvalue().split("\n") if "12345" in line}
+    assert "12345/13233 " in line and line.endswith(" -:--:--") and ("los" in line) == bool(more)
