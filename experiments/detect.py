@@ -30,13 +30,14 @@ from rich.console import Console
 
 from experiments import passed_over
 from experiments.arguments import place
+from experiments.detectors import open_detector
 from faces import cli
 from faces.continued import continued
 from faces.data.chunks import chunks
 from faces.data.images import decode_image, read_file
 from faces.data.photographs import find_photographs, printable
 from faces.detect.detections import RULES, Detections, select
-from faces.detect.published import DETECTORS, EDITION, open_detector, weight_files
+from faces.detect.published import DETECTORS, EDITION, weight_files
 from faces.detect.sheet import draw_sheet
 from faces.errors import DataError, ImageError
 from faces.outputs import append_text, write_text

@@ -17,13 +17,14 @@ from rich.console import Console
 from experiments import report
 from experiments.arguments import place
 from experiments.detect import ALL, digest
+from experiments.detectors import open_detector
 from experiments.published import Model, open_model
 from faces.align import ALIGNMENTS
 from faces.cache import Cache
 from faces.config import flatten
 from faces.cut_faces import NUMBERS, Cut, Looked, cut_faces, look
 from faces.detect.detections import RULES
-from faces.detect.published import DETECTORS, EDITION, open_detector
+from faces.detect.published import DETECTORS, EDITION
 from faces.errors import ConfigError, OutputError
 from faces.preprocessing import WHOLE, Preprocessing
 from faces.terminal import make_progress

@@ -30,6 +30,7 @@ from experiments.runs import open_run
 from faces.backbone import Apply, Backbone, BatchStats, Params
 from faces.checkpoint import load_weights, told_once
 from faces.config import DataConfig, ModelConfig, Rule, RunConfig, check, load_config, to_toml
+from faces.detect.published import DETECTORS, detector_of, weight_files
 from faces.embed import make_embedder
 from faces.errors import CheckpointError, ConfigError, WeightsError
 from faces.mesh import copied
@@ -140,6 +141,8 @@ def convert(
         WeightsError: the file cannot be read, is of no network here, or does not fit the one that it is of.
         ConfigError: an embedding of no values; a graph for weights that have none.
     """
+    if file.is_dir():
+        _refuse_folder(file)
     tensors, pixels = _tensors_by_known_names(file, state_dict)
     graph_of = symbol or _symbol_beside(file)
     graph = read_symbol(graph_of) if graph_of else ()
@@ -225,6 +228,7 @@ def embedder_of(model: Model, mesh: Mesh, unit: bool = True) -> Callable[[np.nda
 def _tensors_by_known_names(file: Path, state_dict: str | None) -> tuple[Tensors, tuple[float, float] | None]:
     """A file's tensors by names that are known, and what its graph does to pixels, (x - mean) * factor, if anything."""
     tensors = read_weights(file, state_dict)
+    _refuse_detector(file, tensors)
     if is_onnx(file):
         try:
             named = onnx_names.named(read_onnx_graph(file), tensors, read_onnx_outputs(file))
@@ -234,6 +238,31 @@ def _tensors_by_known_names(file: Path, state_dict: str | None) -> tuple[Tensors
     if all(name.startswith("module.") for name in tensors):  # PyTorch's DataParallel
         return {name.removeprefix("module."): tensor for name, tensor in tensors.items()}, None
     return tensors, None
+
+
+def _refuse_folder(folder: Path) -> None:
+    if (folder / DESCRIPTION).is_file() or (folder / "config.toml").is_file():
+        raise WeightsError(f"{folder}: a model of this project already; give it as it is, by --weights {folder}.")
+    for file in weight_files(folder):
+        try:
+            tensors = read_weights(file)
+        except WeightsError:
+            continue  # the folder is refused by whoever reads it as a file
+        _refuse_detector(file, tensors)
+
+
+def _refuse_detector(file: Path, tensors: Tensors) -> None:
+    if detector := detector_of(tensors):
+        weights = file.parent if detector == "mtcnn" else file  # whose three files lie in one folder
+        raise WeightsError(
+            f"{file}: weights of the detector {detector}, which finds faces and embeds none; give them by --detector "
+            f"{detector} --detector-weights {weights}."
+        )
+    if any("bbox_head" in name for name in tensors):
+        raise WeightsError(
+            f"{file}: weights of a detector, which embeds no faces, and of none that is known here; give those of a "
+            f"network that embeds them. Detectors: {', '.join(DETECTORS)}."
+        )
 
 
 def _seen_by(usual: Preprocessing, mean: float, factor: float, file: Path) -> Preprocessing:

@@ -10,14 +10,17 @@
 Not here: reading files (`faces.weights`), names of parameters (`weights.py` of each detector).
 """
 
+from collections.abc import Collection
 from pathlib import Path
+
+import numpy as np
 
 from faces.detect import mtcnn, retinaface
 from faces.detect.detections import Detector
-from faces.detect.mtcnn.weights import to_params
-from faces.detect.retinaface.weights import from_pytorch
+from faces.detect.mtcnn.weights import network_of, to_params
+from faces.detect.retinaface.weights import Weights, from_pytorch
 from faces.detect.shrink import in_smaller_images
-from faces.errors import ConfigError
+from faces.errors import ConfigError, WeightsError
 from faces.weights import read_weights
 
 DETECTORS = ("retinaface", "mtcnn")
@@ -45,16 +48,47 @@ def open_detector(
     weights = Path(weights)
     if name == "retinaface":
         options = retinaface.Options() if confidence is None else retinaface.Options(confidence=confidence)
-        detect = retinaface.make_detector(from_pytorch(read_weights(weights)), options)
+        detect = retinaface.make_detector(_retinaface(weights), options)
     elif name == "mtcnn":
         settings = mtcnn.Options()
         if confidence is not None:
             settings = mtcnn.Options(thresholds=(*settings.thresholds[:2], confidence))
-        params = to_params({file.name: read_weights(file) for file in weight_files(weights)})
+        files = weight_files(weights)
+        if not files:
+            raise WeightsError(f"{weights}: a folder without files of weights; give the one that holds mtcnn's three.")
+        params = to_params({file.name: _arrays(file, name) for file in files})
         detect = mtcnn.make_detector(params, settings)
     else:
         raise ConfigError(f'there is no detector "{name}": one of {", ".join(DETECTORS)} is expected')
     return detect if longest_side is None else in_smaller_images(detect, longest_side)
+
+
+def _retinaface(file: Path) -> Weights:
+    arrays = _arrays(file, "retinaface")
+    try:
+        return from_pytorch(arrays)
+    except WeightsError as error:
+        raise WeightsError(f"{file}: {error}") from None
+
+
+def _arrays(file: Path, detector: str) -> dict[str, np.ndarray]:
+    """The arrays of a file of a detector's weights.
+
+    Raises:
+        WeightsError: they are another detector's; as `read_weights`.
+    """
+    arrays = read_weights(file)
+    other = detector_of(arrays)
+    if other not in (None, detector):
+        raise WeightsError(f"{file}: weights of {other} and not of {detector}; name --detector {other}.")
+    return arrays
+
+
+def detector_of(names: Collection[str]) -> str | None:
+    """The detector whose weights have such names, of mtcnn those of one of its networks; None where it is neither."""
+    if {"ClassHead.0.conv1x1.weight", "BboxHead.0.conv1x1.weight"} <= {name.removeprefix("module.") for name in names}:
+        return "retinaface"
+    return "mtcnn" if network_of(names) else None
 
 
 def weight_files(weights: Path) -> list[Path]:

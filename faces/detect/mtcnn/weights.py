@@ -9,7 +9,7 @@ The ten outputs for the points are five x, then five y; ours are five pairs (x, 
 Not here: reading files (`faces.weights`).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import jax
@@ -109,6 +109,21 @@ def to_facenet_pytorch(params: Mapping[Name, Params]) -> dict[str, dict[str, np.
                 arrays[theirs + _PARAMETERS[parameter][1]] = np.ascontiguousarray(value)
         files[f"{name}net"] = arrays
     return files
+
+
+def network_of(names: Collection[str]) -> Name | None:
+    """Which of the three networks has all its arrays under such names; None where none has."""
+    for name, layers in _LAYERS.items():
+        for style in (0, 1):
+            parameters = {layer: ("slope",) if "prelu" in layer else ("kernel", "bias") for layer in layers}
+            wanted = {
+                layers[layer][style] + _PARAMETERS[parameter][style]
+                for layer, of_layer in parameters.items()
+                for parameter in of_layer
+            }
+            if wanted <= set(names):
+                return name
+    return None
 
 
 def _recognise(file: str, arrays: Arrays) -> tuple[Name, int]:

@@ -1,0 +1,90 @@
+"""A detector's weights where a recogniser's belong, and the other way round: each is told what it is."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import convert
+from experiments.detectors import open_detector
+from faces.detect.mtcnn.networks import make_net
+from faces.detect.mtcnn.weights import network_of, to_facenet_pytorch
+from faces.errors import FacesError, WeightsError
+from tests.experiments import setting
+from tests.experiments.test_published import TENSORS, know_iresnet4
+from tests.experiments.test_published import converted as converted
+from tests.faces.detect.retinaface_oracle import random_tensors
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with weights of each detector, of an IResNet, and of a detector that is not known here."""
+    folder = tmp_path_factory.mktemp("weights")
+    np.savez(folder / "retinaface.npz", **{f"module.{name}": one for name, one in random_tensors(0).items()})
+    shapes = {name: jax.eval_shape(make_net(name).init, jax.random.key(0)) for name in ("p", "r", "o")}
+    nets = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+    (folder / "mtcnn").mkdir()
+    for net, arrays in to_facenet_pytorch(nets).items():
+        np.savez(folder / "mtcnn" / f"{net}.npz", **arrays)
+    np.savez(folder / "r4.npz", **TENSORS)
+    np.savez(folder / "scrfd.npz", **{"bbox_head.scales.0.scale": np.ones(1, np.float32)})
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("retinaface.npz", ("of the detector retinaface", "by --detector retinaface --detector-weights {path}.")),
+        ("mtcnn/pnet.npz", ("weights of the detector mtcnn", "by --detector mtcnn --detector-weights {folder}/mtcnn.")),
+        ("mtcnn/onet.npz", ("weights of the detector mtcnn", "by --detector mtcnn --detector-weights {folder}/mtcnn.")),
+        ("mtcnn", ("weights of the detector mtcnn", "by --detector mtcnn --detector-weights {folder}/mtcnn.")),
+        ("scrfd.npz", ("of a detector, which embeds no faces", "Detectors: retinaface, mtcnn")),
+        ("empty", ("a folder, where a file of weights is expected; give the file in it that holds them.",)),
+        ("absent.pth", ("there is no such file",)),
+    ],
+)
+def test_detectors_that_are_to_be_converted(weights: Path, given: str, words: tuple[str, ...], capsys: Any):
+    path = weights / given
+    (weights / "empty").mkdir(exist_ok=True)
+    filled = [word.format(path=path, folder=weights) for word in words]
+    setting.refused(convert.main, capsys, [str(path), "--to", str(weights / "to")], str(path), *filled)
+    assert not (weights / "to").exists()
+
+
+def test_models_that_are_to_be_converted(converted: Path, tmp_path: Path, capsys: Any):
+    words = f"a model of this project already; give it as it is, by --weights {converted}."
+    setting.refused(convert.main, capsys, [str(converted), "--to", str(tmp_path / "to")], words)
+
+
+def test_recognisers_that_are_to_find_faces(weights: Path, converted: Path, monkeypatch: pytest.MonkeyPatch):
+    know_iresnet4(monkeypatch)
+    words = "weights of iresnet4, which embeds faces and finds none; give them by --weights, and a detector's by --det"
+    for name in ("retinaface", "mtcnn"):
+        for path in (weights / "r4.npz", converted):
+            with pytest.raises(WeightsError) as caught:
+                open_detector(name, path)
+            assert str(caught.value).startswith(f"{path}: {words}")
+
+
+def test_the_other_detector(weights: Path, tmp_path: Path):
+    for name, path, message in (
+        ("retinaface", weights / "mtcnn" / "pnet.npz", "pnet.npz: weights of mtcnn and not of retinaface; name --det"),
+        ("mtcnn", weights / "retinaface.npz", "retinaface.npz: weights of retinaface and not of mtcnn; name --det"),
+        ("retinaface", weights / "scrfd.npz", "scrfd.npz: the weights are none of RetinaFace"),
+        ("retinaface", weights / "mtcnn", "mtcnn: a folder, where a file of weights is expected"),
+        ("retinaface", tmp_path / "absent", "absent: there is no such file"),
+        ("mtcnn", tmp_path, "a folder without files of weights"),
+    ):
+        with pytest.raises(FacesError, match=message):
+            open_detector(name, path)
+
+
+def test_networks_of_mtcnn_by_their_names(weights: Path):
+    vgg = {f"conv{stage}_{unit}.{kind}" for stage in range(1, 6) for unit in (1, 2, 3) for kind in ("weight", "bias")}
+    assert network_of(vgg) is None and network_of(TENSORS) is None
+    for net in ("pnet", "rnet", "onet"):
+        with np.load(weights / "mtcnn" / f"{net}.npz") as file:
+            assert network_of(file.files) == net[0]
+            assert network_of(file.files[1:]) is None
