@@ -27,6 +27,7 @@ import facenet_jax.models.published as of_facenet
 from arcface_jax.models import onnx_names
 from experiments.networks import backbone_of
 from experiments.runs import open_run
+from facenet_jax.models import slim_graph
 from faces.backbone import Apply, Backbone, BatchStats, Params
 from faces.checkpoint import load_weights, told_once
 from faces.config import DataConfig, ModelConfig, Rule, RunConfig, check, load_config, to_toml
@@ -38,7 +39,15 @@ from faces.outputs import results_folder, write_text
 from faces.preprocessing import Preprocessing, check_pictures
 from faces.received import Tensors, receive
 from faces.refused import writing
-from faces.weights import is_onnx, read_onnx_graph, read_onnx_outputs, read_symbol, read_weights
+from faces.weights import (
+    is_graphdef,
+    is_onnx,
+    read_graphdef,
+    read_onnx_graph,
+    read_onnx_outputs,
+    read_symbol,
+    read_weights,
+)
 
 DESCRIPTION, CHECKPOINTS = "model.toml", "checkpoints"
 OF_MXNET = "mobilefacenet_y1"
@@ -152,6 +161,8 @@ def convert(
         raise WeightsError(f"{file}: {error}") from None
     if published is None:
         raise WeightsError(_unknown(file, tensors, network))
+    if published.network == of_facenet.NETWORK and is_graphdef(file):
+        _follow(file, tensors)
     if pixels is not None:
         published = published._replace(preprocessing=_seen_by(published.preprocessing, *pixels, file))
     if symbol and published.network != OF_MXNET:
@@ -265,6 +276,13 @@ def _refuse_detector(file: Path, tensors: Tensors) -> None:
         )
 
 
+def _follow(file: Path, tensors: Tensors) -> None:
+    try:
+        slim_graph.follow(read_graphdef(file), tensors)
+    except WeightsError as error:
+        raise WeightsError(f"{file}: {error}") from None
+
+
 def _seen_by(usual: Preprocessing, mean: float, factor: float, file: Path) -> Preprocessing:
     """The preprocessing of a graph that begins with (x - mean) * factor, x being pixels of 0 to 255 or of 0 to 1.
 
@@ -272,7 +290,8 @@ def _seen_by(usual: Preprocessing, mean: float, factor: float, file: Path) -> Pr
         WeightsError: neither gives the network about the range that faces are trained in.
     """
     for largest in (255.0, 1.0):
-        if all(_LEAST_END <= abs((end - mean) * factor) <= _MOST_END for end in (0.0, largest)):
+        black, white = -mean * factor, (largest - mean) * factor
+        if _LEAST_END <= -black <= _MOST_END and _LEAST_END <= white <= _MOST_END:
             return dataclasses.replace(usual, mean=255 / largest * mean, scale=255 / largest / factor)
     raise WeightsError(
         f"{file}: its graph begins with (x - {mean:g}) * {factor:g}, which brings neither pixels of 0 to 255 nor those "
@@ -281,7 +300,7 @@ def _seen_by(usual: Preprocessing, mean: float, factor: float, file: Path) -> Pr
 
 
 _LEAST_END, _MOST_END = 0.3, 3.0
-"""Within these black and white lie, on either side of 0, for every network whose training is known here."""
+"""Of black, below 0, and of white, above: so it is for every network whose training is known here."""
 
 
 def _symbol_beside(file: Path) -> Path | None:

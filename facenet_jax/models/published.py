@@ -133,11 +133,11 @@ def _convolutions() -> Iterator[Place]:
     """All that batch norm follows."""
     stem = zip(("1a", "2a", "2b", "3b", "4a", "4b"), (*STEM, *AFTER_POOL), strict=True)
     for name, conv in stem:
-        yield Place(f"conv_{name}", f"{SLIM}/Conv2d_{name}_{_window(conv)}", f"conv2d_{name}")
+        yield Place(f"conv_{name}", conv_scope(name, conv), f"conv2d_{name}")
     for place, branches in _modules():
         for branch, convs in enumerate(branches):
             for number, conv in enumerate(convs):
-                slim = f"{place.slim}/Branch_{branch}/Conv2d_{_order(convs, number)}{_window(conv)}"
+                slim = f"{place.slim}/Branch_{branch}/Conv2d_{order(convs, number)}{_window(conv)}"
                 torch = f"{place.torch}.branch{branch}" + (f".{number}" if len(convs) > 1 else "")
                 yield Place(f"{place.ours}/branch{branch}_conv{number + 1}", slim, torch)
 
@@ -163,11 +163,16 @@ def _modules() -> Iterator[tuple[Place, Sequence[Branch]]]:
     yield Place("mixed_7a", f"{SLIM}/Mixed_7a", "mixed_7a"), MIXED_7A
 
 
+def conv_scope(name: str, conv: Conv) -> str:
+    """Slim's name of a convolution of the stem, such as "1a"."""
+    return f"{SLIM}/Conv2d_{name}_{_window(conv)}"
+
+
 def _window(conv: Conv) -> str:
     return "x".join(map(str, conv.window))
 
 
-def _order(convs: Branch, number: int) -> str:
+def order(convs: Branch, number: int) -> str:
     """Slim's counting within a branch: 0a, 0b, 0c; 1a where the map is halved; nothing where there is only one."""
     if convs[number].stride == 2:
         return "1a_"

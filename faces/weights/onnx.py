@@ -76,7 +76,7 @@ def _graph(wire: Wire) -> Iterator[tuple[int, Span]]:
 
 
 def _node(wire: Wire, span: Span) -> Node:
-    name = op = ""
+    name = op = domain = ""
     inputs: list[str] = []
     outputs: list[str] = []
     attributes: dict[str, Value] = {}
@@ -90,10 +90,14 @@ def _node(wire: Wire, span: Span) -> Node:
                 name = wire.text(value)
             case 4, Span() as value:
                 op = wire.text(value)
+            case 7, Span() as value:
+                domain = wire.text(value)
             case 5, Span() as value:
                 key, attribute = _attribute(wire, value)
                 if attribute is not None:
                     attributes[key] = attribute
+    if domain not in ("", "ai.onnx"):  # somebody's own operation may share its name with one of ONNX
+        op = wire.file.joined(f"{domain}.", op)
     return Node(name, op, tuple(inputs), tuple(outputs), attributes)
 
 

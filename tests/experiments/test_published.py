@@ -246,3 +246,20 @@ def test_mobilefacenet_y1_and_its_symbol(faces_data: Path, tmp_path: Path):
     changed.write_text("[]")
     with pytest.raises(WeightsError, match=r"^\S+model-symbol\.json: "):
         open_model(beside)
+
+
+@pytest.mark.parametrize(
+    ("mean", "factor", "expected"), [(127.5, 1 / 128, (127.5, 128.0)), (0.5, 2.0, (127.5, 127.5))]
+)
+def test_what_a_graph_does_to_pixels_is_the_preprocessing(mean, factor, expected):
+    usual = of_arcface.PREPROCESSING
+    seen = published._seen_by(usual, mean, factor, Path("a.onnx"))
+    assert (seen.mean, seen.scale) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("mean", "factor"), [(-2.0, 1.0), (-510.0, 1 / 255), (0.0, 1 / 255), (300.0, 0.01), (0.0, 1.0)]
+)
+def test_a_range_of_pixels_that_is_not_about_0_is_refused(mean, factor):
+    with pytest.raises(WeightsError, match=r"a\.onnx: its graph begins with .* export the network without it"):
+        published._seen_by(of_arcface.PREPROCESSING, mean, factor, Path("a.onnx"))

@@ -269,9 +269,11 @@ _SCHEMA = {
                   (8, "string_val", "bytes", True), (10, "int64_val", "int64", True), (11, "bool_val", "bool", True),
                   (13, "half_val", "int32", True), (17, "uint64_val", "uint64", True)],
     "ModelProto": [(1, "ir_version", "int64"), (2, "producer_name", "string"), (7, "graph", "GraphProto")],
-    "GraphProto": [(1, "node", "NodeProto", True), (2, "name", "string"), (5, "initializer", "TensorProto", True)],
+    "GraphProto": [(1, "node", "NodeProto", True), (2, "name", "string"), (5, "initializer", "TensorProto", True),
+                   (12, "output", "ValueInfo", True)],
+    "ValueInfo": [(1, "name", "string")],
     "NodeProto": [(1, "input", "string", True), (2, "output", "string", True), (3, "name", "string"),
-                  (4, "op_type", "string"), (5, "attribute", "AttributeProto", True)],
+                  (4, "op_type", "string"), (5, "attribute", "AttributeProto", True), (7, "domain", "string")],
     "AttributeProto": [(1, "name", "string"), (2, "f", "float"), (3, "i", "int64"), (4, "s", "bytes"),
                        (5, "t", "TensorProto"), (6, "g", "GraphProto"), (7, "floats", "float", True),
                        (8, "ints", "int64", True), (9, "strings", "bytes", True), (20, "type", "int32")],
@@ -345,7 +347,7 @@ def graphdef(tensors, packed=True, **values):
     return graph.SerializeToString()
 
 
-def onnx(tensors, packed=True, **values):
+def onnx(tensors, packed=True, domain=None, **values):
     """A model with these initialisers as raw bytes, and those of `values` as rows: (shape, dtype, fields)."""
     model = message("ModelProto", packed)(ir_version=8, producer_name="test")
     graph = model.graph
@@ -358,7 +360,8 @@ def onnx(tensors, packed=True, **values):
         tensor.data_type = dtype if isinstance(dtype, int) else _ONNX[dtype]
         for field, row in fields.items():
             getattr(tensor, field).extend(row)
-    node = graph.node.add(name="conv", op_type="Conv", input=["x", "conv.weight"], output=["y", "z"])
+    graph.output.add(name="y")
+    node = graph.node.add(name="conv", op_type="Conv", input=["x", "conv.weight"], output=["y", "z"], domain=domain)
     node.attribute.add(name="strides", ints=[1, -2], type=7)
     node.attribute.add(name="epsilon", f=0.5, type=1)
     node.attribute.add(name="group", i=0, type=2)

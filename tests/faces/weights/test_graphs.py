@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from faces.errors import WeightsError
-from faces.weights import Node, read_graphdef, read_onnx_graph, read_weights
+from faces.weights import Node, read_graphdef, read_onnx_graph, read_onnx_outputs, read_weights
 from tests.faces.weights import makers
 from tests.faces.weights.bombs import nested, varint
 from tests.faces.weights.test_read_weights import written
@@ -108,6 +108,13 @@ def test_tensorflow_graph(tmp_path, packed):
             "shape": (-1, 160),
         },
     )
+
+
+def test_somebody_elses_operation_of_an_onnx_name_is_none_of_onnx(tmp_path):
+    for domain, op in (("ai.onnx", "Conv"), ("somebody", "somebody.Conv"), (None, "Conv")):
+        file = written(tmp_path, makers.onnx(makers.arrays(), domain=domain))
+        assert read_onnx_graph(file)[0].op == op
+        assert read_onnx_outputs(file) == ("y",)
 
 
 @pytest.mark.parametrize("packed", [True, False])
