@@ -105,7 +105,10 @@ def samples() -> dict[str, list[bytes]]:
     arrays = makers.arrays()
     sided = {name: array for name, array in arrays.items() if array.ndim}
     tensors = makers.tensors_of(arrays)
-    nested = {"epoch": 3, "lr": 0.1, "state_dict": tensors, "best": [1, 2.5, None]}
+    settings = makers.Call(makers.Global("argparse", "Namespace"), (), {"lr": 0.1}, "NEWOBJ", (("a", 1),))
+    other = makers.Tensor(makers.Storage("99", np.arange(5.0)), 1, (2, 3), (0, 1))
+    nested = {"epoch": 3, "lr": 0.1, "state_dict": tensors, "best": [1, 2.5, None], "seen": {1, "b"}}
+    nested |= {"args": settings, "rng": other, "random": ("MT19937", np.arange(3)), "names": np.array(["a", "bc"])}
     return {
         "MXNet .params": [makers.mxnet(sided, version) for version in range(4)],
         "MXNet symbol": [json.dumps(makers.symbol(), indent=2).encode()],

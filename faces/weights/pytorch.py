@@ -57,13 +57,15 @@ _STORAGES = {
 class _Storages(dict[str, Storage]):
     """The storages that the persistent ids of a pickle name, by their keys."""
 
-    def named(self, value: Any) -> Storage:
+    def named(self, value: Any) -> Storage | Opaque:
         match value:
+            case ("module", Opaque() as kind, *_):  # of the old format: the class of a module, and its source
+                return kind
             case ("storage", Opaque() as kind, *_):
                 raise RefusedError(f"a tensor of {kind.what}")
             case ("storage", Name(text=kind), str() as key, str(), int() as count, *view) if kind in _STORAGES:
                 if any(part is not None for part in view):
-                    raise ForeignError("a storage inside another, of the first versions of PyTorch")
+                    raise RefusedError("torch storages inside others, as its first versions write them")
             case _:
                 raise ForeignError("a persistent id that names no storage of tensors")
         storage = self.setdefault(key, Storage(key, _STORAGES[kind], count))

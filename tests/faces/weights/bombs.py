@@ -81,6 +81,16 @@ def torch_bombs(most):
     pid = b"(\x8c\x07storagectorch\nFloatStorage\n\x8c\x010\x8c\x03cpuK\x04tQq\x03"
     build = b"ctorch._utils\n_rebuild_tensor_v2\nq\x02" + pid + b"(h\x03K\x00h\x01h\x01\x89Ntq\x04"
     yield "one tensor of many sides, often", zipped({"a/data.pkl": sides + build + b"h\x02h\x04R" * (most // 6)})
+    unknown = b"ca\nb\nq\x02"
+    yield "unknown things", zipped({"a/data.pkl": unknown + b"h\x02)R" * (most // 3) + b"."})
+    yield "unknown dicts", zipped({"a/data.pkl": unknown + b"h\x02)RK\x01Ns" * (most // 6) + b"."})
+    parameter = b"ctorch._utils\n_rebuild_parameter\nq\x03"
+    deep = b"h\x03" * (most // 3) + b"h\x02" + b"\x85R" * (most // 3)
+    yield "an unknown thing of an unknown thing, often", zipped({"a/data.pkl": unknown + parameter + deep + b"."})
+    long = b"X" + struct.pack("<I", 10**6) + b"a" * 10**6 + b"q\x05"
+    yield "a long unknown name, often", zipped({"a/data.pkl": long + b"h\x05h\x05\x93" * (most // 3) + b"."})
+    sets = sides + b"\x8f(" + b"h\x01" * (most // 4) + b"\x90" + b"(" + b"h\x01" * (most // 8) + b"\x91"
+    yield "sets and odd keys", zipped({"a/data.pkl": sets + b"}" + b"h\x01Ns" * (most // 12) + b"."})
     for name, shape, strides in [
         ("strides of 0", (10**6, 10**6), (0, 0)),
         ("sides beyond the storage", (GIANT,), (1,)),

@@ -109,6 +109,13 @@ class Call:
 
 
 @dataclass(frozen=True)
+class Persistent:
+    """Pickled as a persistent id."""
+
+    value: tuple
+
+
+@dataclass(frozen=True)
 class Storage:
     key: str
     array: np.ndarray  # (values,)
@@ -136,6 +143,8 @@ class _Pickler(pickle._Pickler):
         self.legacy, self.storages = legacy, {}
 
     def persistent_id(self, obj):
+        if isinstance(obj, Persistent):
+            return obj.value
         if not isinstance(obj, Storage):
             return None
         self.storages[obj.key] = obj

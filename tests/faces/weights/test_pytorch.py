@@ -1,8 +1,10 @@
 """PyTorch's checkpoints: tensors as they look into storages, state dicts inside others, attacks; and PyTorch's own."""
 
+import argparse
 import pickle
 import struct
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from faces.errors import WeightsError
 from faces.weights import read_weights
 from tests.faces.data.pair_makers import attacks
 from tests.faces.weights import makers
-from tests.faces.weights.makers import Call, Global, Ordered, Storage, Tensor
+from tests.faces.weights.makers import Call, Global, Ordered, Persistent, Storage, Tensor
 from tests.faces.weights.test_read_weights import written
 
 FORMS = {"zip": makers.torch_zip, "legacy": makers.torch_legacy}
@@ -79,6 +81,10 @@ def test_a_state_dict_inside_a_checkpoint(tmp_path, save, key, protocol):
 W = Tensor(Storage("0", FLAT), 0, (2, 3), (3, 1))
 OTHER = Tensor(Storage("8", np.arange(4, dtype=np.uint8)), 0, (4,), (1,))
 DEVICE = Call(Global("torch", "device"), ("cpu",))
+INSIDE = Call(
+    Global("torch._utils", "_rebuild_tensor_v2"),
+    (Persistent(("storage", Global("torch", "FloatStorage"), "0", "cpu", 24, ("1", 0, 4))), 0, (4,), (1,)),
+)
 NEIGHBOURS = {
     "a generator's state": OTHER,
     "NumPy's generator": ("MT19937", np.arange(3, dtype=np.uint32), 624, 0, 0.0),
@@ -95,6 +101,9 @@ NEIGHBOURS = {
     "sets": [{1, "b"}, frozenset([2])],
     "a function": Global("torch.nn.functional", "relu"),
     "a module": Call(Global("torch.nn.modules.linear", "Linear"), (), {"weight": OTHER}, "NEWOBJ"),
+    "a module with its source": Call(
+        Persistent(("module", Global("own", "Net"), "net.py", "class Net: ...")), (), {"weight": OTHER}, "NEWOBJ"
+    ),
     "a dtype": Global("torch", "float32"),
     "a complex number": 1 + 2j,
     "odd keys": {(1, (2, 3)): 1, 0.5: 2, None: 3, 2**70: 4},
@@ -150,6 +159,7 @@ def test_which_state_dict_is_read(tmp_path, save, key):
         ({"w": W, "q": NEIGHBOURS["an array of text"]}, "q is an array of no plain numbers"),
         ({"w": W, "q": NEIGHBOURS["complex tensors"]}, "q is a tensor of no plain numbers"),
         ({"w": W, (1, 2): W}, "a name that is no text"),
+        ({"w": INSIDE}, "asks for torch.*_rebuild_tensor_v2 of torch storages inside others, as its first versions"),
     ],
 )
 def test_state_dicts_that_are_not_understood(tmp_path, saved, message):
@@ -261,8 +271,20 @@ def test_against_pytorch(tmp_path):
     optimiser = torch.optim.AdamW(net.parameters())
     net(torch.randn(2, 3, 5, 5)).sum().backward()
     optimiser.step()
+    state |= {"expanded": base[:1].expand(4, 8), "none": base[:0], "buffer": base.clone()}
+    state["buffer"].note = "an attribute of a tensor"
     checkpoint = {"epoch": 3, "state_dict": state, "optimizer": optimiser.state_dict(), "best": 0.25}
-    for value in (state, checkpoint):
+    beside = {"rng": torch.get_rng_state(), "np_rng": np.random.RandomState(0).get_state(), "best": np.float64(0.9)}
+    beside |= {"args": argparse.Namespace(lr=0.1, path=Path("a"), device=torch.device("cpu")), "names": np.array(["a"])}
+    beside |= {
+        "generator": np.random.default_rng(0),
+        "dtype": torch.float32,
+        "net": net,
+        "eight": base.to(torch.uint16),
+    }
+    beside |= {"complex": base.to(torch.complex64), "sparse": torch.eye(2).to_sparse(), "odd": {(1, 2): 3, None: 4}}
+    beside |= {"loss": torch.nn.functional.relu, "set": {1}}
+    for value in (state, checkpoint, checkpoint | beside):
         for new in (True, False):
             path = tmp_path / "model.pth"
             torch.save(value, path, _use_new_zipfile_serialization=new)
