@@ -33,7 +33,7 @@ from faces.checkpoint import load_weights, told_once
 from faces.config import DataConfig, ModelConfig, Rule, RunConfig, check, load_config, to_toml
 from faces.detect.published import DETECTORS, detector_of, weight_files
 from faces.embed import make_embedder
-from faces.errors import CheckpointError, ConfigError, WeightsError
+from faces.errors import CheckpointError, ConfigError, FacesError, WeightsError
 from faces.mesh import copied
 from faces.outputs import results_folder, write_text
 from faces.preprocessing import Preprocessing, check_pictures
@@ -127,7 +127,11 @@ def open_model(path: Path, network: str | None = None, symbol: Path | None = Non
     if (path / DESCRIPTION).is_file():
         return _open_converted(path)
     if path.is_dir():
-        return _open_run(path)
+        try:
+            return _open_run(path)
+        except FacesError:
+            _refuse_detectors_in(path)
+            raise
     if not path.exists():
         raise CheckpointError(
             f"{path}: nothing lies there; a file of weights, or the folder of a converted model or of a training run "
@@ -252,9 +256,15 @@ def _tensors_by_known_names(file: Path, state_dict: str | None) -> tuple[Tensors
 
 
 def _refuse_folder(folder: Path) -> None:
+    _refuse_detectors_in(folder)
     if (folder / DESCRIPTION).is_file() or (folder / "config.toml").is_file():
         raise WeightsError(f"{folder}: a model of this project already; give it as it is, by --weights {folder}.")
-    for file in weight_files(folder):
+
+
+def _refuse_detectors_in(folder: Path) -> None:
+    """Also in the folder of a detector's training run."""
+    inner = folder / "weights"
+    for file in [*weight_files(folder), *(weight_files(inner) if inner.is_dir() else [])]:
         try:
             tensors = read_weights(file)
         except WeightsError:

@@ -1,5 +1,7 @@
 """A detector's weights where a recogniser's belong, and the other way round: each is told what it is."""
 
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 
 from experiments import convert
 from experiments.detectors import open_detector
+from experiments.published import open_model
 from faces.detect.mtcnn.networks import make_net
 from faces.detect.mtcnn.weights import network_of, to_facenet_pytorch
 from faces.errors import FacesError, WeightsError
@@ -51,6 +54,17 @@ def test_detectors_that_are_to_be_converted(weights: Path, given: str, words: tu
     filled = [word.format(path=path, folder=weights) for word in words]
     setting.refused(convert.main, capsys, [str(path), "--to", str(weights / "to")], str(path), *filled)
     assert not (weights / "to").exists()
+
+
+def test_runs_of_detectors_that_are_to_embed_faces(weights: Path, tmp_path: Path, capsys: Any):
+    (tmp_path / "config.toml").write_text("[data]\n")
+    shutil.copytree(weights / "mtcnn", tmp_path / "weights")
+    words = f"by --detector mtcnn --detector-weights {tmp_path}/weights."
+    setting.refused(convert.main, capsys, [str(tmp_path), "--to", str(tmp_path / "to")], words)
+    with pytest.raises(WeightsError, match=re.escape(words)):
+        open_model(tmp_path)
+    shutil.rmtree(tmp_path / "weights")
+    setting.refused(convert.main, capsys, [str(tmp_path), "--to", str(tmp_path / "to")], "a model of this project")
 
 
 def test_models_that_are_to_be_converted(converted: Path, tmp_path: Path, capsys: Any):
