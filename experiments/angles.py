@@ -31,6 +31,7 @@ from faces.data.fingerprint import fingerprint
 from faces.data.source import FaceSource, Subset
 from faces.errors import DataError, EvaluationError
 from faces.evaluate.pair_set import PairSet
+from faces.evaluate.plain_text import plain
 from faces.evaluate.plots import BLUE, ORANGE, save_figure, style
 from faces.evaluate.verification import few_names
 from faces.outputs import check_file, results_folder, write_json
@@ -293,7 +294,7 @@ def _draw(path: Path, step: int, sets: list[Measured]) -> None:
                 label = f"{label}, mean {mean:.1f}°"
                 axes.hist(values, edges, histtype="stepfilled", color=colour, alpha=0.55, edgecolor="none", label=label)
                 axes.axvline(mean, color=colour, linewidth=1.2, linestyle="--")
-            axes.set(title=measured.title, xlabel="angle in degrees", ylabel="number", xlim=(0, edges[-1]))
+            axes.set(title=plain(measured.title), xlabel="angle in degrees", ylabel="number", xlim=(0, edges[-1]))
             axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), fontsize=9)
         save_figure(figure, path)
 

@@ -36,6 +36,7 @@ from faces import cli
 from faces.config import flatten
 from faces.errors import DataError
 from faces.evaluate.pair_set import open_photographs
+from faces.evaluate.plain_text import plain
 from faces.evaluate.plots import COLOURS, MUTED, save_figure, style
 from faces.outputs import write_json
 from faces.terminal import make_console
@@ -155,7 +156,7 @@ def draw(records: list[dict[str, Any]], kind: str, path: Path) -> None:
             x, rows = _line(record, kind)
             colour = COLOURS[index % len(COLOURS)]
             val, error = (np.array([row[key] for row in rows]) for key in ("val", "val_se"))
-            axes.errorbar(x, val, error, fmt="o-", color=colour, capsize=3, label=f"{record['model']}, LFW")
+            axes.errorbar(x, val, error, fmt="o-", color=colour, capsize=3, label=plain(f"{record['model']}, LFW"))
         if kind == "pixels":
             axes.set_xscale("log")
             axes.xaxis.set_minor_locator(NullLocator())

@@ -109,7 +109,8 @@ def enrol(options: argparse.Namespace, out: Path, console: Console) -> dict[str,
             f"{lost[0]}; replace them, or --allow-missing to enrol people by their other pictures."
         )
     pictures = tuple(faces.photographs[row] for row in faces.photograph)
-    astray = [name for name in pictures if Path(name).parent.parent != options.people]
+    here = Path(printable(str(options.people)))
+    astray = [name for name in pictures if Path(name).parent.parent != here]
     if astray:
         raise DataError(f"{astray[0]}: is not in a person's folder; {options.people}/PERSON/IMAGE is expected.")
     people, person = np.unique(np.array([faces.folder(face) for face in range(len(faces))]), return_inverse=True)

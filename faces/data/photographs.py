@@ -25,6 +25,7 @@ from typing import Literal
 
 from faces.data.file_kinds import EXTENSIONS, HEAD, described, format_of, why_no_picture
 from faces.errors import DataError
+from faces.terminal import on_one_line
 
 HIDDEN = "hidden, by a dot before the name"
 SYSTEM = "kept by a system or program beside pictures"
@@ -116,8 +117,9 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def printable(name: str) -> str:
-    """A file's name as text that can be written anywhere: bytes that are no UTF-8 become backslash escapes."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    """A file's name as text that can be written anywhere, on one line: bytes that are no UTF-8, line breaks and what
+    commands a terminal become backslash escapes."""
+    return on_one_line(name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"))
 
 
 def _why_not(entry: os.DirEntry[str] | Path) -> str | None:

@@ -22,6 +22,7 @@ from matplotlib.ticker import PercentFormatter
 from numpy.typing import ArrayLike
 
 from faces.evaluate import metrics
+from faces.evaluate.plain_text import FONT, plain
 from faces.evaluate.verification import VerificationResult, cosine_of, hardest_errors
 from faces.outputs import replacing
 
@@ -31,7 +32,7 @@ BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "
 COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY)
 INK, MUTED = "#222222", "#767676"
 STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",
+    "font.family": FONT,
     "font.size": 10,
     "axes.titlesize": 11,
     "axes.titlelocation": "left",
@@ -84,7 +85,7 @@ def plot_roc(results: Mapping[str, VerificationResult], path: Path, title: str, 
             roc = result.roc
             label = f"{name}  (AUC {result.auc:.3f}, EER {result.eer:.1%})"
             # A log axis has no zero: the curve enters at the left edge with the VAL it has without a false accept.
-            axes.plot(np.maximum(roc.far, lowest), roc.val, color=colour, label=label)
+            axes.plot(np.maximum(roc.far, lowest), roc.val, color=colour, label=plain(label))
             point = metrics.val_at_far(roc, result.far_target)
             axes.plot(max(result.far_target, lowest), point.val, "o", color=colour, clip_on=False, zorder=3)
         label = "VAL on all pairs together (tables: mean of the folds, thresholds of the others)"
@@ -114,7 +115,7 @@ def plot_det(results: Mapping[str, VerificationResult], path: Path, title: str, 
             far, reject = result.roc.far, 1 - result.roc.val
             drawn = (far > 0) & (reject > 0) & (far < 1) & (reject < 1)
             label = f"{name}  (EER {result.eer:.2%})"
-            axes.plot(quantile(far[drawn]), quantile(reject[drawn]), color=colour, label=label)
+            axes.plot(quantile(far[drawn]), quantile(reject[drawn]), color=colour, label=plain(label))
         ticks = [rate for rate in (1e-4, 1e-3, 1e-2, 0.05, 0.1, 0.2, 0.4) if low <= rate <= high]
         places, names = quantile(np.array(ticks)), [f"{100 * rate:g}%" for rate in ticks]
         limits = tuple(quantile(np.array([low, high])))
@@ -281,7 +282,7 @@ def _figure(width: float, height: float, title: str, generated: bool) -> tuple[F
 
 
 def _title(figure: Figure, title: str, generated: bool) -> None:
-    figure.suptitle(f"{title} · generated faces" if generated else title, fontsize=12.5, fontweight="bold")
+    figure.suptitle(plain(f"{title} · generated faces" if generated else title), fontsize=12.5, fontweight="bold")
 
 
 def _cycle(count: int) -> list[str]:
@@ -293,7 +294,7 @@ def _noisy_line(axes: Axes, step: np.ndarray, values: np.ndarray, label: str, co
     window = max(1, len(values) // 40)
     axes.plot(step, values, color=colour, alpha=0.25 if window > 1 else 1.0, linewidth=1)
     padded = np.pad(values, (window // 2, window - 1 - window // 2), mode="edge")
-    axes.plot(step, np.convolve(padded, np.ones(window) / window, mode="valid"), color=colour, label=label)
+    axes.plot(step, np.convolve(padded, np.ones(window) / window, mode="valid"), color=colour, label=plain(label))
 
 
 def _drawn(drawn: int, wrong: int, pairs: int) -> str:
@@ -317,5 +318,5 @@ def _draw_pair(
     axes.imshow(both)
     axes.axvline(both.shape[1] / 2 - 0.5, color="white", linewidth=3)
     axes.set_axis_off()
-    caption = numbers if captions is None else f"{captions(pair)}\n{numbers}"
-    axes.set_title(caption, fontsize=8, loc="center", parse_math=False)  # a name may hold a $
+    caption = numbers if captions is None else f"{plain(captions(pair))}\n{numbers}"
+    axes.set_title(caption, fontsize=8, loc="center")

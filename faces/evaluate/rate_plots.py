@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from faces.evaluate.plain_text import plain
 from faces.evaluate.plots import COLOURS, MUTED, save_figure, style
 
 Curves = Mapping[str, tuple[np.ndarray, np.ndarray]]
@@ -45,12 +46,13 @@ def _plot(
 ) -> None:
     with style():
         figure = Figure(figsize=(6.4, 4.8), layout="constrained")
-        figure.suptitle(title, fontsize=12.5, fontweight="bold")
+        figure.suptitle(plain(title), fontsize=12.5, fontweight="bold")
         axes = figure.add_subplot()
         for number, (name, (x, y)) in enumerate(curves.items()):
             shown = x > 0
             marker = "o" if shown.sum() <= 20 else ""
-            axes.plot(x[shown], y[shown], color=COLOURS[number % len(COLOURS)], label=name, marker=marker, markersize=4)
+            colour = COLOURS[number % len(COLOURS)]
+            axes.plot(x[shown], y[shown], color=colour, label=plain(name), marker=marker, markersize=4)
         if at:
             axes.axvline(at, color=MUTED, linewidth=1, linestyle=":", zorder=1)
         axes.set(xlabel=x_label, ylabel=y_label)
