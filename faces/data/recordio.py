@@ -6,16 +6,15 @@ writer splits a record wherever the magic number stands in its data on a multipl
 out; joining the parts puts them back. A record is a header (flag, label, id, id2; 24 bytes), then `flag` float32
 labels, then an encoded image. The .idx file is text, a key and a byte offset a line.
 
-InsightFace adds a record under key 0 with two labels and no image, `(first identity's key, one past the last)`: the
-images are keys 1 .. first - 1, and what follows are records of identities, which hold no image. A file without such a
-record holds an image under every key.
+Which keys hold images, and which are InsightFace's records of identities, is found out in `record_index.py`.
 
 The file is mapped, not read: opening checks every frame's magic number and length against the file's size, so that a
 file that was cut in the middle is refused before anything is made of it.
 
 A `property` file beside it says `identities,height,width`; it is not needed, but where it is there it must be true.
 
-Not here: InsightFace's .bin files of evaluation pairs (`pair_bin.py`).
+Not here: the .idx file and what InsightFace's records without an image say (`record_index.py`), InsightFace's .bin
+files of evaluation pairs (`pair_bin.py`).
 """
 
 import mmap
@@ -30,6 +29,7 @@ import numpy as np
 
 from faces.data.images import decode_judged, decode_stored
 from faces.data.marks import mark
+from faces.data.record_index import check_people, image_keys, read_index
 from faces.errors import DataError, ImageError
 
 MAGIC = 0xCED7230A
@@ -71,19 +71,23 @@ class RecordFile(Sequence[Record]):
         identities: int64 (images,), labels as stored.
 
     Raises:
-        DataError: a missing or malformed .idx, an offset outside the file, a wrong magic number, a cut file.
+        DataError: a missing or malformed .idx, an offset outside the file, a wrong magic number, a cut file; as
+            `image_keys` and `check_people`.
     """
 
     def __init__(self, path: Path | str):
         self.path = Path(path)
-        index = _read_index(self.path.with_suffix(".idx"))
+        index = read_index(self.path.with_suffix(".idx"))
         self._file = _map(self.path)
+        offsets, ranges = dict(index), dict[int, tuple[float, ...]]()
         for key, offset in index:
-            self._frame(offset, key)
-        lines = _image_lines(self, index)
-        self.keys = np.array([index[line][0] for line in lines], np.int64)  # (images,)
-        self._offsets = np.array([index[line][1] for line in lines], np.int64)  # (images,)
+            if (numbers := self._range(offset, key)) is not None:
+                ranges[key] = numbers
+        keys = image_keys(self.path, [key for key, _ in index], ranges)
+        self.keys = np.array(keys, np.int64)  # (images,)
+        self._offsets = np.array([offsets[key] for key in keys], np.int64)  # (images,)
         self.identities = self._read_identities()
+        check_people(self.path, self.identities, ranges)
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -125,6 +129,17 @@ class RecordFile(Sequence[Record]):
                 f"after {len(self._file) - offset - _FRAME.size}; the file was cut: copy it again."
             )
         return part, length
+
+    def _range(self, offset: int, key: int) -> tuple[float, ...] | None:
+        """The numbers of a record that holds several and no image, which say which keys belong together; else None."""
+        part, length = self._frame(offset, key)
+        if part != _WHOLE or length < _HEADER.size:
+            return None  # one that was split holds more than a few numbers
+        start = offset + _FRAME.size
+        flag = _HEADER.unpack_from(self._file, start)[0]
+        if flag < 2 or length != _HEADER.size + 4 * flag:
+            return None
+        return struct.unpack_from(f"<{flag}f", self._file, start + _HEADER.size)
 
     def _read(self, offset: int, key: int) -> tuple[int, tuple[float, ...], bytes]:
         """Flag, labels and payload of the record at `offset`."""
@@ -282,52 +297,3 @@ def _map(path: Path) -> mmap.mmap:
         raise DataError(f"{path}: the file is empty; copy it again.") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}).") from None
-
-
-def _read_index(path: Path) -> list[tuple[int, int]]:
-    """(key, offset) of each line of an .idx file."""
-    try:
-        text = path.read_bytes()
-    except FileNotFoundError:
-        raise DataError(f"{path}: missing; a .rec file is read through the .idx file beside it: copy it too.") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}).") from None
-    index, seen = [], set()
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            key, offset = (int(field) for field in line.split(b"\t"))
-            if not (0 <= key < 2**63 and 0 <= offset < 2**63):
-                raise ValueError
-        except ValueError:
-            raise DataError(
-                f"{path}, line {number}: a key, a tab and a byte offset expected, found {line[:40]!r}."
-            ) from None
-        if key in seen:
-            raise DataError(f"{path}, line {number}: key {key} stands there a second time; keep one of the two lines.")
-        seen.add(key)
-        index.append((key, offset))
-    if not index:
-        raise DataError(f"{path}: no line in it; copy it again.")
-    return index
-
-
-def _image_lines(records: RecordFile, index: list[tuple[int, int]]) -> list[int]:
-    """Positions in `index` of the records that hold images."""
-    line_of = {key: line for line, (key, _) in enumerate(index)}
-    if 0 not in line_of:
-        return list(range(len(index)))
-    flag, labels, payload = records._read(index[line_of[0]][1], 0)
-    if flag == 0 or payload:
-        return list(range(len(index)))
-    end = labels[0]
-    if not (1 < end <= 2**31 and end == int(end)):
-        raise DataError(f"{records.path} (key 0): the index record ends the images at key {end}; copy the file again.")
-    try:
-        return [line_of[key] for key in range(1, int(end))]
-    except KeyError as error:
-        raise DataError(
-            f"{records.path.with_suffix('.idx')}: key {error.args[0]} is missing, though the record of key 0 says that "
-            f"the images are keys 1 to {int(end) - 1}; copy the .idx file again."
-        ) from None

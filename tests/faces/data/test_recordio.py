@@ -4,13 +4,14 @@ import csv
 import io
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
-from faces.data import recordio
+from faces.data import record_index, recordio
 from faces.data.images import decode_image, decode_stored
 from faces.data.recordio import RecordFile, RecordSource
 from faces.errors import DataError, ImageError
@@ -31,6 +32,50 @@ def test_insightface_layout_gives_images_without_identity_records(rec):
     assert records.identities.tolist() == [0, 0, 1, 2, 2]
     assert [r.key for r in records[1:3]] == [2, 3]
     assert records[-1].payload == PAYLOADS[-1]
+
+
+def stated(path, first: float, last: float, spans=((1.0, 3.0), (3.0, 4.0), (4.0, 6.0)), labels=(0, 0, 1, 2, 2)):
+    """Five images of three people, with what key 0 and the records of identities say."""
+    records = {0: packed([first, last], b"")}
+    records |= {key: packed(float(label), data) for key, label, data in zip(range(1, 6), labels, PAYLOADS, strict=True)}
+    return write_rec(path, records | {6 + row: packed(list(span), b"") for row, span in enumerate(spans)})
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ((5.0, 9.0), "key 5 holds an image, but the record under key 0 says that the images are keys 1 to 4"),
+        ((7.0, 9.0), "key 6 holds no image, but the record under key 0 says that the images are keys 1 to 6"),
+        ((9.0, 9.0), "key 6 holds no image, but .* keys 1 to 8"),
+        ((6.0, 10.0), ".* identities are keys 6 to 9, 3 are there"),
+        ((6.0, 8.0), ".* identities are keys 6 to 7, 3 are there"),
+        ((6.0, 9.0, ((2.0, 4.0), (4.0, 5.0), (5.0, 6.0))), "key 6 says that a person's images are keys 2 to 3, but"),
+        ((6.0, 9.0, ((1.0, 3.0), (3.0, 4.0), (4.0, 5.0))), "key 8 says that .* keys 4 to 4, but .* the last image, 5"),
+        ((6.0, 9.0, ((1.0, 2.0), (2.0, 4.0), (4.0, 6.0))), "key 7 says that keys 2 to 3 are one person, but the label"),
+        ((6.0, 9.0, ((1.0, 3.0), (3.0, 4.0), (4.0, 6.0)), (0, 0, 1, 1, 2)), "key 8 says that keys 4 to 5 are one"),
+    ],
+)
+def test_an_index_that_is_off_by_one_is_refused(tmp_path, given, words):
+    assert len(RecordFile(stated(tmp_path / "good.rec", 6.0, 9.0))) == 5
+    with pytest.raises(DataError, match=rf"x\.rec: {words}"):
+        RecordFile(stated(tmp_path / "x.rec", *given))
+
+
+def test_records_of_identities_without_the_one_that_says_where_they_begin(tmp_path):
+    path = stated(tmp_path / "x.rec", 6.0, 9.0)
+    lines = path.with_suffix(".idx").read_text().splitlines(keepends=True)
+    path.with_suffix(".idx").write_text("".join(lines[1:]))
+    with pytest.raises(DataError, match=r"x\.rec: key 6 holds two numbers and no image"):
+        RecordFile(path)
+    path.with_suffix(".idx").write_text("".join(lines[:6]))  # the images alone
+    assert RecordFile(path).identities.tolist() == [0, 0, 1, 2, 2]
+
+
+def test_numbers_that_their_type_cannot_hold_are_decided_by_the_records(monkeypatch):
+    monkeypatch.setattr(record_index, "STORED", np.float16)  # exact up to 2,048 as float32 is up to 2^24
+    for end in (2049, 2050, 2051):
+        ranges = {0: (float(np.float16(end)), float(np.float16(end + 1))), end: (1.0, float(np.float16(end)))}
+        assert record_index.image_keys(Path("x.rec"), range(end + 1), ranges) == list(range(1, end))
 
 
 def test_file_without_index_record_holds_an_image_under_every_key(tmp_path):
