@@ -8,6 +8,8 @@ missing there is no number, unless `--allow-missing` asks for one that is called
 """
 
 import argparse
+import dataclasses
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -17,13 +19,18 @@ from rich.console import Console
 
 from experiments import pipeline, report
 from experiments.cached_embedder import CachedEmbedder
+from experiments.published import Model
 from experiments.results import deliver
 from faces import cli
 from faces.config import flatten
+from faces.cut_faces import Cut
 from faces.data.ytf import FOLDERS, Ytf, read_ytf
 from faces.evaluate import plots, ytf
 from faces.evaluate.report import fold_table, result_dict, summary_table
 from faces.terminal import make_console
+
+AT_ONCE = 16_384
+"""Frames cut and embedded at a time: the faces of 340,000 in memory would be 13 GB."""
 
 
 def main(arguments: list[str]) -> None:
@@ -45,11 +52,10 @@ def judge(options: argparse.Namespace, out: Path, console: Console) -> dict[str,
     search.check(model.preprocessing)
     embed = CachedEmbedder(model, options.cache)
     names, video = frames_of(data, options.frames)
-    cut = search.cut(map(data.load, names), len(names), "the frames", model.preprocessing, console)
+    cut, embeddings = cut_and_embed(data, names, search, embed, model, console)
     found = np.ones(len(names), bool)
     if options.undetected == "refuse":
         found[list(cut.undetected)] = False
-    embeddings = embed(cut.faces, console)
     means, counted = ytf.video_means(embeddings, video, found, len(data.pairs.videos), options.frames)
     given = (means, counted, data.pairs, data.expected, at_hand)
     results = {
@@ -93,6 +99,28 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     if options.frames < 1:
         parser.error(f"--frames {options.frames}: at least 1")
     return options
+
+
+def cut_and_embed(
+    data: Ytf, names: Sequence[str], search: pipeline.Search, embed: CachedEmbedder, model: Model, console: Console
+) -> tuple[Cut, np.ndarray]:
+    """What was found in all frames, without the faces themselves, and the faces' embeddings, (frames, d)."""
+    cuts, parts = list[Cut](), list[np.ndarray]()
+    for start in range(0, len(names), AT_ONCE):
+        some = names[start : start + AT_ONCE]
+        label = f"frames to {start + len(some):,} of {len(names):,}"
+        cut = search.cut(map(data.load, some), len(some), label, model.preprocessing, console)
+        parts.append(embed(cut.faces, console))
+        undetected = tuple(start + row for row in cut.undetected)
+        cuts.append(dataclasses.replace(cut, faces=cut.faces[:0], undetected=undetected))
+    together = Cut(
+        cuts[0].faces,
+        sum(cut.seen for cut in cuts),
+        tuple(row for cut in cuts for row in cut.undetected),
+        sum(cut.several for cut in cuts),
+        cuts[0].looked,
+    )
+    return together, np.concatenate(parts)
 
 
 def frames_of(data: Ytf, limit: int) -> tuple[list[str], np.ndarray]:
