@@ -9,8 +9,10 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from rich.console import Console
 
-from faces.data.open import open_faces
+from experiments import passed_over
+from faces.data.open import open_source
 from faces.data.source import FaceSource, Subset
 from faces.data.wider import WiderFaces, open_wider
 from faces.detect.detections import Detections
@@ -93,17 +95,25 @@ class TestSet:
     curve: Callable[[Sequence[Detections]], Curve]
 
 
-def scenes(path: Path | None, size: int, seed: int, training: int, judging: int) -> tuple[Examples, TestSet]:
+def scenes(
+    path: Path | None, size: int, seed: int, training: int, judging: int, console: Console
+) -> tuple[Examples, TestSet]:
     """Scenes to train on, and others, of other people, to judge on.
 
     Args:
-        path: aligned faces, of any kind that `open_faces` knows; None for generated ones.
+        path: aligned faces, of any kind that `open_source` knows; None for generated ones.
         size: sides of a scene in pixels.
         seed: of all that is drawn.
         training: scenes to train on.
         judging: scenes to judge on.
+        console: where it is printed what was passed over among the faces.
     """
-    faces = open_faces(path) if path else generated_crops(*GENERATED, seed)
+    if path is None:
+        faces: FaceSource = generated_crops(*GENERATED, seed)
+    else:
+        opened = open_source(path)
+        passed_over.tell(console, opened.ignored, f"passed over in {path}")
+        faces = opened.source
     for_training, held_out = split_people(faces, seed)
     examples = SceneExamples(for_training, size, seed, 0, training)
     judges = SceneExamples(held_out, size, seed, training, judging)

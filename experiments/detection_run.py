@@ -80,11 +80,11 @@ def parse(
     return options, config
 
 
-def pictures(options: argparse.Namespace, size: int, seed: int) -> tuple[Examples, TestSet]:
+def pictures(options: argparse.Namespace, size: int, seed: int, console: Console) -> tuple[Examples, TestSet]:
     """What teaches and what judges: photographs of `--data`, or scenes of so many pixels a side."""
     if options.data:
         return photographs(options.data, options.labels, seed, options.test)
-    return scenes(options.faces, size, seed, options.scenes, options.test)
+    return scenes(options.faces, size, seed, options.scenes, options.test, console)
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:

@@ -98,7 +98,7 @@ def main(arguments: list[str]) -> None:
             raise ConfigError(f"{name}.images = {images}: cannot be divided among {mesh.devices.size} devices.")
     seed = config.course.seed
     wider = common.open_wider_test(options.eval[1]) if options.eval else None
-    examples, test = common.pictures(options, SCENE, seed)
+    examples, test = common.pictures(options, SCENE, seed, console)
     record = common.data_record(examples, test.name)
     console.print(f"recipe {options.recipe}")
     console.print(f"training: {examples.name}; judged on {test.name}, {sum(test.faces):,} faces")

@@ -69,7 +69,7 @@ def main(arguments: list[str]) -> None:
         raise ConfigError(f"batch.images = {config.batch.images}: cannot be divided among {mesh.devices.size} devices.")
     seed = config.train.seed
     wider = common.open_wider_test(options.eval[1]) if options.eval else None
-    examples, test = common.pictures(options, config.input.size, seed)
+    examples, test = common.pictures(options, config.input.size, seed, console)
     record = common.data_record(examples, test.name)
     console.print(f"recipe {options.recipe}, {config.input.network}, pictures of {config.input.size} pixels")
     console.print(f"training: {examples.name}; judged on {test.name}, {sum(test.faces):,} faces")
