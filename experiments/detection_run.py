@@ -19,7 +19,7 @@ from experiments.arguments import named_path, place
 from experiments.detection_data import TestSet, photographs, scenes
 from faces.data.chunks import chunks
 from faces.data.wider import WiderFaces, open_wider, read_subset
-from faces.detect.detections import Detections, Detector
+from faces.detect.detections import Detections, Detector, chosen
 from faces.detect.retinaface.examples import Examples
 from faces.errors import CheckpointError, ConfigError, DataError
 from faces.evaluate.detection import wider_curve
@@ -215,8 +215,7 @@ def judge_wider(detect: Detector, test: WiderTest, console: Console) -> dict[str
 
 def surest(found: Detections, score: float = 0.5) -> Detections:
     """Those detections that one would call faces."""
-    rows = found.scores > score
-    return Detections(found.boxes[rows], found.points[rows], found.scores[rows])
+    return chosen(found, found.scores > score)
 
 
 def numbers_of(result: dict[str, float]) -> str:

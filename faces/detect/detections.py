@@ -44,6 +44,11 @@ NOTHING = Detections(np.zeros((0, 4), np.float32), np.zeros((0, 5, 2), np.float3
 """Of an image without a face."""
 
 
+def chosen(detections: Detections, rows: np.ndarray) -> Detections:
+    """Some of the faces: bool (n,), or their rows in the order wanted."""
+    return Detections(detections.boxes[rows], detections.points[rows], detections.scores[rows])
+
+
 def select(detections: Detections, rule: Rule, image_size: tuple[int, int]) -> int | None:
     """The one face that an image is meant to show.
 

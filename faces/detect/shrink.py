@@ -28,7 +28,9 @@ def in_smaller_images(detect: Detector, longest: int) -> Detector:
         reduced = [shrink(image, longest) for image in images]
         return [
             Detections(
-                enlarged(found.boxes, small, image), enlarged(found.points, small, image), found.scores
+                enlarged(found.boxes, small.shape, image.shape),
+                enlarged(found.points, small.shape, image.shape),
+                found.scores,
             )
             for found, small, image in zip(detect(reduced), reduced, images, strict=True)
         ]
@@ -46,13 +48,17 @@ def shrink(image: np.ndarray, longest: int) -> np.ndarray:
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
-def enlarged(coordinates: np.ndarray, small: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """Coordinates (..., x and y in turn) of `small` in the image it was made of: (x + 0.5) * factor - 0.5.
+def enlarged(coordinates: np.ndarray, small: Sequence[int], size: Sequence[int]) -> np.ndarray:
+    """Coordinates (..., x and y in turn) of an image made smaller in the one it was made of: (x + 0.5) * factor - 0.5.
 
     The halves are there because 0 is the centre of the first pixel, not its edge.
+
+    Args:
+        coordinates: pixels of the smaller image.
+        small, size: rows and columns of the two, whatever follows them.
     """
-    if small.shape == image.shape:
+    if small[:2] == size[:2]:
         return coordinates
-    factors = [image.shape[1] / small.shape[1], image.shape[0] / small.shape[0]]
+    factors = [size[1] / small[1], size[0] / small[0]]
     repeated = np.array(factors * (coordinates.shape[-1] // 2), np.float32)  # (numbers in the last axis,)
     return (coordinates + np.float32(0.5)) * repeated - np.float32(0.5)

@@ -2,12 +2,14 @@
 
 from functools import partial
 
+import cv2
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from faces.data.images import decode_image
+from faces.detect.published import open_detector
 from faces.detect.retinaface import Options, make_detector, network
 from faces.detect.retinaface.anchors import first_pixels, make_anchors
 from faces.detect.retinaface.bodies import ResNet
@@ -140,12 +142,52 @@ def test_unusable_options_are_refused():
         make_network("vgg")
 
 
-@pytest.mark.realdata
-def test_published_weights_on_photographs(faces_data):
+@pytest.fixture(scope="module")
+def published(faces_data):
+    """The file of the published weights."""
     file = faces_data.parent / "weights" / "retinaface_mnet025" / "mobilenet0.25_Final.pth"
     if not file.exists():
         pytest.skip(f"needs RetinaFace's published weights as {file}")
-    tensors = read_weights(file)
+    return file
+
+
+@pytest.mark.realdata
+def test_a_face_that_fills_a_picture_of_any_size_is_found_and_nothing_else(faces_data, published):
+    photograph = decode_image((faces_data / "photos" / "person_25" / "1.jpg").read_bytes(), "1.jpg")
+    detect = open_detector("retinaface", published)
+    (seen,) = detect([photograph])
+    left, top, right, bottom = seen.boxes[0]
+    side = (bottom - top) / 0.85
+    corner = np.round([(left + right - side) / 2, (top + bottom - side) / 2]).astype(int)
+    close = photograph[corner[1] : corner[1] + round(side), corner[0] : corner[0] + round(side)]
+    for rows in (500, 1000):
+        enlarged = cv2.resize(close, (rows, rows), interpolation=cv2.INTER_CUBIC)
+        (found,) = detect([enlarged])
+        assert len(found) == 1 and found.scores[0] > 0.9
+        points = (seen.points[0] - corner + 0.5) * rows / len(close) - 0.5
+        assert np.linalg.norm(found.points[0] - points, axis=1).max() < 0.06 * rows
+
+
+@pytest.mark.realdata
+def test_small_faces_of_a_large_picture_are_found(faces_data, published):
+    detect = open_detector("retinaface", published)
+    files = sorted((faces_data / "lfw").rglob("*_0001.jpg"))[::300][:12]
+    picture, places = np.full((1000, 1300, 3), 110, np.uint8), []
+    for number, file in enumerate(files):
+        crop = decode_image(file.read_bytes(), file.name)[50:200, 50:200]
+        side = (60, 90, 150)[number % 3]
+        y, x = 60 + number // 4 * 320, 60 + number % 4 * 310
+        picture[y : y + side, x : x + side] = cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA)
+        places.append((x + side / 2, y + side / 2))
+    (found,) = detect([picture])
+    centres = (found.boxes[:, None, :2] + found.boxes[:, None, 2:]) / 2  # (faces, 1, 2)
+    near = np.linalg.norm(centres - np.array(places)[None], axis=2) < 30
+    assert near.any(axis=0).sum() == 12 and near.any(axis=1).all()
+
+
+@pytest.mark.realdata
+def test_published_weights_on_photographs(faces_data, published):
+    tensors = read_weights(published)
     photographs = sorted((faces_data / "lfw").rglob("*_0001.jpg"))[::2000]
     images = [decode_image(file.read_bytes(), file.name) for file in photographs]
     images.append(images[0][7:200, 11:240])
