@@ -129,7 +129,7 @@ def _test_set(options: argparse.Namespace, base: Config) -> PairSet:
         return open_pair_set("lfw", options.eval, size, base.evaluation)
     first = training.GENERATED_TRAIN["identities"]
     people = {**training.GENERATED_TEST, "first_identity": first}
-    return generated_pair_set(**people, size=max(size), seed=0, config=base.evaluation)
+    return generated_pair_set(**people, size=size, seed=0, config=base.evaluation)
 
 
 def _train(config: Config, source: FaceSource, test: PairSet) -> dict[str, Any]:

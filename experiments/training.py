@@ -262,7 +262,7 @@ def pair_sets(options: argparse.Namespace, config: RunConfig) -> list[PairSet]:
         return []
     first = GENERATED_TRAIN["identities"]  # people that training never shows
     people = {**GENERATED_TEST, "first_identity": first}
-    return [generated_pair_set(**people, size=max(size), seed=config.train.seed, config=config.evaluation)]
+    return [generated_pair_set(**people, size=size, seed=config.train.seed, config=config.evaluation)]
 
 
 def _judge(

@@ -232,20 +232,24 @@ def unshrunk(sizes: Sequence[tuple[int, int]], pixels: int) -> str:
 
 
 def generated_pair_set(
-    identities: int, images_per_identity: int, size: int, seed: int, first_identity: int, config: EvaluationConfig
+    identities: int,
+    images_per_identity: int,
+    size: tuple[int, int],
+    seed: int,
+    first_identity: int,
+    config: EvaluationConfig,
 ) -> PairSet:
     """Pairs of generated faces in ten folds, of people numbered from `first_identity`.
 
-    A generated picture is a face already, whatever the crop of the config; its quality is lowered where that says so.
+    A generated picture is square and a face already, whatever the crop of the config. It is brought to `size` as those
+    of training are, its quality lowered where the config says so.
     """
-    source = generated_faces(identities, images_per_identity, size, seed, first_identity)
+    source = generated_faces(identities, images_per_identity, max(size), seed, first_identity)
     whole = replace(config, crop=augment.FULL)
-    images = source.images
-    if config.pixels or config.jpeg_quality:
-        images = np.stack([prepare_image(image, (size, size), whole) for image in images])
+    images = np.stack([prepare_image(image, size, whole) for image in source.images])  # (images, rows, columns, 3)
     pairs = generated_pairs(source, seed=seed)
     names = tuple(f"identity {first_identity + n // images_per_identity}, image {n % images_per_identity}"
                   for n in range(len(source)))
-    remark = unshrunk([(size, size)] * len(images), config.pixels)
+    remark = unshrunk([(max(size), max(size))] * len(images), config.pixels)
     parts = (pairs.first, pairs.second, pairs.same, pairs.fold, ())
     return PairSet("generated", images, names, *parts, generated=True, remark=remark)

@@ -133,7 +133,7 @@ def test_a_missing_image_is_named_and_refused_unless_allowed(folder):
 
 
 # 64 pixels, as in the tests of the generator: one compilation serves both.
-GENERATED = {"identities": 20, "images_per_identity": 13, "size": 64, "seed": 3, "first_identity": 7}
+GENERATED = {"identities": 20, "images_per_identity": 13, "size": (64, 64), "seed": 3, "first_identity": 7}
 
 
 def test_generated_pairs():
@@ -155,10 +155,14 @@ def test_generated_pairs():
 
 def test_the_quality_of_generated_faces_is_lowered_as_of_others(monkeypatch):
     monkeypatch.setattr(pair_set, "generated_faces", cache(pair_set.generated_faces))
-    plain, lowered, as_large = (
-        generated_pair_set(**GENERATED, config=evaluation(**changes))
-        for changes in ({}, {"pixels": 256, "jpeg_quality": 20}, {"pixels": 4096})
+    plain, lowered, as_large, narrow = (
+        generated_pair_set(**{**GENERATED, "size": size}, config=evaluation(crop=UNEVEN, **changes))
+        for size, changes in (
+            *(((64, 64), changes) for changes in ({}, {"pixels": 256, "jpeg_quality": 20}, {"pixels": 4096})),
+            ((64, 48), {}),
+        )
     )
+    np.testing.assert_array_equal(narrow.images[5], augment.crop(plain.images[5], (64, 48)))
     expected = augment.recompress(augment.reduce_pixels(plain.images[5], 256), 20)
     np.testing.assert_array_equal(lowered.images[5], augment.crop(expected, (64, 64)))
     assert (plain.remark, lowered.remark) == ("", "")
