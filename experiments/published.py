@@ -54,6 +54,10 @@ OF_MXNET = "mobilefacenet_y1"
 """The network whose weights come with a graph of their own."""
 
 
+WRAPPERS = ("module.", "_orig_mod.", "model.", "net.", "network.", "backbone.", "encoder.")
+"""Of PyTorch's DataParallel, of its compiler, and what training programs call a network inside a module of theirs."""
+
+
 @dataclass(frozen=True)
 class NetworkConfig:
     """Which network."""
@@ -250,9 +254,15 @@ def _tensors_by_known_names(file: Path, state_dict: str | None) -> tuple[Tensors
         except WeightsError as error:
             raise WeightsError(f"{file}: {error}") from None
         return named.tensors, None if (named.mean, named.factor) == (0, 1) else (named.mean, named.factor)
-    if all(name.startswith("module.") for name in tensors):  # PyTorch's DataParallel
-        return {name.removeprefix("module."): tensor for name, tensor in tensors.items()}, None
-    return tensors, None
+    return _unwrapped(tensors), None
+
+
+def _unwrapped(tensors: Tensors) -> Tensors:
+    """The tensors without what programs put before all names: one module around the network, or several."""
+    for wrapper in WRAPPERS:
+        if all(name.startswith(wrapper) for name in tensors):
+            return _unwrapped({name.removeprefix(wrapper): tensor for name, tensor in tensors.items()})
+    return tensors
 
 
 def _refuse_folder(folder: Path) -> None:

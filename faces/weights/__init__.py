@@ -31,7 +31,7 @@ __all__ = [
     "read_weights",
 ]
 
-_FORMATS = "MXNet .params, PyTorch, TensorFlow's frozen graphs, ONNX, safetensors, .npy and .npz are read"
+_FORMATS = "MXNet's .params, PyTorch's .pt or .pth, TensorFlow's frozen .pb, .onnx, .safetensors, .npy or .npz"
 _GRAPH, _MODEL = b"\x0a", b"\x08"  # keys of the first field: a graph's node, and the version of ONNX
 
 
@@ -106,4 +106,4 @@ def _read(file: WeightsFile, state_dict: str | None) -> dict[str, np.ndarray]:
         return graphdef.read(file)
     if start.startswith(_MODEL):
         return onnx.read(file)
-    raise file.error(foreign.told_by_name(file) or f"none of the formats that are read ({_FORMATS})")
+    raise file.error(foreign.told_by_name(file) or f"none of the formats that are read; give {_FORMATS}")

@@ -91,6 +91,7 @@ _OF_PROTOBUF = frozenset({".pdmodel", ".caffemodel", ".binaryproto", ".mlmodel",
 _SAVED_MODEL = b"\x08\x01\x12"  # its version, then a graph; files of ONNX have versions from 3
 _FROZEN = "which has its weights in a folder beside it; give the frozen graph, .pb"
 _PADDLE = b"StructuredToParameterName@@"
+_OLD_TORCH = (b"sys_info", b"pickle", b"storages", b"tensors")  # members of its tar archives
 _START = 4096
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
@@ -99,6 +100,8 @@ _WEIGHTS = (".onnx", ".params", ".pth", ".pt", ".ckpt", ".safetensors", ".npy", 
 
 def told_by_bytes(file: WeightsFile) -> str | None:
     """What the file's bytes say that it is, of what is not read, and what to do: the half of a sentence."""
+    if file.data[:9].rstrip(b"\0") in _OLD_TORCH:
+        return "a checkpoint of PyTorch before 0.2, which is not read; load it with a later one and save it again"
     for at, sign, what in _SIGNS:
         if file.data[at : at + len(sign)] == sign:
             return what

@@ -99,6 +99,8 @@ def read_symbol(path: Path | str) -> tuple[Node, ...]:
         WeightsError: no JSON, no symbol, or a node whose inputs do not precede it.
     """
     file = WeightsFile(path)
+    if file.data[: len(MAGIC)] == MAGIC:
+        raise file.error("MXNet's weights and not its network; give the -symbol.json that belongs to them")
     if len(file.data) > MAX_TEXT:
         raise file.error(f"more than {MAX_TEXT:,} bytes, the limit of a symbol file")
     try:

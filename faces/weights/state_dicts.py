@@ -8,7 +8,8 @@ the state of a generator, a best score, an average of the weights, a second netw
 2. Several: the one under a key of KEYS, where there is one, as `backbone` beside `head` (the same tensors under two
    keys are one). Two of them, such as `state_dict` and `ema_state_dict`, are two networks of which only a person knows
    which is wanted: refused.
-3. None: what was saved is itself the state dict, if it has tensors.
+3. None: what was saved is itself the state dict, if it has tensors. If it has none, and one entry under a key of KEYS
+   is a dict, the same is asked of that.
 
 Whoever names a key gets what lies under it.
 
@@ -31,6 +32,7 @@ KEYS = (
 """Where training programs put the network's state dict in what they save, and its running average."""
 
 _SHOWN = 6
+_DEPTH = 4
 
 StateDict = Mapping[Any, Any]
 Refusal = Callable[[int, str], FacesError]
@@ -76,7 +78,12 @@ def choose(file: WeightsFile, saved: Any, key: str | None, refusal: Refusal) -> 
             if isinstance(value, Opaque):
                 raise refusal(value.byte, value.what)
         raise file.error("what was saved is no dict of tensors; save the network's state_dict()")
-    inner = {name: values for name in entries if (values := _dict_of_tensors(entries[name])) is not None}
+    for _ in range(_DEPTH):
+        inner = {name: values for name in entries if (values := _dict_of_tensors(entries[name])) is not None}
+        deeper = [values for name in KEYS if (values := _entries(entries.get(name))) is not None]
+        if inner or _has_tensors(entries) or len(deeper) != 1:
+            break
+        entries = deeper[0]
     if key is not None:
         if key not in inner:
             there = f"those under {_listed(inner)} are" if inner else "none is"

@@ -165,6 +165,13 @@ def test_what_does_not_fit_is_refused(changes: dict, options: list[str], words: 
     assert not folder.exists()
 
 
+def test_names_behind_others(file: Path, tmp_path: Path):
+    """PyTorch's DataParallel and compiler, and modules around the network, put names before all names."""
+    np.savez(tmp_path / "wrapped.npz", **{f"module._orig_mod.backbone.{name}": one for name, one in TENSORS.items()})
+    model, other = convert(tmp_path / "wrapped.npz"), convert(file)
+    jax.tree.map(np.testing.assert_array_equal, model.params, other.params)
+
+
 def test_a_graph_for_weights_that_have_none(file: Path, tmp_path: Path):
     (tmp_path / "graph.json").write_text('{"nodes": [], "arg_nodes": [], "heads": []}')
     with pytest.raises(ConfigError, match=r"--symbol \S+graph.json changes nothing: .* is of iresnet4, not MXNet's"):

@@ -104,6 +104,7 @@ def test_no_symbol(tmp_path):
         (b"[]", "no list of nodes"),
         (b'{"nodes": 3}', "no list of nodes"),
         (b" " * 2_000_000, "the limit"),
+        (makers.mxnet(W), "MXNet's weights and not its network; give the -symbol.json"),
     ]:
         with pytest.raises(WeightsError, match=message):
             read_symbol(written(tmp_path, data))

@@ -159,6 +159,7 @@ def test_which_state_dict_is_read(tmp_path, save, key):
         ({"w": W, "q": NEIGHBOURS["an array of text"]}, "q is an array of no plain numbers"),
         ({"w": W, "q": NEIGHBOURS["complex tensors"]}, "q is a tensor of no plain numbers"),
         ({"w": W, (1, 2): W}, "a name that is no text"),
+        ({"model": {"a": 1}, "net": {"b": 1}}, r"no state dict under its keys \(model, net\)"),
         ({"w": INSIDE}, "asks for torch.*_rebuild_tensor_v2 of torch storages inside others, as its first versions"),
     ],
 )
@@ -183,6 +184,7 @@ def test_kinds_of_state_dicts(tmp_path, save):
     parameter = Call(Global("torch._utils", "_rebuild_parameter_with_state"), (W, True, Ordered(), {"note": DEVICE}))
     for saved in (
         {"model": state, "state_dict": state},
+        {"epoch": 1, "model": {"state_dict": {"backbone": state, "head": {"h": OTHER}}, "args": DEVICE}},
         own,
         {"state_dict": own},
         {"w": attributes},

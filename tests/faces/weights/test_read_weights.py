@@ -149,6 +149,7 @@ FOREIGN = [
     ("a.7z", b"7z\xbc\xaf\x27\x1c" + bytes(99), "a 7z archive", "unpack it"),
     ("a.rar", b"Rar!\x1a\7\0" + bytes(99), "a RAR archive", "unpack it"),
     ("a.tar", b"det1.npy".ljust(257, b"\0") + b"ustar\0" + bytes(999), "a tar archive", "unpack it"),
+    ("a.pth", b"sys_info".ljust(257, b"\0") + b"ustar\0" + bytes(999), "PyTorch before 0.2", "save it again"),
     ("a.zip", makers.zipped({"r/": b"", "r/a.txt": b"", "r/w600k_r50.onnx": ONNX}), "a zip archive",
      "unpack it and give the file in it that holds the weights, such as r/w600k_r50.onnx"),
     ("a.zip", makers.zipped({"read.me": b""}), "a zip archive", "unpack it"),
