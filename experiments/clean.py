@@ -9,6 +9,8 @@ import argparse
 import json
 from pathlib import Path
 
+import numpy as np
+
 from arcface_jax import sub_center
 from arcface_jax.config import Config
 from experiments import kept, training
@@ -23,6 +25,9 @@ from faces.errors import ConfigError, DataError
 from faces.outputs import check_file
 from faces.run_record import check_training_set
 from faces.terminal import make_console
+
+MOST_DROPPED = 0.6
+"""v4 puts the wrong labels of the noisiest of its sets at about half."""
 
 
 def main(arguments: list[str]) -> None:
@@ -62,7 +67,31 @@ def main(arguments: list[str]) -> None:
     kept.write(options.out, source, found.kept)
     console.print(f"{options.out}: {int(found.kept.sum()):,} of {len(source):,} images kept, within "
                   f"{options.degrees:g} degrees of their class's dominant sub-centre")  # fmt: skip
+    for line in remarks(found, source.identities, options.degrees, run.step):
+        console.print(f"remark: {line}")
     print("result: " + json.dumps(result), flush=True)
+
+
+def remarks(found: sub_center.Kept, labels: np.ndarray, degrees: float, step: int) -> list[str]:
+    """What makes a list doubtful: more dropped than labels are ever wrong, and people of whom nothing stays.
+
+    Args:
+        found: which images stay.
+        labels: class of each image, (images,).
+        degrees: the angle up to which they do.
+        step: of the run whose centres they were held against.
+    """
+    told, dropped = [], float(np.mean(~found.kept))
+    if dropped > MOST_DROPPED:
+        told.append(
+            f"{dropped:.0%} of the images are dropped, more than labels are ever wrong: after {step:,} steps half of "
+            f"the images lie more than {np.median(found.angle):.1f} degrees from their dominant sub-centre. The run "
+            f"has hardly learnt to tell; train it longer, or give more than {degrees:g} with --degrees."
+        )
+    gone = len(np.unique(labels)) - len(np.unique(labels[found.kept]))
+    if gone:
+        told.append(f"of {gone:,} people no image is kept")
+    return told
 
 
 if __name__ == "__main__":

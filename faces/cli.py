@@ -53,7 +53,9 @@ def exit_code(main: Callable[[list[str]], None], arguments: list[str]) -> int:
     except MemoryError as error:
         return _told(f"there is too little memory ({error}); give fewer or smaller pictures at a time, or a smaller "
                      "batch.")  # fmt: skip
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, AssertionError) as error:
+        if sentence := start.no_device(error):
+            return _told(sentence)
         refused = refusal(error)
         if refused is None or refused.errno not in REFUSED:
             raise

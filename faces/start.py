@@ -113,6 +113,30 @@ _LIBRARY_FLAG = "xla_cpu_experimental_ynn_fusion_type"
 _MEASURED_JAXLIB = ("0.10.", "0.12.")
 
 
+def no_device(error: BaseException) -> str:
+    """The sentence for an error by which JAX says that it finds none of the devices it was told to take; "" for others.
+
+    Of a GPU that is not there it says so by an assertion without a word, which it then makes again when it is asked.
+    """
+    is_bare = isinstance(error, AssertionError) and not error.args and not _finds_devices()
+    if not is_bare and not (isinstance(error, RuntimeError) and "Unable to initialize backend" in str(error)):
+        return ""
+    told, reason = os.environ.get("JAX_PLATFORMS", ""), " ".join(str(error).split()).partition(" (set JAX_")[0]
+    return (
+        f"JAX_PLATFORMS={told}: JAX finds no such device here{f' ({reason})' if reason else ''}; set it to cpu or "
+        'leave it out, or install JAX for the device, as pip install ".[cuda]" does for GPUs of NVIDIA.'
+    )
+
+
+def _finds_devices() -> bool:
+    import jax
+
+    try:
+        return bool(jax.devices())
+    except (AssertionError, RuntimeError):
+        return False
+
+
 def keep_programs() -> None:
     """Have JAX keep compiled programs in the user's cache folder.
 

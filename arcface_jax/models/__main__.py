@@ -3,15 +3,21 @@
 Not here: the counting (`faces.counts`).
 """
 
+import argparse
+
 from arcface_jax.models import NETWORKS, make_backbone
 from faces import cli, counts
-from faces.errors import ConfigError
 
 
 def main(arguments: list[str]) -> None:
-    if len(arguments) != 1:
-        raise ConfigError(f"give one network of {', '.join(NETWORKS)}")
-    print(counts.network_table(make_backbone(arguments[0], embedding_dim=512)))
+    """Parse, count, print."""
+    parser = argparse.ArgumentParser(
+        prog="python -m arcface_jax.models",
+        description=(__doc__ or "").split("`: ")[-1].split("\n")[0],
+        epilog=f"Networks: {', '.join(NETWORKS)}.",
+    )
+    parser.add_argument("network", metavar="NETWORK")
+    print(counts.network_table(make_backbone(parser.parse_args(arguments).network, embedding_dim=512)))
 
 
 if __name__ == "__main__":

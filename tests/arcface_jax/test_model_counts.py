@@ -120,5 +120,10 @@ def test_table_on_the_command_line(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].split() == ["stem_conv", "1,728", "21,676,032"]
     assert lines[-1].split() == ["total", "24,025,088", "2,609,954,816"]
-    with pytest.raises(ConfigError, match="give one network of iresnet18, iresnet34"):
-        main([])
+    for given, words in (([], "NETWORK"), (["--help"], "Networks: iresnet18, iresnet34")):
+        with pytest.raises(SystemExit):
+            main(given)
+        printed = capsys.readouterr()
+        assert words in " ".join((printed.out + printed.err).split())
+    with pytest.raises(ConfigError, match='there is no network "nn"'):
+        main(["nn"])

@@ -5,6 +5,7 @@ Softmax first and triplet after, across the two mains, is here too.
 
 import json
 import math
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import pytest
 from arcface_jax.train_step import init_state
 from experiments import angles, arcface, clean, facenet
 from experiments.networks import backbone_of
-from faces import outputs
+from faces import cli, outputs, train_loop
 from faces.checkpoint import Checkpoints, load_weights
 from faces.mesh import copied, make_mesh
 from faces.train_state import TrainState
@@ -191,6 +192,29 @@ def test_a_run_is_not_overwritten(faces_folder: Path, tmp_path: Path, one_matrix
     shorter = [*given, "--resume", "--train.steps", "1", "--optimiser.schedule", "constant"]
     refused(arcface.main, capsys, shorter, "is at step 2 already, and train.steps = 1 lies before")
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == files
+
+
+def test_an_interrupted_run_says_how_to_go_on(
+    faces_folder: Path, tmp_path: Path, one_matrix: list[str], capsys, monkeypatch: pytest.MonkeyPatch
+):
+    out = tmp_path / "a run"
+    given = arguments(faces_folder, out, 3, *one_matrix, "--devices", "1", "--train.checkpoint-every", "1")
+    place_batch, placed = train_loop.place_batch, []
+
+    def interrupt(*of_batch: Any) -> Any:
+        placed.append(of_batch)
+        if len(placed) == 3:
+            raise KeyboardInterrupt
+        return place_batch(*of_batch)
+
+    monkeypatch.setattr(train_loop, "place_batch", interrupt)
+    assert cli.exit_code(arcface.main, given) == 130
+    told = capsys.readouterr().err
+    assert told.startswith("interrupted. Step 2 is kept; go on with: python -m experiments.arcface --config")
+    _, _, command = told.strip().partition("python -m experiments.arcface ")
+    monkeypatch.undo()
+    printed = run(arcface.main, shlex.split(command))
+    assert "resumed at step 2" in printed and result_of(printed)
 
 
 def test_a_run_goes_on_with_its_own_training_set_alone(

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+from arcface_jax import sub_center
 from experiments import arcface, clean
 from experiments.networks import backbone_of
 from experiments.runs import open_run
@@ -73,6 +74,20 @@ def test_the_list_and_the_result_line(cleaned: Cleaned, faces_folder: Path):
         "precision": hits / dropped.sum(),
         "recall": hits / 22,
     }
+
+
+def test_a_list_that_is_doubtful_says_so():
+    labels = np.repeat(np.arange(5), 4)
+    angle = np.linspace(60, 100, 20)
+    for degrees, words in (
+        (61.0, ("95% of the images are dropped", "after 40 steps half", "more than 80.0 degrees", "of 4 people no")),
+        (77.0, ("of 2 people no image is kept",)),
+        (99.0, ()),
+    ):
+        found = sub_center.Kept(angle <= degrees, angle, np.zeros(5, int))
+        told = clean.remarks(found, labels, degrees, 40)
+        assert len(told) == (len(words) > 0) + (len(words) > 1)
+        assert all(word in " ".join(told) for word in words)
 
 
 def test_the_next_run_trains_on_the_list_alone(cleaned: Cleaned, tmp_path: Path, capsys):

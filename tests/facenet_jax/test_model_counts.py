@@ -211,5 +211,10 @@ def test_table_on_the_command_line(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].split() == ["conv1", "9,472", "118,013,952"]
     assert lines[-1].split() == ["total", "7,456,304", "1,596,530,688"]
-    with pytest.raises(ConfigError, match="give one network of nn1, nn2"):
-        main([])
+    for given, words in (([], "NETWORK"), (["--help"], "Networks: nn1, nn2")):
+        with pytest.raises(SystemExit):
+            main(given)
+        printed = capsys.readouterr()
+        assert words in " ".join((printed.out + printed.err).split())
+    with pytest.raises(ConfigError, match='there is no network "nn"'):
+        main(["nn"])

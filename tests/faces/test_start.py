@@ -232,6 +232,22 @@ def test_xla_takes_the_flag():
     assert ended.stdout == "2.0\n", ended.stderr
 
 
+@pytest.mark.parametrize("platform", ["cuda", "tpu", "nonsense"])
+def test_a_device_that_is_not_there_is_one_sentence(platform: str):
+    script = "import jax; from faces import cli; cli.run(lambda _: jax.numpy.zeros(1))"
+    ended = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "JAX_PLATFORMS": platform, "CUDA_VISIBLE_DEVICES": ""},
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    told = ended.stderr.strip().splitlines()[-1]
+    assert ended.returncode == 2 and "Traceback" not in ended.stderr
+    assert told.startswith(f"error: JAX_PLATFORMS={platform}: JAX finds no such device here") and "to cpu" in told
+
+
 @pytest.mark.parametrize(
     "changes",
     [
