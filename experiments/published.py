@@ -289,7 +289,7 @@ def _refuse_detector(file: Path, tensors: Tensors) -> None:
             f"{file}: weights of the detector {detector}, which finds faces and embeds none; give them by --detector "
             f"{detector} --detector-weights {weights}."
         )
-    if any("bbox_head" in name for name in tensors):
+    if any("bbox" in name.lower() for name in tensors):
         raise WeightsError(
             f"{file}: weights of a detector, which embeds no faces, and of none that is known here; give those of a "
             f"network that embeds them. Detectors: {', '.join(DETECTORS)}."

@@ -88,7 +88,7 @@ _SUFFIXES = {
 _OF_PROTOBUF = frozenset({".pdmodel", ".caffemodel", ".binaryproto", ".mlmodel", ".meta"})
 """Begin as graphs of TensorFlow or models of ONNX do: protocol buffers do not say what they are."""
 
-_SAVED_MODEL = b"\x08\x01\x12"  # its version, then a graph; files of ONNX have versions from 3
+_SAVED_MODEL = re.compile(rb"\x08\x01\x12[\x80-\xff]*[\x00-\x7f]\x0a")  # its version, then a graph and its head
 _FROZEN = "which has its weights in a folder beside it; give the frozen graph, .pb"
 _PADDLE = b"StructuredToParameterName@@"
 _OLD_TORCH = (b"sys_info", b"pickle", b"storages", b"tensors")  # members of its tar archives
@@ -108,7 +108,7 @@ def told_by_bytes(file: WeightsFile) -> str | None:
     if (text := _text(file)) is not None:
         return next(what for pattern, what in _TEXTS if pattern.match(text))
     start = file.data[:_START]
-    if start.startswith(_SAVED_MODEL):
+    if _SAVED_MODEL.match(start):
         return f"TensorFlow's SavedModel, {_FROZEN}"
     if start[:1] in (b"\x03", b"\x04") and b"V 1" in start[:24]:
         return f"a file of Torch 7 (Lua), {_EXPORT}"

@@ -82,7 +82,7 @@ class _Storages(dict[str, Storage]):
             opaque=opaque,
             instructions=instructions,
             text=text,
-            read="numbers, text, lists, tuples, dicts, NumPy arrays and plain tensors",
+            read="numbers, text, lists, dicts, NumPy arrays and plain tensors, as a network's state_dict() gives them,",
             fewer="save the network's state_dict() alone",
             error=WeightsError,
         )

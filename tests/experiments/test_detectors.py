@@ -32,7 +32,8 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for net, arrays in to_facenet_pytorch(nets).items():
         np.savez(folder / "mtcnn" / f"{net}.npz", **arrays)
     np.savez(folder / "r4.npz", **TENSORS)
-    np.savez(folder / "scrfd.npz", **{"bbox_head.scales.0.scale": np.ones(1, np.float32)})
+    for file, name in (("scrfd", "bbox_head.scales.0.scale"), ("rpn", "face_rpn_bbox_pred_stride32_weight")):
+        np.savez(folder / f"{file}.npz", **{name: np.ones(1, np.float32)})
     return folder
 
 
@@ -44,6 +45,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("mtcnn/onet.npz", ("weights of the detector mtcnn", "by --detector mtcnn --detector-weights {folder}/mtcnn.")),
         ("mtcnn", ("weights of the detector mtcnn", "by --detector mtcnn --detector-weights {folder}/mtcnn.")),
         ("scrfd.npz", ("of a detector, which embeds no faces", "Detectors: retinaface, mtcnn")),
+        ("rpn.npz", ("of a detector, which embeds no faces", "Detectors: retinaface, mtcnn")),
         ("empty", ("a folder, where a file of weights is expected; give the file in it that holds them.",)),
         ("absent.pth", ("there is no such file",)),
     ],
