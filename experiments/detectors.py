@@ -1,6 +1,6 @@
 """The detector that a command line names, and the word for whoever gives the weights of a recogniser for it.
 
-Not here: detectors (`faces.detect.published`), and the opposite mistake (`published.py`).
+Not here: detectors (`faces.detect.published`), and the opposite mistake (`mistaken.py`).
 """
 
 from pathlib import Path

@@ -25,13 +25,13 @@ from jax.sharding import Mesh
 import arcface_jax.models.published as of_arcface
 import facenet_jax.models.published as of_facenet
 from arcface_jax.models import onnx_names
+from experiments.mistaken import refuse_detector, refuse_detectors_in
 from experiments.networks import backbone_of
 from experiments.runs import open_run
 from facenet_jax.models import slim_graph
 from faces.backbone import Apply, Backbone, BatchStats, Params
 from faces.checkpoint import load_weights, told_once
 from faces.config import DataConfig, ModelConfig, Rule, RunConfig, check, load_config, to_toml
-from faces.detect.published import DETECTORS, detector_of, weight_files
 from faces.embed import make_embedder
 from faces.errors import CheckpointError, ConfigError, FacesError, WeightsError
 from faces.mesh import copied
@@ -134,7 +134,7 @@ def open_model(path: Path, network: str | None = None, symbol: Path | None = Non
         try:
             return _open_run(path)
         except FacesError:
-            _refuse_detectors_in(path)
+            refuse_detectors_in(path)
             raise
     if not path.exists():
         raise CheckpointError(
@@ -159,7 +159,9 @@ def convert(
         ConfigError: an embedding of no values; a graph for weights that have none.
     """
     if file.is_dir():
-        _refuse_folder(file)
+        refuse_detectors_in(file)
+        if (file / DESCRIPTION).is_file() or (file / "config.toml").is_file():
+            raise WeightsError(f"{file}: a model of this project already; give it as it is, by --weights {file}.")
     tensors, pixels = _tensors_by_known_names(file, state_dict)
     graph_of = symbol or _symbol_beside(file)
     graph = read_symbol(graph_of) if graph_of else ()
@@ -247,7 +249,7 @@ def embedder_of(model: Model, mesh: Mesh, unit: bool = True) -> Callable[[np.nda
 def _tensors_by_known_names(file: Path, state_dict: str | None) -> tuple[Tensors, tuple[float, float] | None]:
     """A file's tensors by names that are known, and what its graph does to pixels, (x - mean) * factor, if anything."""
     tensors = read_weights(file, state_dict)
-    _refuse_detector(file, tensors)
+    refuse_detector(file, tensors)
     if is_onnx(file):
         try:
             named = onnx_names.named(read_onnx_graph(file), tensors, read_onnx_outputs(file))
@@ -263,37 +265,6 @@ def _unwrapped(tensors: Tensors) -> Tensors:
         if all(name.startswith(wrapper) for name in tensors):
             return _unwrapped({name.removeprefix(wrapper): tensor for name, tensor in tensors.items()})
     return tensors
-
-
-def _refuse_folder(folder: Path) -> None:
-    _refuse_detectors_in(folder)
-    if (folder / DESCRIPTION).is_file() or (folder / "config.toml").is_file():
-        raise WeightsError(f"{folder}: a model of this project already; give it as it is, by --weights {folder}.")
-
-
-def _refuse_detectors_in(folder: Path) -> None:
-    """Also in the folder of a detector's training run."""
-    inner = folder / "weights"
-    for file in [*weight_files(folder), *(weight_files(inner) if inner.is_dir() else [])]:
-        try:
-            tensors = read_weights(file)
-        except WeightsError:
-            continue  # the folder is refused by whoever reads it as a file
-        _refuse_detector(file, tensors)
-
-
-def _refuse_detector(file: Path, tensors: Tensors) -> None:
-    if detector := detector_of(tensors):
-        weights = file.parent if detector == "mtcnn" else file  # whose three files lie in one folder
-        raise WeightsError(
-            f"{file}: weights of the detector {detector}, which finds faces and embeds none; give them by --detector "
-            f"{detector} --detector-weights {weights}."
-        )
-    if any("bbox" in name.lower() for name in tensors):
-        raise WeightsError(
-            f"{file}: weights of a detector, which embeds no faces, and of none that is known here; give those of a "
-            f"network that embeds them. Detectors: {', '.join(DETECTORS)}."
-        )
 
 
 def _follow(file: Path, tensors: Tensors) -> None:

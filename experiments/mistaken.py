@@ -1,0 +1,44 @@
+"""Weights of detectors where those of a network that embeds faces belong: told by the tensors' names.
+
+Not here: the opposite mistake (`detectors.py`).
+"""
+
+from pathlib import Path
+
+from faces.detect.published import DETECTORS, detector_of, weight_files
+from faces.errors import WeightsError
+from faces.received import Tensors
+from faces.weights import read_weights
+
+
+def refuse_detectors_in(folder: Path) -> None:
+    """Refuse a folder in which the weights of a detector lie, as `refuse_detector`; also one of a training run."""
+    inner = folder / "weights"
+    for file in [*weight_files(folder), *(weight_files(inner) if inner.is_dir() else [])]:
+        try:
+            tensors = read_weights(file)
+        except WeightsError:
+            continue  # the folder is refused by whoever reads it as a file
+        refuse_detector(file, tensors)
+
+
+def refuse_detector(file: Path, tensors: Tensors) -> None:
+    """Refuse the weights of a detector.
+
+    Args:
+        file: for the message.
+        tensors: its content.
+    Raises:
+        WeightsError: they are; the message says where they belong, if the detector is known here.
+    """
+    if detector := detector_of(tensors):
+        weights = file.parent if detector == "mtcnn" else file  # whose three files lie in one folder
+        raise WeightsError(
+            f"{file}: weights of the detector {detector}, which finds faces and embeds none; give them by --detector "
+            f"{detector} --detector-weights {weights}."
+        )
+    if any("bbox" in name.lower() for name in tensors):
+        raise WeightsError(
+            f"{file}: weights of a detector, which embeds no faces, and of none that is known here; give those of a "
+            f"network that embeds them. Detectors: {', '.join(DETECTORS)}."
+        )
