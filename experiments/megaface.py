@@ -44,7 +44,7 @@ from faces.evaluate import megaface, rate_plots
 from faces.evaluate.report import far_text
 from faces.evaluate.verification import few_names
 from faces.mesh import make_mesh
-from faces.outputs import write_text
+from faces.outputs import check_folder, write_text
 from faces.terminal import make_console, make_progress
 
 PARTS: tuple[Part, Part] = ("facescrub", "megaface")
@@ -152,6 +152,7 @@ def _compute(options: argparse.Namespace, listed: dict[Part, list[str]], console
         if not (pictures[part] / listed[part][row]).is_file()
     ]  # fmt: skip
     refuse_missing(options.data, missing, "the pictures that the lists name", options)
+    check_folder(options.features)
     model = pipeline.open_for(options, console)
     search = pipeline.Search(options)
     search.check(model.preprocessing)
@@ -174,7 +175,6 @@ def _compute(options: argparse.Namespace, listed: dict[Part, list[str]], console
             computed += len(kept)
             for row, feature in zip(kept, embeddings, strict=True):
                 path = feature_path(options.features, part, some[row], options.algorithm)
-                path.parent.mkdir(parents=True, exist_ok=True)
                 write_feature(path, feature)
     return pipeline.record(model, computed / seconds if computed else None, options)
 

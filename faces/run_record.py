@@ -63,7 +63,6 @@ def _git(*arguments: str) -> str:
 
 def write_start(folder: Path, config: RunConfig, training_set: Fingerprint) -> None:
     """Create the run's folder with `training_set.json`, `config.toml`, and `environment.json` with the set's counts."""
-    folder.mkdir(parents=True, exist_ok=True)
     write_training_set(folder, training_set)
     write_text(folder / "config.toml", to_toml(config))
     write_json(folder / "environment.json", environment() | {"training_set": training_set.summary()})
