@@ -24,13 +24,11 @@ import numpy as np
 
 from faces.errors import OutputError
 from faces.locks import lock_file
-from faces.refused import writing
+from faces.refused import PARTIAL, writing
 
 LOCK = ".lock"
-PARTIAL = ".partial"
-"""Within a folder of results: where they lie until they are complete."""
 REPLACED = ".replaced"
-"""Likewise: where those before them lie for the moment in which they change places."""
+"""Within a folder of results: where those before them lie for the moment in which they change places."""
 CONTENTS = ".contents"
 """Likewise: the names of what a command wrote there, a line each, which another may replace if it is told to."""
 RECORDS = ("environment.json", "result.json", "settings.json", "config.toml", "prepared.json", "model.toml")

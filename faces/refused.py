@@ -11,6 +11,9 @@ from pathlib import Path
 
 from faces.errors import OutputError
 
+PARTIAL = ".partial"
+"""Within a folder of results: where they lie until they are complete. No message names it."""
+
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 _IN_THE_WAY = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY}
@@ -25,6 +28,7 @@ def is_full(error: OSError) -> bool:
 
 def explained(error: OSError, place: Path | str) -> OutputError:
     """The sentence for what the system refused at `place`."""
+    place = Path(*(part for part in Path(place).parts if part != PARTIAL))
     if is_full(error):
         return OutputError(f"{place}: cannot be written, the disk is full; make room, or name a place on another disk.")
     if error.errno in _FORBIDDEN:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -92,6 +93,10 @@ def full(tmp_path, code: str) -> str:
      "outputs.append_text(folder / 'x', 'line' * 100_000)"],
 )  # fmt: skip
 def test_a_full_disk(tmp_path, code):
+    (tmp_path / outputs.PARTIAL).mkdir()
+    inside = full(tmp_path, code.replace("folder / 'x'", "folder / '.partial' / 'x'"))
+    shutil.rmtree(tmp_path / outputs.PARTIAL)
+    assert inside == full(tmp_path, code)  # a person knows the folder that the results shall be in
     assert full(tmp_path, code) == f"{tmp_path / 'x'}: cannot be written, the disk is full; make room, or name a " \
                                    "place on another disk.\n"  # fmt: skip
     assert names(tmp_path) == ([] if "append" not in code else ["x"])
