@@ -12,6 +12,7 @@ import json
 import shlex
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,12 @@ from rich.console import Console
 from experiments import kept, passed_over, report, runs
 from experiments.networks import backbone_of
 from experiments.recipe import Recipe, parse
+from experiments.run_folder import claim
 from faces import outputs, processes, run_record, start
 from faces.checkpoint import Checkpoints
 from faces.config import AnyConfig, RunConfig, difference, flatten, load_config
 from faces.data import uncut
-from faces.data.fingerprint import check_alike, fingerprint
+from faces.data.fingerprint import Fingerprint, fingerprint
 from faces.data.generated import generated_faces
 from faces.data.loader import make_loader
 from faces.data.open import open_source
@@ -52,23 +54,71 @@ def run(recipe: Recipe[AnyConfig], description: str, arguments: list[str]) -> No
     meeting = processes.meeting(options.coordinator, options.processes, options.process, options.wait)
     with contextlib.ExitStack() as stack:
         if meeting is None:
-            folder = _claim(options, stack)
+            folder, found = claim(options, stack), None
         else:
             started_with = {**flatten(config), **{key: str(getattr(options, key)) for key in _OF_ALL}}
-            folder = Path(processes.join(meeting, started_with, lambda: str(_claim(options, stack))))
+            faces = list[Faces]()
+
+            def prepare() -> tuple[str, dict[str, str]]:
+                """Whatever can fail in one process alone, and asks no device, which JAX must not meet before."""
+                folder = claim(options, stack) if meeting.process == 0 else ""
+                if options.data is None:
+                    return str(folder), {}
+                faces.append(_find_faces(recipe, options, config, make_console(quiet=meeting.process > 0)))
+                training_set = faces[0].training_set
+                return str(folder), {"training set": f"{training_set.counts()}, {training_set.digest}"}
+
+            folder = Path(processes.join(meeting, started_with, prepare))
             start.compile_together()
+            found = faces[0] if faces else None
         again = [*arguments, *(["--out", str(folder)] if options.out is None else [])]
         again += [] if options.resume else ["--resume"]
-        _run(recipe, options, config, folder, shlex.join(["python", "-m", f"experiments.{recipe.name}", *again]))
+        command = shlex.join(["python", "-m", f"experiments.{recipe.name}", *again])
+        _run(recipe, options, config, folder, found, command)
 
 
 _OF_ALL = ("config", "out", "resume", "init", "devices", "allow_missing")
 """Options that all processes of a run must have alike; data may lie elsewhere on another machine."""
 
 
+@dataclass(frozen=True)
+class Faces:
+    """What a run trains on and is judged on.
+
+    Args:
+        source: the training set.
+        training_set: its fingerprint.
+        tests: the test sets, the main one first.
+    """
+
+    source: FaceSource
+    training_set: Fingerprint
+    tests: list[PairSet]
+
+
+def _find_faces(recipe: Recipe[AnyConfig], options: argparse.Namespace, config: AnyConfig, console: Console) -> Faces:
+    source = training_faces(recipe, config, options.data, console)
+    if options.only is not None:
+        source = kept.apply(options.only, source)
+    return Faces(source, fingerprint(source), pair_sets(options, config))
+
+
 def _run(
-    recipe: Recipe[AnyConfig], options: argparse.Namespace, config: AnyConfig, folder: Path, command_to_resume: str
+    recipe: Recipe[AnyConfig],
+    options: argparse.Namespace,
+    config: AnyConfig,
+    folder: Path,
+    found: Faces | None,
+    command_to_resume: str,
 ) -> None:
+    """Train, evaluate, report.
+
+    Args:
+        recipe, options, config: of the run.
+        folder: claimed by process 0.
+        found: what it trains on, where that is known already.
+        command_to_resume: what to say when it is interrupted.
+    """
     is_writer = jax.process_index() == 0
     console = make_console(quiet=not is_writer)
     mesh = make_mesh(options.devices)
@@ -78,15 +128,11 @@ def _run(
     in_file, _ = load_config(options.config, recipe.schema)
     report.print_config(console, options.config, config, difference(in_file, config))
 
-    source = training_faces(recipe, config, options.data, console)
-    if options.only is not None:
-        source = kept.apply(options.only, source)
-    training_set = fingerprint(source)
-    check_alike(training_set)
-    if options.resume and (remark := run_record.check_training_set(folder, training_set)):
+    faces = found or _find_faces(recipe, options, config, console)
+    source, tests = faces.source, faces.tests
+    if options.resume and (remark := run_record.check_training_set(folder, faces.training_set)):
         console.print(remark)
     classes = int(source.identities.max()) + 1
-    tests = pair_sets(options, config)
     order = recipe.order(config, source)
     _check_division(config, mesh)
     batches = len(order(0))  # refuses a set that is too small before anything is written
@@ -122,7 +168,7 @@ def _run(
         elif options.resume:
             console.print("no checkpoint was taken yet; the run begins anew")
         if is_writer:
-            run_record.write_start(folder, config, training_set)
+            run_record.write_start(folder, config, faces.training_set)
         with _going_on(checkpoints, command_to_resume):
             trained = train(
                 recipe.make_train_step(config, mesh, backbone, classes),
@@ -146,38 +192,6 @@ def _run(
     report.write(console, folder, config, tests, baselines, before, after, trained.minutes, collapsed)
     console.print(f"everything is in {folder}")
     print("result: " + json.dumps(result), flush=True)
-
-
-def _claim(options: argparse.Namespace, stack: contextlib.ExitStack) -> Path:
-    """The run's folder, kept for this command until `stack` closes; never one that holds anything but what is resumed.
-
-    Raises:
-        OutputError: the folder is not free, another command is writing there, or the disk refuses.
-        CheckpointError: there is no run to resume.
-        ConfigError: nobody says which.
-    """
-    if options.out is None:
-        if options.resume:
-            raise ConfigError("--resume needs --out, the folder of the run to continue.")
-        folder = outputs.numbered(Path("runs") / Path(options.config).stem)
-        stack.callback(_remove_if_empty, folder)
-        stack.enter_context(outputs.locked(folder))
-        return folder
-    check = _check_run if options.resume else partial(outputs.check_free, other_way="add --resume to continue it")
-    check(options.out)
-    stack.enter_context(outputs.locked(options.out))
-    check(options.out)
-    return options.out
-
-
-def _check_run(folder: Path) -> None:
-    if not (folder / "config.toml").is_file():
-        raise CheckpointError(f"{folder}: no run to resume; start it without --resume.")
-
-
-def _remove_if_empty(folder: Path) -> None:
-    with contextlib.suppress(OSError):  # it holds the run
-        folder.rmdir()
 
 
 def _restored(

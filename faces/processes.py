@@ -1,8 +1,9 @@
 """Several processes that make one run: they meet before JAX joins them, so that who is missing has a name.
 
 JAX's own start waits for minutes and then ends in the middle of C++. So process 0 first listens itself where its
-coordinator will, until every other process has said its number and with what it was started; then it settles what is
-decided once, such as the run's folder, and tells all. What goes wrong in the meantime is one sentence in every process.
+coordinator will, until every other process has said its number and with what it was started. Then all prepare, each on
+its own: open their data, and process 0 the run's folder, which it tells the others. What goes wrong in the meantime, in
+whichever process, is one sentence in every process.
 
 Not here: devices of all processes (`mesh.py`), options of the command line (the mains).
 """
@@ -17,10 +18,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from faces.errors import ConfigError, FacesError
+from faces.json_lines import patiently, read, tell
 
 WAIT = 300.0
 """Seconds that the processes wait for one another where nothing else is said."""
-_LONGEST_LINE = 1 << 20  # bytes
 _HELLO = 10.0  # seconds in which who has connected must say who it is
 _RETRY = 0.2  # seconds between two attempts to reach process 0
 
@@ -74,8 +75,13 @@ def meeting(coordinator: str | None, processes: int | None, process: int | None,
     return Meeting(host, port, processes, process, seconds)
 
 
-def join(where: Meeting, started_with: Mapping[str, Any], settle: Callable[[], str]) -> str:
-    """Meet, settle, and have JAX join the processes; to be called before JAX meets its first device.
+Prepare = Callable[[], tuple[str, Mapping[str, str]]]
+"""What a process does on its own before JAX joins them: -> what process 0 has settled for all, such as the run's
+folder ("" in the others), and what all must have found alike, such as the training set, by what it is called."""
+
+
+def join(where: Meeting, started_with: Mapping[str, Any], prepare: Prepare) -> str:
+    """Meet, prepare, and have JAX join the processes; to be called before JAX meets its first device.
 
     Args: as `meet`.
     Returns:
@@ -85,7 +91,7 @@ def join(where: Meeting, started_with: Mapping[str, Any], settle: Callable[[], s
     """
     import jax
 
-    settled = meet(where, started_with, settle)
+    settled = meet(where, started_with, prepare)
     try:
         jax.distributed.initialize(
             where.address, where.processes, where.process, initialization_timeout=max(1, round(where.wait))
@@ -95,24 +101,25 @@ def join(where: Meeting, started_with: Mapping[str, Any], settle: Callable[[], s
     return settled
 
 
-def meet(where: Meeting, started_with: Mapping[str, Any], settle: Callable[[], str]) -> str:
-    """Wait until all processes are there, then have process 0 settle something for all.
+def meet(where: Meeting, started_with: Mapping[str, Any], prepare: Prepare) -> str:
+    """Wait until all processes are there and have prepared.
 
     Args:
         where: they meet, and which this one is.
         started_with: what must be the same in all of them, such as the config; as JSON holds it.
-        settle: called in process 0 when all are there; its text is everyone's, and so is a `FacesError` of it.
+        prepare: called in each process when all are there, for as long as it takes.
     Returns:
         What process 0 has settled.
     Raises:
-        ConfigError: a process is missing, was started twice or with something else; or the place cannot be reached.
-        FacesError: what `settle` raised, in process 0.
+        ConfigError: a process is missing, was started twice or with something else, could not prepare, or has found
+            something else; or the place cannot be reached.
+        FacesError: what `prepare` raised here.
     """
     mine = json.loads(json.dumps({"processes": where.processes, **started_with}))
-    return _lead(where, mine, settle) if where.process == 0 else _follow(where, mine)
+    return _lead(where, mine, prepare) if where.process == 0 else _follow(where, mine, prepare)
 
 
-def _lead(where: Meeting, mine: dict[str, Any], settle: Callable[[], str]) -> str:
+def _lead(where: Meeting, mine: dict[str, Any], prepare: Prepare) -> str:
     """Process 0's part."""
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(_listen(where))
@@ -121,15 +128,30 @@ def _lead(where: Meeting, mine: dict[str, Any], settle: Callable[[], str]) -> st
             deadline = time.monotonic() + where.wait
             while len(there) < where.processes - 1:
                 _welcome(where, mine, server, there, deadline, stack)
-            settled = settle()
-            _forget_gone(there)
-            if missing := _missing(where, there):
-                raise ConfigError(f"{_named(missing)} ended while the others were waited for; start all again.")
+            tell(there, {"go": True})
+            settled, found = prepare()
+            for number in sorted(there):
+                _check_prepared(number, patiently(there[number]), found)
         except FacesError as error:
-            _tell(there, {"error": str(error)})
+            tell(there, {"error": str(error)})
             raise
-        _tell(there, {"settled": settled})
+        tell(there, {"settled": settled})
         return settled
+
+
+def _check_prepared(number: int, answer: dict[str, Any], found: Mapping[str, str]) -> None:
+    """Refuse to go on with a process that has ended, could not prepare, or has found something else."""
+    if isinstance(answer.get("error"), str):
+        raise ConfigError(f"process {number}: {answer['error']}")
+    theirs = answer.get("found")
+    if not isinstance(theirs, dict):
+        raise ConfigError(f"process {number} ended while the others were waited for; start all again.")
+    for what in found.keys() | theirs.keys():
+        if found.get(what) != theirs.get(what):
+            raise ConfigError(
+                f"process {number} has another {what} ({theirs.get(what)}) than process 0 ({found.get(what)}); give "
+                "all processes the same."
+            )
 
 
 def _welcome(
@@ -156,42 +178,50 @@ def _welcome(
             "time with --wait."
         ) from None
     connection.settimeout(min(_HELLO, max(left, 1.0)))
-    hello = _read(connection)
+    hello = read(connection)
     number, theirs = hello.get("process"), hello.get("started_with")
     if type(number) is not int or not isinstance(theirs, dict):
         connection.close()
         return
     for key in mine.keys() | theirs.keys():
         if mine.get(key) != theirs.get(key):
-            _tell({number: connection}, {"error": _other(number, key, mine, theirs)})
+            tell({number: connection}, {"error": _other(number, key, mine, theirs)})
             raise ConfigError(_other(number, key, mine, theirs))
     if number in there:
         _forget_gone(there)
     if not 0 < number < where.processes or number in there:
         sentence = f"process {number} was started twice; give each process a --process of its own."
-        _tell({number: connection}, {"error": sentence})
+        tell({number: connection}, {"error": sentence})
         raise ConfigError(sentence)
     there[number] = connection
 
 
-def _follow(where: Meeting, mine: dict[str, Any]) -> str:
+def _follow(where: Meeting, mine: dict[str, Any], prepare: Prepare) -> str:
     """The part of a process that is not the first."""
     with _reach(where) as connection:
+        here = {0: connection}
         connection.settimeout(where.wait + 2 * _HELLO)
-        hello = {"process": where.process, "started_with": mine}
+        tell(here, {"process": where.process, "started_with": mine})
+        _heard(where, read(connection), "go")
         try:
-            connection.sendall(json.dumps(hello).encode() + b"\n")
-            answer = _read(connection)
-        except OSError:
-            answer = {}
+            _, found = prepare()
+        except FacesError as error:
+            tell(here, {"error": str(error)})
+            raise
+        tell(here, {"found": dict(found)})
+        return _heard(where, patiently(connection), "settled")
+
+
+def _heard(where: Meeting, answer: dict[str, Any], word: str) -> Any:
+    """What process 0 says under a word; its refusal is an error, and so is silence."""
     if isinstance(answer.get("error"), str):
         raise ConfigError(answer["error"])
-    if not isinstance(answer.get("settled"), str):
+    if word not in answer:
         raise ConfigError(
             f"{where.address}: process 0 ended before all were there, or another program listens there; start all "
             "processes again, or choose another port."
         )
-    return answer["settled"]
+    return answer[word]
 
 
 def _reach(where: Meeting) -> socket.socket:
@@ -230,27 +260,6 @@ def _host_and_port(text: str) -> tuple[str, int]:
     if not host or not is_port or any(character.isspace() or character in "/[]" for character in host):
         raise ConfigError(f"--coordinator {text!r}: HOST:PORT is expected, such as 10.0.0.1:1234 or [::1]:1234.")
     return host, int(digits)
-
-
-def _read(connection: socket.socket) -> dict[str, Any]:
-    """One line of JSON; {} where none comes."""
-    data = b""
-    try:
-        while not data.endswith(b"\n") and len(data) < _LONGEST_LINE:
-            part = connection.recv(1 << 16)
-            if not part:
-                return {}
-            data += part
-        content = json.loads(data)
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def _tell(there: Mapping[int, socket.socket], content: dict[str, str]) -> None:
-    for connection in there.values():
-        with contextlib.suppress(OSError):  # who has gone needs no word
-            connection.sendall(json.dumps(content).encode() + b"\n")
 
 
 def _forget_gone(there: dict[int, socket.socket]) -> None:

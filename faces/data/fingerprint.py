@@ -11,9 +11,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import numpy as np
-from jax.experimental import multihost_utils
 
 from faces.data.source import FaceSource
 from faces.errors import DataError
@@ -97,24 +95,6 @@ def fingerprint(source: FaceSource) -> Fingerprint:
     whole = hashlib.sha256("\0".join(person.name for person in each).encode("utf-8", "surrogateescape"))
     whole.update(labels.astype("<i8").tobytes() + marks.astype("<u8").tobytes())
     return Fingerprint(source.name, len(labels), whole.hexdigest()[:32], each)
-
-
-def check_alike(training_set: Fingerprint) -> None:
-    """Refuse to train with several processes that read different sets.
-
-    Raises:
-        DataError: in all of them, with the first process whose set is not that of process 0.
-    """
-    if jax.process_count() == 1:
-        return
-    digest = np.frombuffer(bytes.fromhex(training_set.digest), np.uint8)
-    digests = multihost_utils.process_allgather(digest)  # (processes, bytes)
-    others = np.flatnonzero((digests != digests[:1]).any(axis=1))
-    if len(others):
-        raise DataError(
-            f"{training_set.name}: process {others[0]} reads another training set than process 0, in people, files or "
-            "their order; give all the same."
-        )
 
 
 def from_json(content: Any, place: str) -> Fingerprint:

@@ -69,10 +69,22 @@ def together(*parts: Callable[[], str]) -> list[str]:
     return said
 
 
-def party(port: int, count: int, number: int, wait: float = 10.0, settle: Callable[[], str] | None = None, **more):
+def party(
+    port: int, count: int, number: int, wait: float = 10.0, settled: str = "", found: str = "72 images", **more: int
+) -> Callable[[], str]:
     """The part of one process."""
     where = Meeting("localhost", port, count, number, wait)
-    return lambda: meet(where, {"seed": 0, **more}, settle or (lambda: "the folder"))
+    result = (settled if number else settled or "the folder", {"training set": found})
+    return lambda: meet(where, {"seed": 0, **more}, lambda: result)
+
+
+def refusing(port: int, count: int, number: int, sentence: str) -> Callable[[], str]:
+    """The part of a process that cannot prepare."""
+
+    def refuse() -> tuple[str, dict[str, str]]:
+        raise OutputError(sentence)
+
+    return lambda: meet(Meeting("localhost", port, count, number, 10.0), {"seed": 0}, refuse)
 
 
 def test_all_learn_what_the_first_has_settled():
@@ -99,16 +111,19 @@ def test_the_first_is_missing(capsys: pytest.CaptureFixture[str]):
 def test_a_host_that_is_none():
     where = Meeting("no-such-host.invalid", 1, 2, 1, 0.3)
     with pytest.raises(ConfigError, match=r"no-such-host\.invalid:1: process 0 could not be reached"):
-        meet(where, {}, lambda: "")
+        meet(where, {}, lambda: ("", {}))
 
 
-def test_what_the_first_refuses_is_everyones_sentence():
-    def refuse() -> str:
-        raise OutputError("runs/x: holds results already.")
-
+def test_what_one_cannot_do_is_everyones_sentence():
     port = free_port()
-    said = together(party(port, 2, 0, settle=refuse), party(port, 2, 1))
+    said = together(refusing(port, 2, 0, "runs/x: holds results already."), party(port, 2, 1))
     assert said == ["error: runs/x: holds results already."] * 2
+    said = together(party(port, 3, 0), refusing(port, 3, 1, "DIR: no such folder."), party(port, 3, 2))
+    theirs = "error: process 1: DIR: no such folder."
+    assert said == [theirs, "error: DIR: no such folder.", theirs]
+    said = together(party(port, 2, 0), party(port, 2, 1, found="71 images"))
+    words = "error: process 1 has another training set (71 images) than process 0 (72 images); give all"
+    assert said == [f"{words} processes the same."] * 2
 
 
 def test_other_options_and_numbers_given_twice():
