@@ -117,6 +117,7 @@ def look(
         for row, photograph in present.items():
             yield _cut(row, photograph, found[row], preprocessing, rule, fallback)
         progress(len(chunk))
+        chunk, present, photograph = [], {}, None  # nothing is kept while others are read
 
 
 def _cut(

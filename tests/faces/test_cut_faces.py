@@ -10,6 +10,7 @@ import pytest
 from faces import preprocessing
 from faces.cache import Cache, digest_of
 from faces.cut_faces import cut_faces, look
+from faces.data import chunks
 from faces.data.chunks import MOST
 from faces.detect.detections import NOTHING, Detections
 from faces.errors import DataError
@@ -109,3 +110,18 @@ def test_every_face_is_cut():
     np.testing.assert_array_equal(middle.pictures[0], preprocessing.align(MIDDLE, NOBODY, None, None))
     whole = next(look([TWO_FACES], MIDDLE, None, "all"))
     assert whole.found is None and whole.chosen == (None,) and len(whole.pictures) == 1
+
+
+def test_no_more_photographs_are_in_memory_than_their_pixels_allow(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(chunks, "PIXELS", 3 * 40 * 30)
+    detect, read = MadeUp(), list[int]()
+
+    def photographs():
+        for row in range(8):
+            read.append(row)
+            assert len(read) <= sum(detect.asked) + 3  # those of earlier groups have been looked at
+            yield np.full((40, 30, 3), row, np.uint8)
+        yield np.full((400, 300, 3), 9, np.uint8)
+
+    assert cut_faces(photographs(), 9, BY_BOX, detect, "largest").seen == 9
+    assert detect.asked == [3, 3, 3]
