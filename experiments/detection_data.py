@@ -3,6 +3,7 @@
 Not here: composing a scene (`faces.detect.scenes`), reading annotations (`faces.data.wider`), training (the mains).
 """
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +13,8 @@ import numpy as np
 from rich.console import Console
 
 from experiments import passed_over
+from faces.data.fingerprint import fingerprint
+from faces.data.marks import mark_files
 from faces.data.open import open_source
 from faces.data.source import FaceSource, Subset
 from faces.data.wider import WiderFaces, open_wider
@@ -87,12 +90,14 @@ class TestSet:
         faces: of each picture how many there are to be found.
         load: number of a picture -> uint8 (height, width, 3).
         curve: what was found in each -> precision over recall.
+        files: a digest of all files that it and the training pictures are made of.
     """
 
     name: str
     faces: list[int]
     load: Callable[[int], np.ndarray]
     curve: Callable[[Sequence[Detections]], Curve]
+    files: str
 
 
 def scenes(
@@ -120,7 +125,7 @@ def scenes(
     boxes = [judges.example(row).boxes for row in range(judging)]
     name = f"{judges.name}, of people that training never shows"
     load, curve = (lambda row: judges.example(row).image), partial(precision_recall, boxes=boxes)
-    return examples, TestSet(name, [len(of_scene) for of_scene in boxes], load, curve)
+    return examples, TestSet(name, [len(of_scene) for of_scene in boxes], load, curve, fingerprint(faces).digest)
 
 
 def photographs(root: Path, labels: Path | None, seed: int, judging: int) -> tuple[Examples, TestSet]:
@@ -143,7 +148,19 @@ def photographs(root: Path, labels: Path | None, seed: int, judging: int) -> tup
 
     name = f"{len(rows):,} images of {validation.root}"
     faces = [int(marks.sum()) for marks in counted]
-    return WiderExamples(training), TestSet(name, faces, lambda row: validation.load(rows[row]), curve)
+    files = _digest(training, validation)
+    return WiderExamples(training), TestSet(name, faces, lambda row: validation.load(rows[row]), curve, files)
+
+
+def _digest(*parts: WiderFaces) -> str:
+    """Of the images, by `faces.data.marks`, and of what is known of their faces."""
+    hashed = hashlib.sha256()
+    for part in parts:
+        hashed.update(mark_files(str(part.root), [image.path for image in part.images]).astype("<u8").tobytes())
+        for image in part.images:
+            for known in (image.boxes, image.points, image.has_points, image.attributes):
+                hashed.update(known.tobytes())
+    return hashed.hexdigest()[:32]
 
 
 def split_people(faces: FaceSource, seed: int) -> tuple[FaceSource, FaceSource]:

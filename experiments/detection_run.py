@@ -17,12 +17,14 @@ from rich.console import Console
 
 from experiments.arguments import named_path, place
 from experiments.detection_data import TestSet, photographs, scenes
+from faces.config import flatten, read_toml
 from faces.data.chunks import chunks
 from faces.data.wider import WiderFaces, open_wider, read_subset
 from faces.detect.detections import Detections, Detector, chosen
 from faces.detect.retinaface.examples import Examples
 from faces.errors import CheckpointError, ConfigError, DataError
 from faces.evaluate.detection import wider_curve
+from faces.run_record import read_json
 from faces.terminal import make_progress
 
 SUBSETS = ("easy", "medium", "hard")
@@ -117,51 +119,54 @@ def _check_options(parser: argparse.ArgumentParser, options: argparse.Namespace)
         parser.error(f"--eval {options.eval[0]}: wider=DIR is expected")
 
 
-def run_folder(options: argparse.Namespace) -> Path:
-    """The run's folder; never one that holds another run, unless it is resumed.
-
-    Raises:
-        ConfigError, CheckpointError: there is a run and it is not to be resumed, or the reverse.
-    """
-    is_there = (options.out / "config.toml").exists()
-    if is_there and not options.resume:
-        raise ConfigError(f"{options.out}: holds a run already; add --resume to continue it, or name another --out.")
-    if options.resume and not is_there:
-        raise CheckpointError(f"{options.out}: no run to resume; start it without --resume.")
-    return options.out
-
-
-def data_record(examples: Examples, test: str) -> dict[str, str]:
-    """What identifies a run's data: names, and a hash of the first and the last picture and their boxes."""
+def data_record(examples: Examples, test: TestSet) -> dict[str, str]:
+    """What identifies a run's data: names, a digest of all files, and of the first and last picture and their boxes."""
     pixels = hashlib.sha256(str(len(examples)).encode())
     for index in (0, len(examples) - 1):
         one = examples.example(index)
         pixels.update(one.image.tobytes() + one.boxes.tobytes() + one.points.tobytes())
-    return {"training_set": examples.name, "test": test, "pictures": pixels.hexdigest()}
+    return {"training_set": examples.name, "test": test.name, "files": test.files, "pictures": pixels.hexdigest()}
 
 
-def check_same_data(folder: Path, record: dict[str, str]) -> None:
-    """Refuse to go on with a run on other data than it began with.
+def check_same(folder: Path, record: dict[str, str], config: Any) -> None:
+    """Refuse to go on with a run on other data, or with another config, than it began with.
 
     Args:
         folder: of the run.
         record: of `data_record`, which `environment.json` has kept.
+        config: of which lengths, logging and checkpoints may differ here; those of a network are its checkpoint's
+            matter.
 
     Raises:
         CheckpointError: what is other.
+        DataError, ConfigError: a record of the run is damaged.
     """
-    try:
-        kept = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise CheckpointError(f"{folder}/environment.json: cannot be read; start in another folder.") from None
+    before, now = flatten(read_toml(folder / "config.toml")), json.loads(json.dumps(flatten(config)))
+    other = [
+        f"{key} = {before.get(key)!r}, and this asks for {now.get(key)!r}"
+        for key in sorted(before.keys() | now.keys())
+        if before.get(key) != now.get(key) and not key.endswith(_MAY_DIFFER)
+    ]
+    if other:
+        raise CheckpointError(
+            f"{folder}: the run began with {'; with '.join(other)}; resume with the same config, or start in another "
+            "folder."
+        )
+    kept = read_json(folder / "environment.json")
+    if not isinstance(kept, dict):
+        raise DataError(f"{folder}/environment.json: is damaged; restore the file, or start in another folder.")
     told = {
         "training_set": f"trains on {kept.get('training_set')}, not on {record['training_set']}",
         "test": f"is judged on {kept.get('test')}, not on {record['test']}",
+        "files": "was made of other files: since then people or pictures were added, removed, renamed or replaced",
         "pictures": f"has seen other pictures of {record['training_set']} than are there now",
     }
     for key, sentence in told.items():
         if kept.get(key) != record[key]:
             raise CheckpointError(f"{folder}: the run {sentence}; resume with its data, or start in another folder.")
+
+
+_MAY_DIFFER = (".steps", ".log_every", ".evaluate_every", ".checkpoint_every")
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ from rich.console import Console
 
 from experiments import detection_run as common
 from experiments.detection_data import TestSet
+from experiments.run_folder import claim
 from faces import cli
 from faces.checkpoint import Checkpoints
 from faces.config import RunConfig, to_toml
@@ -90,8 +91,12 @@ class Start:
 def main(arguments: list[str]) -> None:
     """Parse, train the three networks, judge, report."""
     options, config = parse(arguments)
+    with contextlib.ExitStack() as stack:
+        _run(options, config, claim(options, stack))
+
+
+def _run(options: argparse.Namespace, config: Config, folder: Path) -> None:
     console = make_console()
-    folder = common.run_folder(options)
     mesh = make_mesh(options.devices)
     for name in NAMES:
         if (images := config.stage(name).batch.images) % mesh.devices.size:
@@ -99,10 +104,12 @@ def main(arguments: list[str]) -> None:
     seed = config.course.seed
     wider = common.open_wider_test(options.eval[1]) if options.eval else None
     examples, test = common.pictures(options, SCENE, seed, console)
-    record = common.data_record(examples, test.name)
+    record = common.data_record(examples, test)
     console.print(f"recipe {options.recipe}")
     console.print(f"training: {examples.name}; judged on {test.name}, {sum(test.faces):,} faces")
     judge = partial(judged, config=config, test=test)
+    if options.resume:
+        common.check_same(folder, record, config)
     with contextlib.ExitStack() as stack:
         checkpoints: dict[Name, Checkpoints] = {
             name: stack.enter_context(Checkpoints(folder / name / "checkpoints")) for name in NAMES
@@ -110,8 +117,6 @@ def main(arguments: list[str]) -> None:
         starts: dict[Name, Start] = {
             name: start(name, config, mesh, checkpoints[name], options.resume) for name in NAMES
         }
-        if options.resume:
-            common.check_same_data(folder, record)
         write_text(folder / "config.toml", to_toml(cast(RunConfig, config)))
         write_json(folder / "environment.json", environment() | record)
         cascade, stages = dict[Name, Params](), dict[str, dict[str, Any]]()

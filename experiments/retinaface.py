@@ -22,6 +22,7 @@ and hard, with the official lists of faces and at the images' own size.
 """
 
 import argparse
+import contextlib
 import json
 from collections.abc import Sequence
 from functools import partial
@@ -34,6 +35,7 @@ from rich.console import Console
 
 from experiments import detection_run as common
 from experiments.detection_data import TestSet
+from experiments.run_folder import claim
 from faces import cli
 from faces.checkpoint import Checkpoints
 from faces.config import RunConfig, to_toml
@@ -62,15 +64,19 @@ AT_ONCE = 64
 def main(arguments: list[str]) -> None:
     """Parse, train, judge, report."""
     options, config = parse(arguments)
+    with contextlib.ExitStack() as stack:
+        _run(options, config, claim(options, stack))
+
+
+def _run(options: argparse.Namespace, config: Config, folder: Path) -> None:
     console = make_console()
-    folder = common.run_folder(options)
     mesh = make_mesh(options.devices)
     if config.batch.images % mesh.devices.size:
         raise ConfigError(f"batch.images = {config.batch.images}: cannot be divided among {mesh.devices.size} devices.")
     seed = config.train.seed
     wider = common.open_wider_test(options.eval[1]) if options.eval else None
     examples, test = common.pictures(options, config.input.size, seed, console)
-    record = common.data_record(examples, test.name)
+    record = common.data_record(examples, test)
     console.print(f"recipe {options.recipe}, {config.input.network}, pictures of {config.input.size} pixels")
     console.print(f"training: {examples.name}; judged on {test.name}, {sum(test.faces):,} faces")
     loader = make_loader(examples, config)
@@ -78,9 +84,10 @@ def main(arguments: list[str]) -> None:
     judge = partial(judged, config=config, test=test)
     as_run = cast(RunConfig, config)  # of which the loop and the checkpoints need only what both have
     with Checkpoints(folder / "checkpoints") as checkpoints:
-        resumed = checkpoints.restore(state, as_run) if options.resume else None
-        if resumed:
-            common.check_same_data(folder, record)
+        if options.resume:
+            common.check_same(folder, record, config)
+        has_begun = options.resume and checkpoints.latest_step() is not None
+        resumed = checkpoints.restore(state, as_run) if has_begun else None
         before = judge(state)
         console.print("before training: " + common.numbers_of(before))
         if resumed:

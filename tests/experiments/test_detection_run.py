@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from experiments.detection_run import check_same_data, data_record, judge_wider, open_wider_test
+from experiments import detection_data
+from experiments.detection_run import check_same, data_record, judge_wider, open_wider_test
+from faces.config import to_toml
 from faces.detect.detections import Detections
+from faces.detect.retinaface.config import SCENES
 from faces.errors import CheckpointError, DataError
 from tests.experiments.wider_maker import BOXES, EVENT, write_wider
 from tests.faces.detect.test_retinaface_training import Spots
@@ -50,11 +53,18 @@ def test_what_is_not_there(tmp_path: Path):
         open_wider_test(tmp_path)
 
 
-def test_a_run_goes_on_with_its_own_data(tmp_path: Path):
+def test_a_run_goes_on_with_its_own_data_and_config(tmp_path: Path):
     examples = Spots()
-    record = data_record(examples, "held out")
+
+    def judged(files: str = "1234") -> detection_data.TestSet:
+        return detection_data.TestSet("held out", [1], lambda row: pytest.fail(), lambda found: pytest.fail(), files)
+
+    record = data_record(examples, judged())
     (tmp_path / "environment.json").write_text(json.dumps(record | {"python": "3"}))
-    check_same_data(tmp_path, record)
+    (tmp_path / "config.toml").write_text(to_toml(SCENES))
+    longer = dataclasses.replace(SCENES, train=dataclasses.replace(SCENES.train, steps=9, log_every=7))
+    check_same(tmp_path, record, SCENES)
+    check_same(tmp_path, record, longer)
 
     class Brighter(Spots):
         def example(self, index: int):
@@ -62,12 +72,26 @@ def test_a_run_goes_on_with_its_own_data(tmp_path: Path):
             return dataclasses.replace(one, image=one.image + np.uint8(index == len(self) - 1))
 
     for other, sentence in (
-        (data_record(Brighter(), "held out"), "has seen other pictures of spots than are there now"),
+        (data_record(Brighter(), judged()), "has seen other pictures of spots than are there now"),
+        (data_record(examples, judged("5678")), "was made of other files: since then people or pictures were .*"),
         (record | {"test": "others"}, "is judged on held out, not on others"),
         (record | {"training_set": "dots"}, "trains on spots, not on dots"),
     ):
         with pytest.raises(CheckpointError, match=f"the run {sentence}; resume with its data, or start in another"):
-            check_same_data(tmp_path, other)
+            check_same(tmp_path, other, SCENES)
+    wider = dataclasses.replace(SCENES, input=dataclasses.replace(SCENES.input, size=96))
+    words = rf"the run began with input\.size = {SCENES.input.size}, and this asks for 96; resume with the same config"
+    with pytest.raises(CheckpointError, match=words):
+        check_same(tmp_path, record, wider)
     (tmp_path / "environment.json").write_text("{")
-    with pytest.raises(CheckpointError, match="cannot be read"):
-        check_same_data(tmp_path, record)
+    with pytest.raises(DataError, match=r"environment\.json, line 1: is damaged"):
+        check_same(tmp_path, record, SCENES)
+
+
+def test_files_of_scenes_and_of_photographs_are_told_apart(tmp_path: Path):
+    write_wider(tmp_path / "wider")
+    before = detection_data.photographs(tmp_path / "wider", None, 0, 1)[1].files
+    assert detection_data.photographs(tmp_path / "wider", None, 0, 1)[1].files == before
+    image = next((tmp_path / "wider" / "WIDER_train").rglob("*.jpg"))
+    image.write_bytes(image.read_bytes() + b"more")
+    assert detection_data.photographs(tmp_path / "wider", None, 0, 1)[1].files != before

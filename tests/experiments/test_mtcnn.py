@@ -104,7 +104,7 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(
         patch.setattr(mtcnn, "make_train_step", interrupted)
         run(mtcnn.main, given(halves, "--devices", "1"))
     assert (halves / "r" / "windows.npz").exists()
-    refused(mtcnn.main, capsys, given(halves), "holds a run already", "--resume")
+    refused(mtcnn.main, capsys, given(halves), "holds results already", "--resume")
     refused(mtcnn.main, capsys, given(halves, "--resume", "--scenes", "17"), "trains on 16 scenes", "not on 17 scenes")
     refused(mtcnn.main, capsys, given(halves, "--resume", "--test", "5"), "is judged on 4 scenes", "not on 5 scenes")
     other = given(halves, "--resume", "--loss.box-weight", "0.6")

@@ -69,7 +69,7 @@ def test_six_steps_are_three_and_three_on_other_devices(tmp_path: Path, capsys: 
     (step, mine), (their_step, theirs) = load_weights(whole / "checkpoints"), load_weights(halves / "checkpoints")
     assert step == their_step == 6
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), mine, theirs)
-    refused(retinaface.main, capsys, given(halves, 6), "holds a run already", "--resume")
+    refused(retinaface.main, capsys, given(halves, 6), "holds results already", "--resume")
 
 
 def test_resuming_with_other_data_or_another_config_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
