@@ -1,7 +1,7 @@
 """Find the faces in photographs, and draw them.
 
     python -m experiments.detect IMAGES... --detector NAME --detector-weights FILE --out DIR
-        [--confidence X] [--select RULE] [--longest-side N] [--sheet N] [--overwrite]
+        [--detector-network NAME] [--confidence X] [--select RULE] [--longest-side N] [--sheet N] [--overwrite]
 
 IMAGES are files, and folders that are searched with all they contain (`faces.data.photographs`). DIR receives
 
@@ -30,13 +30,14 @@ from rich.console import Console
 
 from experiments import passed_over
 from experiments.arguments import place
-from experiments.detectors import open_detector
+from experiments.detectors import NETWORK_HELP, open_detector
 from faces import cli
 from faces.continued import continued
 from faces.data.chunks import chunks
 from faces.data.images import decode_image, read_file
 from faces.data.photographs import find_photographs, printable
 from faces.detect.detections import RULES, Detections, select
+from faces.detect.identity import NETWORKS
 from faces.detect.published import DETECTORS, EDITION, weight_files
 from faces.detect.sheet import draw_sheet
 from faces.errors import DataError, ImageError
@@ -87,7 +88,8 @@ def detect_all(
     left = [name for name in files if name not in lines]
     if len(left) < len(files):
         console.print(f"{len(files) - len(left):,} of {len(files):,} images are in {args.out} already")
-    detect = open_detector(args.detector, Path(args.detector_weights), args.longest_side, args.confidence)
+    weights, network = Path(args.detector_weights), args.detector_network
+    detect = open_detector(args.detector, weights, args.longest_side, args.confidence, network)
     quarantined = dict[str, str]()
     with make_progress(console) as bar:
         decoded = read(bar.track(left, description="detecting"), files, quarantined)
@@ -112,6 +114,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("images", nargs="+", metavar="IMAGES", help="image files, and folders to search")
     parser.add_argument("--detector", required=True, choices=DETECTORS)
     parser.add_argument("--detector-weights", required=True, metavar="FILE", help="file, or folder of mtcnn's three")
+    parser.add_argument("--detector-network", choices=NETWORKS, help=NETWORK_HELP)
     parser.add_argument("--out", type=place, required=True, metavar="DIR", help="folder to write to")
     parser.add_argument("--confidence", type=float, metavar="X", help="least score of a face, between 0 and 1 "
                         "(default: as published, 0.5 of retinaface, 0.7 of mtcnn's last network)")  # fmt: skip

@@ -20,6 +20,8 @@ from faces.data.source import FaceSource, Subset
 from faces.data.wider import WiderFaces, open_wider
 from faces.detect.detections import Detections
 from faces.detect.generated_crops import generated_crops
+from faces.detect.looks import Sizes
+from faces.detect.retinaface.anchors import SIDES
 from faces.detect.retinaface.augment import Example
 from faces.detect.retinaface.examples import Examples
 from faces.detect.scenes import SceneConfig, numbered_scene
@@ -161,6 +163,20 @@ def _digest(*parts: WiderFaces) -> str:
             for known in (image.boxes, image.points, image.has_points, image.attributes):
                 hashed.update(known.tobytes())
     return hashed.hexdigest()[:32]
+
+
+def trained_sizes(is_scenes: bool, side: int, least_side: float = 1.0) -> Sizes:
+    """The faces that RetinaFace learns, which weights carry with them.
+
+    Args:
+        is_scenes: whether from scenes, and not from photographs.
+        side: of a training picture in pixels.
+        least_side: part of a picture's side that is cut out and brought to `side`, at least.
+    """
+    largest = min(SIDES[-1][-1], side)
+    if not is_scenes:
+        return Sizes(SIDES[0][0], largest)
+    return Sizes(SMALLEST, min(largest, SceneConfig().largest * side / least_side), side)
 
 
 def split_people(faces: FaceSource, seed: int) -> tuple[FaceSource, FaceSource]:

@@ -10,9 +10,15 @@ from faces.detect import published
 from faces.detect.detections import Detector
 from faces.errors import DataError, FacesError, WeightsError
 
+NETWORK_HELP = "what the detector's weights are of, where neither they nor their hash say so"
+
 
 def open_detector(
-    name: str, weights: Path, longest_side: int | None = None, confidence: float | None = None
+    name: str,
+    weights: Path,
+    longest_side: int | None = None,
+    confidence: float | None = None,
+    network: str | None = None,
 ) -> Detector:
     """As `faces.detect.published.open_detector`.
 
@@ -20,7 +26,7 @@ def open_detector(
         WeightsError: what lies at `weights` embeds faces; as there.
     """
     try:
-        return published.open_detector(name, weights, longest_side, confidence)
+        return published.open_detector(name, weights, longest_side, confidence, network)
     except (WeightsError, DataError):
         network = _recogniser(weights)
         if network is None:

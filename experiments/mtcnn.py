@@ -9,8 +9,8 @@ P-net is trained first, R-net on what P-net lets pass, O-net on what both let pa
 Recipes are `scenes` and `wider` of `faces.detect.mtcnn.config`. Every field of the recipe's config is an option too.
 DIR receives
 
-- `weights/`: `pnet.npz`, `rnet.npz`, `onet.npz`, by the published names: `experiments.detect --detector-weights` takes
-  the folder;
+- `weights/`: `pnet.npz`, `rnet.npz`, `onet.npz`, by the published names, with what they are of and the sizes that they
+  were trained for: `experiments.detect --detector-weights` takes the folder, and keeps to these sizes;
 - `detections.png`: pictures that judged, with what was found in them;
 - `training.png`, and for each network a folder with `log.jsonl`, `evaluations.jsonl` and its `checkpoints/`, from which
   `--resume` goes on;
@@ -43,6 +43,8 @@ from faces import cli
 from faces.checkpoint import Checkpoints
 from faces.config import RunConfig, to_toml
 from faces.detect.detections import Detections
+from faces.detect.identity import make_record
+from faces.detect.looks import TILE, Sizes
 from faces.detect.mtcnn.config import NAMES, RECIPES, Config
 from faces.detect.mtcnn.detector import Options, make_detector
 from faces.detect.mtcnn.examples import KINDS, cut_windows, load_windows, make_loader, save_windows
@@ -140,7 +142,8 @@ def _run(options: argparse.Namespace, config: Config, folder: Path) -> None:
     if wider:
         numbers["wider"] = common.judge_wider(partial(find, cascade, config), wider, console)
     data = {"train": examples.name, "test": [test.name]}
-    report(console, folder, config, data, test, cascade, numbers)
+    sizes = Sizes(config.windows.min_face, TILE, None if options.data else SCENE)
+    report(console, folder, config, sizes, data, test, cascade, numbers)
 
 
 def parse(arguments: list[str]) -> tuple[argparse.Namespace, Config]:
@@ -232,6 +235,7 @@ def report(
     console: Console,
     folder: Path,
     config: Config,
+    sizes: Sizes,
     data: dict[str, Any],
     test: TestSet,
     cascade: Cascade,
@@ -240,11 +244,12 @@ def report(
     """Write weights, pictures and the result, and print it.
 
     Args:
+        sizes: of the faces that it was trained for.
         data: names of what taught and what judged.
         numbers: what was measured.
     """
     for net, arrays in to_facenet_pytorch(cascade).items():
-        write_npz(folder / "weights" / f"{net}.npz", arrays)
+        write_npz(folder / "weights" / f"{net}.npz", arrays | make_record("mtcnn", sizes))
     shown = [test.load(row) for row in range(min(SHEET, len(test.faces)))]
     found = map(common.surest, find(cascade, config, shown))
     draw_sheet(zip(shown, found, strict=True), folder / "detections.png")

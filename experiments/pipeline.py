@@ -17,13 +17,14 @@ from rich.console import Console
 from experiments import report
 from experiments.arguments import place
 from experiments.detect import ALL, digest
-from experiments.detectors import open_detector
+from experiments.detectors import NETWORK_HELP, open_detector
 from experiments.published import Model, open_model
 from faces.align import ALIGNMENTS
 from faces.cache import Cache
 from faces.config import flatten
 from faces.cut_faces import NUMBERS, Cut, Looked, cut_faces, look
 from faces.detect.detections import RULES
+from faces.detect.identity import NETWORKS
 from faces.detect.published import DETECTORS, EDITION
 from faces.errors import ConfigError, OutputError
 from faces.preprocessing import WHOLE, Preprocessing
@@ -32,7 +33,7 @@ from faces.terminal import make_progress
 NONE = "none"
 NEED_NO_FACE = ("centre_crop", "fixed_box")
 """Alignments that ask no detector."""
-OF_DETECTOR = ("select", "undetected")
+OF_DETECTOR = ("detector_network", "select", "undetected")
 OF_ALIGNMENT = ("alignment", "margin", "resized", "box")
 OF_FILE = ("symbol", "network")
 
@@ -54,6 +55,7 @@ def add_options(
     parser.add_argument("--network", metavar="NAME", help="of a file: the network it is of, if not to be found out")
     parser.add_argument("--detector", choices=(*DETECTORS, NONE), default=NONE, help=f"default {NONE}")
     parser.add_argument("--detector-weights", type=Path, metavar="FILE", help="file, or folder of mtcnn's three")
+    parser.add_argument("--detector-network", choices=NETWORKS, help=NETWORK_HELP)
     rule = ALL if of_albums else "most_central"
     parser.add_argument("--select", choices=(ALL, *RULES) if of_albums else RULES,
                         help=f"which face of several that a detector finds (default {rule})")  # fmt: skip
@@ -155,7 +157,7 @@ class Search:
         if options.detector != NONE:
             weights = options.detector_weights
             self._cache = Cache(options.cache / f"{options.detector}-{EDITION}-{digest(weights)[:16]}.npz", NUMBERS)
-            self._detect = open_detector(options.detector, weights)
+            self._detect = open_detector(options.detector, weights, network=options.detector_network)
 
     def check(self, preprocessing: Preprocessing, aligned: bool = False) -> None:
         """Refuse an alignment that needs a face where nobody looks for one, and options that change nothing.
@@ -166,7 +168,7 @@ class Search:
         """
         options, alignment = self._options, preprocessing.alignment
         if aligned:
-            given = _given(options, "detector_weights", "margin", "resized", "box")
+            given = _given(options, "detector_weights", "detector_network", "margin", "resized", "box")
             given += [] if options.alignment in (None, "fixed_box") else ["--alignment"]
             _refuse(given, "the pictures are aligned faces, which are taken whole; name photographs")
         elif self._detect is None and alignment not in NEED_NO_FACE:

@@ -11,7 +11,8 @@ Recipes are `scenes`, `edition` and `paper` of `faces.detect.retinaface.config`.
 
 Every field of the recipe's config is an option too. DIR receives
 
-- `retinaface.npz`: the weights, by the published names: `experiments.detect --detector-weights` takes it;
+- `retinaface.npz`: the weights, by the published names, with what they are of and the sizes that they were trained for:
+  `experiments.detect --detector-weights` takes it, and keeps to these sizes;
 - `detections.png`: pictures that judged, with what was found in them;
 - `training.png`, `log.jsonl`, `evaluations.jsonl`: loss and average precision over the steps;
 - `config.toml`, `environment.json`, `result.json`, and `checkpoints/`, from which `--resume` goes on.
@@ -34,12 +35,14 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from experiments import detection_run as common
-from experiments.detection_data import TestSet
+from experiments.detection_data import TestSet, trained_sizes
 from experiments.run_folder import claim
 from faces import cli
 from faces.checkpoint import Checkpoints
 from faces.config import RunConfig, to_toml
 from faces.detect.detections import Detections, Detector
+from faces.detect.identity import make_record, of_body
+from faces.detect.looks import Sizes
 from faces.detect.retinaface.config import RECIPES, Config
 from faces.detect.retinaface.detector import Options, make_detector
 from faces.detect.retinaface.examples import Examples, make_loader
@@ -99,7 +102,8 @@ def _run(options: argparse.Namespace, config: Config, folder: Path) -> None:
         step, watch = make_train_step(config, mesh), DetectionWatch(config)
         trained = train(step, state, loader, as_run, mesh, folder, checkpoints, judge, watch, console)
     of_wider = common.judge_wider(detector_of(trained.state, config), wider, console) if wider else None
-    report(console, folder, config, examples, test, before, trained, of_wider)
+    sizes = trained_sizes(not options.data, config.input.size, config.augment.least_side)
+    report(console, folder, config, sizes, examples, test, before, trained, of_wider)
 
 
 def parse(arguments: list[str]) -> tuple[argparse.Namespace, Config]:
@@ -126,6 +130,7 @@ def report(
     console: Console,
     folder: Path,
     config: Config,
+    sizes: Sizes,
     examples: Examples,
     test: TestSet,
     before: dict[str, float],
@@ -136,7 +141,8 @@ def report(
     after = judged(trained.state, config, test)
     console.print("after training: " + common.numbers_of(after))
     params, batch_stats = jax.device_get((trained.state.params, trained.state.batch_stats))
-    write_npz(folder / "retinaface.npz", to_pytorch(Weights(config.input.network, params, batch_stats)))
+    weights = Weights(config.input.network, params, batch_stats)
+    write_npz(folder / "retinaface.npz", to_pytorch(weights) | make_record(of_body(weights.network), sizes))
     shown = [test.load(row) for row in range(min(SHEET, len(test.faces)))]
     found = map(common.surest, detector_of(trained.state, config)(shown))
     draw_sheet(zip(shown, found, strict=True), folder / "detections.png")

@@ -47,10 +47,17 @@ AT_ONCE = 16 * TILE * TILE
 
 @dataclass(frozen=True)
 class Sizes:
-    """The faces that a detector finds in one look: longer side of the box in pixels, from `smallest` to `largest`."""
+    """The faces that a detector finds in one look.
+
+    Args:
+        smallest: longer side of the smallest face's box in pixels.
+        largest: of the largest face's.
+        picture: longer side of the pictures that it knows, where it takes texture for faces in larger ones; else None.
+    """
 
     smallest: float
     largest: float
+    picture: int | None = None
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,14 @@
 | retinaface | a `.pth` of the PyTorch edition, `mobilenet0.25_Final.pth` or `Resnet50_Final.pth` |
 | mtcnn | a folder with `det1.npy`, `det2.npy`, `det3.npy`, or with `pnet.pt`, `rnet.pt`, `onet.pt` |
 
-`experiments.retinaface` and `experiments.mtcnn` write what they have trained by the same names, as `.npz`.
+`experiments.retinaface` and `experiments.mtcnn` write what they have trained by the same names, as `.npz`, with a
+record of the network and of the faces that it was trained for.
 
-Not here: reading files (`faces.weights`), names of parameters (`weights.py` of each detector).
+Not here: reading files (`faces.weights`), names of parameters (`weights.py` of each detector), how a file is known
+(`identity.py`).
 """
 
+import dataclasses
 from collections.abc import Collection
 from pathlib import Path
 
@@ -17,10 +20,10 @@ import numpy as np
 
 from faces.detect import mtcnn, retinaface
 from faces.detect.detections import Detector
-from faces.detect.looks import TILE, Sizes, of_any_size
+from faces.detect.identity import RECORD, identify, of_body
+from faces.detect.looks import Sizes, of_any_size
 from faces.detect.mtcnn.weights import network_of, to_params
-from faces.detect.retinaface.anchors import SIDES
-from faces.detect.retinaface.weights import Weights, from_pytorch
+from faces.detect.retinaface.weights import from_pytorch
 from faces.detect.shrink import in_smaller_images
 from faces.errors import ConfigError, WeightsError
 from faces.weights import read_weights
@@ -32,51 +35,69 @@ and what was made of them is not gone on with."""
 
 
 def open_detector(
-    name: str, weights: Path | str, longest_side: int | None = None, confidence: float | None = None
+    name: str,
+    weights: Path | str,
+    longest_side: int | None = None,
+    confidence: float | None = None,
+    network: str | None = None,
 ) -> Detector:
     """The detector `name` with its published settings, which finds faces of any size (`looks.py`).
 
     One look of RetinaFace finds faces of 16 to 512 pixels, the sides of its anchors, those below 40 less surely; one of
-    MTCNN faces of 20 pixels up to all of a tile. A larger face is found in a smaller picture.
+    MTCNN faces of 20 pixels up to all of a tile; one of weights trained here the sizes that their record has. A larger
+    face is found in a smaller picture.
 
     Args:
         name: one of `DETECTORS`.
         weights: file or folder, as the table above says.
-        longest_side: reduce larger images to this many pixels before looking; None leaves every image as it is.
+        longest_side: reduce larger images to this many pixels before looking; None leaves every image as it is, or
+            reduces it to what weights trained here know.
         confidence: a face scores more than this; None for the published least score, 0.5 of retinaface, 0.7 of mtcnn,
             where it is O-net's alone.
+        network: of `identity.NETWORKS`, what the weights are of, where neither they nor their hash say so.
 
     Raises:
-        ConfigError: there is no such detector, or no such score.
-        WeightsError, DataError: the weights are absent, or none of this detector.
+        ConfigError: there is no such detector, no such score, or the weights are of another network.
+        WeightsError, DataError: the weights are absent, none of this detector, or nothing says what they are.
     """
-    weights = Path(weights)
     if name == "retinaface":
-        sizes = Sizes(SIDES[0][0], SIDES[-1][-1])
-        options = retinaface.Options() if confidence is None else retinaface.Options(confidence=confidence)
-        detect = retinaface.make_detector(_retinaface(weights), options)
+        detect, sizes = _open_retinaface(Path(weights), confidence, network)
     elif name == "mtcnn":
-        settings = mtcnn.Options()
-        sizes = Sizes(settings.min_face, TILE)
-        if confidence is not None:
-            settings = mtcnn.Options(thresholds=(*settings.thresholds[:2], confidence))
-        files = weight_files(weights)
-        if not files:
-            raise WeightsError(f"{weights}: a folder without files of weights; give the one that holds mtcnn's three.")
-        params = to_params({file.name: _arrays(file, name) for file in files})
-        detect = mtcnn.make_detector(params, settings)
+        detect, sizes = _open_mtcnn(Path(weights), confidence, network)
     else:
         raise ConfigError(f'there is no detector "{name}": one of {", ".join(DETECTORS)} is expected')
     detect = of_any_size(detect, sizes)
+    longest_side = longest_side if longest_side is not None else sizes.picture
     return detect if longest_side is None else in_smaller_images(detect, longest_side)
 
 
-def _retinaface(file: Path) -> Weights:
+def _open_retinaface(file: Path, confidence: float | None, network: str | None) -> tuple[Detector, Sizes]:
+    options = retinaface.Options() if confidence is None else retinaface.Options(confidence=confidence)
     arrays = _arrays(file, "retinaface")
+    record = arrays.pop(RECORD, None)
     try:
-        return from_pytorch(arrays)
+        params = from_pytorch(arrays)
     except WeightsError as error:
         raise WeightsError(f"{file}: {error}") from None
+    return retinaface.make_detector(params, options), identify(file, record, of_body(params.network), network)
+
+
+def _open_mtcnn(weights: Path, confidence: float | None, network: str | None) -> tuple[Detector, Sizes]:
+    files = weight_files(weights)
+    if not files:
+        raise WeightsError(f"{weights}: a folder without files of weights; give the one that holds mtcnn's three.")
+    arrays = {file: _arrays(file, "mtcnn") for file in files}
+    records = {file: of_file.pop(RECORD, None) for file, of_file in arrays.items()}
+    params = to_params({file.name: of_file for file, of_file in arrays.items()})
+    sizes = [identify(file, record, "mtcnn", network) for file, record in records.items()]
+    pictures = [one.picture for one in sizes if one.picture is not None]
+    of_all = Sizes(
+        max(one.smallest for one in sizes), min(one.largest for one in sizes), min(pictures) if pictures else None
+    )
+    options = mtcnn.Options(min_face=of_all.smallest)
+    if confidence is not None:
+        options = dataclasses.replace(options, thresholds=(*options.thresholds[:2], confidence))
+    return mtcnn.make_detector(params, options), of_all
 
 
 def _arrays(file: Path, detector: str) -> dict[str, np.ndarray]:

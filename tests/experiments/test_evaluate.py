@@ -90,7 +90,7 @@ def one_has_no_face(monkeypatch: pytest.MonkeyPatch) -> list[int]:
             found.append(NOTHING if len(asked) == 1 else Detections(box, points, np.ones(1, np.float32)))
         return found
 
-    monkeypatch.setattr(pipeline, "open_detector", lambda name, weights: detect)
+    monkeypatch.setattr(pipeline, "open_detector", lambda name, weights, network: detect)
     return asked
 
 

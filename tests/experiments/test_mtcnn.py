@@ -12,6 +12,8 @@ import pytest
 from experiments import detection_data, mtcnn
 from faces.checkpoint import load_weights
 from faces.detect.detections import Detections
+from faces.detect.identity import RECORD, read_record
+from faces.detect.looks import TILE, Sizes
 from faces.detect.mtcnn import examples, training
 from faces.detect.mtcnn.config import NAMES
 from faces.detect.mtcnn.networks import Net, Outputs
@@ -73,7 +75,9 @@ def test_outputs_and_result_line(tmp_path: Path):
         assert [row["step"] for row in rows_of(out / name / "log.jsonl")] == [1, 2, 3]
         assert all(np.isfinite(row["loss"]) for row in rows_of(out / name / "log.jsonl"))
         assert [row["step"] for row in rows_of(out / name / "evaluations.jsonl")] == [2]
-        assert np.load(out / "weights" / f"{name}net.npz")["matrix"].shape == (432, 16)
+        weights = np.load(out / "weights" / f"{name}net.npz")
+        assert weights["matrix"].shape == (432, 16)
+        assert read_record(out, weights[RECORD]) == ("mtcnn", Sizes(20, TILE, 128))
         assert not (out / name / "windows.npz").exists()
     for picture in ("detections", "training"):
         assert cv2.imread(str(out / f"{picture}.png")) is not None

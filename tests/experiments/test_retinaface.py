@@ -1,5 +1,6 @@
 """The RetinaFace main from end to end on a network of one matrix a stride: outputs, resuming, WIDER FACE, refusals."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import pytest
 from experiments import detection_data, retinaface
 from faces.checkpoint import load_weights
 from faces.data.source import ArraySource
+from faces.detect.identity import NETWORKS, RECORD, read_record
+from faces.detect.looks import Sizes
 from faces.detect.retinaface.network import BODIES
 from tests.experiments.setting import refused, result_of, rows_of, run
 from tests.experiments.wider_maker import write_wider
@@ -27,6 +30,8 @@ SMALL = [
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """A network without published names, and faces that cost nothing."""
     monkeypatch.setitem(BODIES, "patches", Patches)
+    of_patches = dataclasses.replace(NETWORKS["retinaface_mobilenet025"], body="patches")
+    monkeypatch.setitem(NETWORKS, "retinaface_patches", of_patches)
     monkeypatch.setattr(detection_data, "generated_crops", flat_crops)
     monkeypatch.setattr(retinaface, "to_pytorch", lambda weights: {"norm.weight": weights.params["norm"]["scale"]})
 
@@ -56,7 +61,9 @@ def test_outputs_and_result_line(tmp_path: Path):
     assert [row["step"] for row in rows_of(out / "evaluations.jsonl")] == [2]
     for picture in ("detections", "training"):
         assert cv2.imread(str(out / f"{picture}.png")) is not None
-    assert np.load(out / "retinaface.npz")["norm.weight"].shape == (3,)
+    weights = np.load(out / "retinaface.npz")
+    assert weights["norm.weight"].shape == (3,)
+    assert read_record(out, weights[RECORD]) == ("retinaface_patches", Sizes(20, 64 * 0.5 / 0.6, 64))
     assert "size = 64" in (out / "config.toml").read_text()
 
 

@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 
 from faces.detect import mtcnn
+from faces.detect.identity import make_record
+from faces.detect.looks import Sizes
 from faces.detect.mtcnn.networks import make_net
 from faces.detect.mtcnn.weights import to_facenet_pytorch
 from faces.detect.published import open_detector
@@ -13,7 +15,7 @@ from tests.faces.detect.retinaface_oracle import random_tensors
 
 
 def test_names_and_files(tmp_path):
-    np.savez(tmp_path / "weights.npz", **random_tensors(0))
+    np.savez(tmp_path / "weights.npz", **random_tensors(0), **make_record("retinaface_mobilenet025", Sizes(16, 512)))
     assert callable(open_detector("retinaface", tmp_path / "weights.npz"))
     with pytest.raises(ConfigError, match='no detector "retina": one of retinaface, mtcnn'):
         open_detector("retina", tmp_path / "weights.npz")
@@ -32,7 +34,7 @@ def test_least_scores(tmp_path, monkeypatch):
     folder = tmp_path / "weights"
     folder.mkdir()
     for net, arrays in to_facenet_pytorch(params).items():
-        np.savez(folder / f"{net}.npz", **arrays)
+        np.savez(folder / f"{net}.npz", **arrays, **make_record("mtcnn", Sizes(20, 500)))
     asked = []
     monkeypatch.setattr(mtcnn, "make_detector", lambda params, options: asked.append(options.thresholds))
     open_detector("mtcnn", folder)

@@ -1,0 +1,152 @@
+"""Which network the file of a detector's weights is of, and which faces it was trained for.
+
+Names and shapes of arrays do not say everything that decides on the output: activations, anchors and the colours that
+are subtracted have no array, and networks that differ in them have files that look alike. So a file is used when one of
+three says what it is: a record inside, which everything trained here has; its hash, for published files
+(`known_files.toml`); or the person who gives it. Otherwise it is refused.
+
+Not here: reading weights (`faces.weights`), their names (`weights.py` of each detector).
+"""
+
+import dataclasses
+import hashlib
+import json
+import math
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from faces.detect.looks import TILE, Sizes
+from faces.detect.mtcnn.stages import STRIDE, WINDOW
+from faces.detect.retinaface.anchors import SIDES
+from faces.detect.retinaface.decode import CENTRE, SIZE
+from faces.detect.retinaface.network import BODIES, MEAN_BGR, STRIDES
+from faces.errors import ConfigError, WeightsError
+
+RECORD = "settings"
+"""Name of the array that holds a file's record, JSON in UTF-8 as uint8, beside those of the weights."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network that weights can be of.
+
+    Args:
+        detector: whose it is.
+        body: RetinaFace's, of `retinaface.network.BODIES`; empty otherwise.
+        sees: what it takes and does, as far as no array says it; as JSON holds it.
+        told: the same in words.
+        sizes: of the faces that one look finds with published weights.
+    """
+
+    detector: str
+    body: str
+    sees: dict[str, Any]
+    told: str
+    sizes: Sizes
+
+
+def _retinaface(body: str) -> Network:
+    slope = BODIES[body]().slope
+    activation = f"LeakyReLU with {slope:g}" if slope else "ReLU"
+    sees = {
+        "slope": slope,
+        "strides": list(STRIDES),
+        "anchors": [list(sides) for sides in SIDES],
+        "variances": [CENTRE, SIZE],
+        "mean_bgr": list(MEAN_BGR),
+    }
+    anchors, means = (", ".join(f"{n:g}" for n in row) for row in (np.ravel(SIDES).tolist(), MEAN_BGR))
+    told = f"{activation}, anchors of {anchors} pixels, blue, green and red minus {means}"
+    return Network("retinaface", body, sees, told, Sizes(SIDES[0][0], SIDES[-1][-1]))
+
+
+NETWORKS = {
+    "retinaface_mobilenet025": _retinaface("mobilenet0.25"),
+    "retinaface_resnet50": _retinaface("resnet50"),
+    "mtcnn": Network(
+        "mtcnn",
+        "",
+        {"window": WINDOW, "stride": STRIDE, "mean_rgb": [127.5] * 3, "scale": 1 / 128},
+        "red, green and blue minus 127.5, divided by 128",
+        Sizes(20, TILE),
+    ),
+}
+
+
+def of_body(body: str) -> str:
+    """The name in `NETWORKS` of RetinaFace with that body."""
+    return next(name for name, network in NETWORKS.items() if network.body == body)
+
+
+def identify(file: Path, record: np.ndarray | None, fits: str, told: str | None) -> Sizes:
+    """The faces that the weights of a file were trained for, if anything says that they are what they look like.
+
+    Args:
+        file: where they come from.
+        record: of `make_record`, as the file holds it; None where it holds none.
+        fits: of `NETWORKS`, the one whose names and shapes the weights have.
+        told: the network that a person says it is; None where nobody says so.
+
+    Raises:
+        ConfigError: there is no such network, or it is another one than the person says.
+        WeightsError: nothing says what the file is, or its record is damaged or of a network that is not known here.
+    """
+    if told is not None and told not in NETWORKS:
+        raise ConfigError(f'there is no detector network "{told}": one of {", ".join(NETWORKS)} is expected')
+    if told not in (None, fits):
+        raise ConfigError(f"{file}: its weights fit {fits}; --detector-network {told} is another network.")
+    if record is None:
+        says, sizes = _known_files().get(_sha256(file), told), NETWORKS[fits].sizes
+    else:
+        says, sizes = read_record(file, record)
+    if says is None:
+        raise WeightsError(
+            f"{file}: is no file that is known by its hash, and other networks have the same names and shapes; if it "
+            f"takes {NETWORKS[fits].told}, say so with --detector-network {fits}."
+        )
+    if says != fits:
+        raise WeightsError(f"{file}: says that it is of {says}, and its weights fit {fits}; fetch the file again.")
+    return sizes
+
+
+def make_record(name: str, sizes: Sizes) -> dict[str, np.ndarray]:
+    """The array that says of which of `NETWORKS` weights are, and for which faces they were trained."""
+    content = {"network": name, "sees": NETWORKS[name].sees, "sizes": dataclasses.asdict(sizes)}
+    return {RECORD: np.frombuffer(json.dumps(content).encode(), np.uint8)}
+
+
+def read_record(file: Path, record: np.ndarray) -> tuple[str, Sizes]:
+    """What `make_record` wrote.
+
+    Raises:
+        WeightsError: it is damaged, or describes another network than the one of that name here.
+    """
+    try:
+        content = json.loads(record.astype(np.uint8).tobytes().decode())
+        name, sizes = content["network"], Sizes(**content["sizes"])
+        is_known = name in NETWORKS and content["sees"] == NETWORKS[name].sees
+        is_range = 0 < sizes.smallest <= sizes.largest < math.inf and (sizes.picture is None or sizes.picture >= 1)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise WeightsError(f'{file}: its record "{RECORD}" is damaged; fetch the file again.') from None
+    if not is_known:
+        raise WeightsError(f"{file}: is of a network that is not known here ({str(name)[:60]!r}); update this program.")
+    if not is_range:
+        raise WeightsError(f'{file}: the sizes in its record "{RECORD}" make no sense; fetch the file again.')
+    return name, sizes
+
+
+@cache
+def _known_files() -> dict[str, str]:
+    """Network by SHA-256."""
+    tables = tomllib.loads(Path(__file__).with_name("known_files.toml").read_text(encoding="utf-8"))
+    return {sha256: network for network, files in tables.items() for sha256 in files.values()}
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
