@@ -1,9 +1,11 @@
 """What defines a training run of MTCNN, and two settings of it by name.
 
 Weights of the tasks, bands of overlap, shares of the kinds and the 70% of hard examples are the paper's (Zhang et al.
-2016, Sec. II-B and III-A) in both; `SCENES` is short, for small composed pictures on a CPU, `WIDER` long.
+2016, Sec. II-C and III-A) in both; `SCENES` is short, for small composed pictures on a CPU, `WIDER` long.
 
-CHOICE: the paper gives neither the update rule nor the length of training; Adam with a rate that falls to 0.
+DEVIATION D21: the paper descends by stochastic gradients (Sec. II-C), here by Adam with a rate that falls to 0.
+
+CHOICE: the paper gives neither rates nor the length of training.
 
 Not here: what the values do (`windows.py`, `losses.py`, `training.py`).
 """

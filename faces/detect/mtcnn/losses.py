@@ -1,4 +1,4 @@
-"""What MTCNN's errors cost (Zhang et al. 2016, Sec. II-B): three tasks, of which each window teaches only some.
+"""What MTCNN's errors cost (Zhang et al. 2016, Sec. II-C): three tasks, of which each window teaches only some.
 
 With beta_i^j whether window i teaches task j, and alpha_j the weight of the task,
 
@@ -8,8 +8,8 @@ L^det is cross-entropy, Eq. (1), over negatives and positives, and of these only
 L^box, Eq. (2), the squared distance of four offsets, over positives and parts; L^landmark, Eq. (3), that of ten, over
 the windows that teach points.
 
-CHOICE: Eq. (4) sums over the windows of a batch; the mean of each task makes the weights independent of how many of
-its windows a batch has.
+DEVIATION D23: Eq. (4) sums over the windows of a batch; the mean of each task makes the weights independent of how
+many of its windows a batch has.
 
 Not here: which window is what (`windows.py`).
 """

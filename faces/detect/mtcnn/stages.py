@@ -9,6 +9,8 @@
 Inside, a box is as in the authors' MATLAB code and its Python port: left, top, right and bottom pixel, all inside the
 box, counted from 1. A width is right - left + 1, except where P-net's boxes are moved and where boxes are squared.
 
+DEVIATION D20: P and R suppress before they move boxes; the paper moves them first, as O does here.
+
 CHOICE: the paper does not say how boxes become whole pixels; as in that code, they lose their fractions before each
 crop (towards zero).
 

@@ -1,6 +1,6 @@
 """One step of the training of one of MTCNN's networks, compiled for every device of a mesh.
 
-In training each network has a head for points, as in the paper (Sec. II-B); P-net's and R-net's is not used afterwards.
+In training each network has a head for points, as in the paper (Sec. II-C); P-net's and R-net's is not used afterwards.
 
 Not here: the loop around it (`faces.train_loop`), the windows (`examples.py`), the loss's arithmetic (`losses.py`).
 """

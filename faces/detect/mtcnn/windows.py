@@ -154,6 +154,8 @@ def targets(
     since R-net's and O-net's windows run from their first to their last pixel, counted from 1. P-net's box begins a
     pixel of its level later, at l + w / 12, and it is 11/12 of w that its offsets are measured in.
 
+    DEVIATION D22: four edges, where the paper's box has left, top, height and width (Sec. II-C).
+
     Args:
         name: of the network.
         windows: n of them.

@@ -58,7 +58,10 @@ def assign(
     Returns:
         int32, row of `boxes`, or `BACKGROUND`, or `IGNORED`.
 
-    Source: the PyTorch edition's two rules (0.35 on both sides, 0.2); RetinaFace, implementation details (0.5 and 0.3).
+    CHOICE: a face whose best overlap is below forced_overlap changes nothing. In the PyTorch edition its best anchor,
+    if it stands for another face, is given to it all the same.
+
+    Source: the PyTorch edition's two rules (0.35 on both sides, 0.2); RetinaFace, Sec. 4.2 (0.5 and 0.3).
     """
     corners = jnp.concatenate([anchors[:, :2] - anchors[:, 2:] / 2, anchors[:, :2] + anchors[:, 2:] / 2], axis=-1)
     overlap = jnp.where(is_face[:, None], iou(boxes, corners), -1.0)  # (faces, anchors)

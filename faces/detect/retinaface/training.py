@@ -55,7 +55,8 @@ def make_train_step(config: Config, mesh: Mesh) -> TrainStep:
 
         loss = classification / N + box_weight boxes / N + points_weight points / N_points
 
-    CHOICE: weight decay on kernels alone, as in the rest of this project; the PyTorch edition decays all parameters.
+    DEVIATION D02: weight decay on kernels alone, as in the rest of this project; the PyTorch edition decays all
+    parameters.
 
     Metrics, scalars: loss; classification, boxes, points (the terms, before their weights); faces (anchors that stand
     for faces, a picture); gradient_norm (before clipping); learning_rate (the one that the optimiser has used).
