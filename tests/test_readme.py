@@ -57,3 +57,13 @@ def test_commands_parse(command: str):
 @pytest.mark.parametrize("link", re.findall(r"\]\(([^)]+)\)", README))
 def test_links_exist(link: str):
     assert (ROOT / link).exists()
+
+
+def test_snippets_of_python_run():
+    """One after the other, as they are read."""
+    names: dict[str, object] = {}
+    blocks = re.findall(r"^```python\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+    assert len(blocks) == README.count("```python") > 1
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), names)
+    assert names["loss"].shape == () and names["per_image"].shape == (12,) and names["logits"].shape == (12, 1000)
