@@ -39,8 +39,11 @@ def steps_of_onnx(
         inputs = [copy_of.get(name, name) for name in node.inputs]
         if not node.outputs:
             continue
-        if node.op == "Constant" or (inputs and all(name in constants for name in inputs if name)):
-            made = _constant(node, [constants[name] for name in inputs if name])
+        if all(name in constants for name in inputs if name) and (inputs or node.op == "Constant"):
+            try:
+                made = _constant(node, [constants[name] for name in inputs if name])
+            except (TypeError, ValueError):  # attributes that make no sense
+                made = None
             if made is not None:
                 constants.setdefault(node.outputs[0], made)
                 continue
@@ -80,14 +83,14 @@ def _constant(node: Node, given: Sequence[np.ndarray]) -> np.ndarray | None:
 
 def _is_copy(node: Node, inputs: Sequence[str], constants: Mapping[str, np.ndarray]) -> bool:
     match node.op:
-        case "Identity":
+        case "Identity" if inputs:
             return True
-        case "Dropout":
+        case "Dropout" if inputs:
             trains = len(inputs) > 2 and inputs[2] and not (inputs[2] in constants and not constants[inputs[2]].any())
             if trains or node.attributes.get("is_test", 1) == 0:
                 raise _NotUnderstood("it drops values")
             return True
-        case "Cast":
+        case "Cast" if inputs:
             if node.attributes.get("to") not in _FLOATS:
                 raise _NotUnderstood("it rounds values")
             return True
@@ -103,7 +106,8 @@ def _step(node: Node, label: str, inputs: Sequence[str], constants: Mapping[str,
     if any(output for output in node.outputs[1:]) and node.op != "BatchNormalization":
         raise _NotUnderstood("it has several outputs")
     op, names, settings = make(node, inputs, given)
-    if op != ADD and op != FLATTEN and len(reads) != 1:
+    is_first = op in (AFFINE, BIAS) or reads[:1] == tuple(inputs[:1])
+    if op != ADD and op != FLATTEN and (len(reads) != 1 or not is_first):
         raise _NotUnderstood("its weights are no tensors of the file")
     return Step(op, label, reads[:1] if op == FLATTEN else reads, node.outputs[0], tuple(names), settings)
 
@@ -111,19 +115,25 @@ def _step(node: Node, label: str, inputs: Sequence[str], constants: Mapping[str,
 Meaning = tuple[str, Sequence[str], dict[str, Any]]
 Given = Sequence[np.ndarray | None]
 
+_KINDS = {"strides": tuple, "pads": tuple, "group": int, "epsilon": (int, float), "transB": int}
+"""Of attributes that are computed with."""
+
 
 def _only(node: Node, **neutral: Any) -> None:
-    """Refuse attributes other than these, and values of these that would change something; ... takes any value."""
+    """Refuse attributes other than these, and values of these that would change something; ... takes any value of the
+    attribute's kind."""
     for key, value in node.attributes.items():
         if key not in neutral:
             raise _NotUnderstood(f"its {key} is not known here")
+        if not isinstance(value, _KINDS.get(key, (int, float, str, tuple))):
+            raise _NotUnderstood(f"it has {key} of another kind than ONNX's")
         if neutral[key] is not ... and value != neutral[key]:
             raise _NotUnderstood(f"it has {key} {value}")
 
 
 def _conv(node: Node, inputs: Sequence[str], given: Given) -> Meaning:
     weight = given[1] if len(given) > 1 else None
-    if weight is None or weight.ndim != 4:
+    if weight is None or weight.ndim != 4 or weight.size == 0:
         raise _NotUnderstood("it is not of two dimensions with a kernel of the file's")
     _only(node, strides=..., pads=..., group=..., kernel_shape=weight.shape[2:], dilations=(1, 1), auto_pad="NOTSET")
     strides: Any = node.attributes.get("strides", (1, 1))
@@ -164,6 +174,8 @@ def _matmul(node: Node, inputs: Sequence[str], given: Given) -> Meaning:
 def _arithmetic(node: Node, inputs: Sequence[str], given: Given) -> Meaning:
     """Sum of two values, or a value with one number."""
     _only(node, axis=..., broadcast=...)
+    if len(given) != 2:
+        raise _NotUnderstood("it has not two values")
     if given[0] is None and given[1] is None:
         if node.op == "Add":
             return ADD, (), {}

@@ -153,7 +153,14 @@ def fronted(nodes: list[Node], *front: Node) -> list[Node]:
     return [*front, *renamed]
 
 
-NUMBER = {"number": np.float32(127.5), "factor": np.float32(0.5), "order": np.array([2, 1, 0]), "one": np.array([1])}
+def given_to(nodes: list[Node], op: str, inputs: tuple[str, ...]) -> list[Node]:
+    """The graph with other inputs of the first node of this kind."""
+    place = next(at for at, node in enumerate(nodes) if node.op == op)
+    return [replace(node, inputs=inputs) if at == place else node for at, node in enumerate(nodes)]
+
+
+NUMBER = {"number": np.float32(127.5), "factor": np.float32(0.5), "order": np.array([2, 1, 0]), "one": np.array([1]),
+          "nothing": np.zeros((4, 0, 3, 3), np.float32)}  # fmt: skip
 UNLIKE: dict[str, tuple[Callable[[list[Node]], list[Node]], str]] = {
     "the stride on another convolution": (
         lambda nodes: changed(changed(nodes, "Conv", 1, strides=(2, 2)), "Conv", 2, strides=(1, 1)),
@@ -193,6 +200,19 @@ UNLIKE: dict[str, tuple[Callable[[list[Node]], list[Node]], str]] = {
         r"\(Relu\) stands where a PReLU is expected, and what it does is not known here",
     ),
     "cut": (lambda n: n[:-3], r"its graph ends where a matrix is expected"),
+    "a tensor in the image's place": (
+        lambda n: given_to(n, "Conv", (n[0].inputs[1], n[0].inputs[1], "input")), r"its weights are no tensors of"),
+    "a matrix of values": (
+        lambda n: [replace(node, inputs=(node.inputs[1], node.inputs[0], *node.inputs[2:])) if node.op == "Gemm"
+                   else node for node in n], r"\(Gemm\) .*its weights are no tensors of the file"),
+    "a kernel of nothing": (lambda n: given_to(n, "Conv", ("input", "nothing")), r"it is not of two dimensions"),
+    "a sum of one value": (
+        lambda n: fronted(n, Node("sum", "Add", ("input",), ("pixels",), {})), r"node 'sum' .* it has not two values"),
+    "a constant of a value": (lambda n: fronted(n, Node("", "Constant", ("input",), ("pixels",), {})), r"\(Constant\)"),
+    "one stride": (lambda n: changed(n, "Conv", 0, strides=1), r"it has strides of another kind"),
+    "dilations in a tensor": (
+        lambda n: changed(n, "Conv", 0, dilations=np.ones(2)), r"it has dilations of another kind"),
+    "an eps in words": (lambda n: changed(n, "BatchNormalization", 0, epsilon="1e-5"), r"epsilon is of another kind"),
 }  # fmt: skip
 
 
@@ -223,6 +243,8 @@ def test_an_empty_graph_and_lost_tensors_are_refused():
     graph = theirs.iresnet_graph(UNITS, tensors(), True)
     with pytest.raises(WeightsError, match="its graph is empty"):
         onnx_names.named([], graph.tensors)
+    with pytest.raises(WeightsError, match="computed from 0 inputs"):
+        onnx_names.named(fronted(graph.nodes, Node("", "Identity", (), ("pixels",), {})), graph.tensors)
     without = {name: tensor for name, tensor in graph.tensors.items() if name != next(reversed(graph.tensors))}
     with pytest.raises(WeightsError, match="inputs"):
         onnx_names.named(graph.nodes, without)
