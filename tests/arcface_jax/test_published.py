@@ -212,7 +212,8 @@ UNLIKE: dict[str, tuple[Callable[[list[Node]], list[Node]], str]] = {
     "one stride": (lambda n: changed(n, "Conv", 0, strides=1), r"it has strides of another kind"),
     "dilations in a tensor": (
         lambda n: changed(n, "Conv", 0, dilations=np.ones(2)), r"it has dilations of another kind"),
-    "an eps in words": (lambda n: changed(n, "BatchNormalization", 0, epsilon="1e-5"), r"epsilon is of another kind"),
+    "an eps in words": (
+        lambda n: changed(n, "BatchNormalization", 0, epsilon="1e-5"), r"it has epsilon of another kind"),
 }  # fmt: skip
 
 
