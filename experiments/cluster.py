@@ -26,7 +26,7 @@ import cv2
 import numpy as np
 from rich.console import Console
 
-from experiments import pipeline
+from experiments import passed_over, pipeline
 from experiments.photographs import Faces, counted, find_faces
 from experiments.results import deliver
 from faces import cli
@@ -88,7 +88,6 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--labelled", action="store_true", help="folders name the people: judge the clusters")
     pipeline.add_options(parser, of_albums=True, refuses=False)
     options = parser.parse_args(arguments)
-    options.data = options.photographs[0]
     pipeline.check_options(parser, options)
     if not -1 <= options.threshold <= 1:
         parser.error("--threshold is a cosine, -1 to 1")
@@ -115,7 +114,8 @@ def _write_lists(out: Path, faces: Faces, labels: np.ndarray) -> None:
 def _agreement(faces: Faces, labels: np.ndarray, console: Console) -> dict[str, float]:
     """How far clusters are the folders' people, for `result.json`."""
     judged = np.flatnonzero(faces.is_main)
-    people = np.unique(np.array([faces.folder(face) for face in judged]), return_inverse=True)[1]
+    names, people = np.unique(np.array([faces.folder(face) for face in judged]), return_inverse=True)
+    passed_over.tell_alike(console, names.tolist(), "are different people here")
     found = agreement(labels[judged], people)
     others = len(faces) - len(judged)
     console.print(

@@ -23,6 +23,7 @@ from faces.align import ALIGNMENTS
 from faces.cache import Cache
 from faces.config import flatten
 from faces.cut_faces import NUMBERS, Cut, Looked, cut_faces, look
+from faces.data.photographs import printable
 from faces.detect.detections import RULES
 from faces.detect.identity import NETWORKS
 from faces.detect.published import DETECTORS, EDITION
@@ -263,10 +264,16 @@ def record(model: Model, images_per_second: float | None, options: argparse.Name
     return {
         "images_per_second": report.rate(images_per_second),
         "config": model.name,
-        "data": {"train": model.description.origin.file, "test": [str(options.data.name)]},
+        "data": {"train": model.description.origin.file, "test": _names(options)},
         "preprocessing": flatten(model.preprocessing),
         **detection_record(options),
     }
+
+
+def _names(options: argparse.Namespace) -> list[str]:
+    """What was looked at: the last part of each place that the command line names."""
+    places = options.photographs if "photographs" in options else [options.data]
+    return [printable(place.absolute().name) for place in places]
 
 
 def detection_record(options: argparse.Namespace) -> dict[str, str | None]:

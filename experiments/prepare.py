@@ -100,6 +100,7 @@ def report(console: Console, opened: Opened, summary: Summary, is_cut: bool, out
     if len(summary.quarantined) > SHOWN:
         console.print(f"  and {len(summary.quarantined) - SHOWN:,} more")
     passed_over.tell(console, opened.ignored)
+    passed_over.tell_alike(console, opened.source.identity_names, "are different people here")
     console.print(f"written to {out}")
 
 

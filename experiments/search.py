@@ -15,7 +15,6 @@ embedded as `experiments.evaluate` does; both leave `result.json`, the line that
 
 import argparse
 import json
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from experiments import pipeline
+from experiments import passed_over, pipeline
 from experiments.made_by import check_same, made_by
 from experiments.photographs import Faces, counted, find_faces
 from experiments.results import deliver
@@ -88,7 +87,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     pipeline.add_options(finding, of_albums=True, refuses=False)
     options = parser.parse_args(arguments)
     pipeline.check_options(parser, options)
-    options.data = options.people if options.command == "enrol" else options.photographs[0]
+    if options.command == "enrol":
+        options.data = options.people
     if options.command == "find" and (options.top < 1 or not -1 <= options.threshold <= 1):
         parser.error("--top is at least 1, and --threshold a cosine, -1 to 1")
     return options
@@ -117,11 +117,7 @@ def enrol(options: argparse.Namespace, out: Path, console: Console) -> dict[str,
     absent = sorted(_folders(options.people) - set(people.tolist()))
     if absent:
         console.print(f"  not enrolled, no usable picture in the folder: {few_names(absent)}")
-    for alike in _alike(people.tolist()):
-        console.print(
-            f"  {' and '.join(map(repr, alike))} differ only in case or in how Unicode spells them, and are enrolled "
-            "as different people; move one's pictures to the other's folder if they are the same"
-        )
+    passed_over.tell_alike(console, people.tolist(), "are enrolled as different people")
     write_index(
         out / INDEX, Index(faces.embeddings, person, tuple(people.tolist()), pictures, made_by(model, options))
     )
@@ -139,15 +135,6 @@ def enrol(options: argparse.Namespace, out: Path, console: Console) -> dict[str,
 def _folders(people: Path) -> set[str]:
     """Names of the people's folders, with pictures or without."""
     return {printable(entry.name) for entry in scan(people) if judge(entry)[0] == "folder"}
-
-
-def _alike(names: Sequence[str]) -> list[list[str]]:
-    """Groups of names that a person would take for one."""
-    groups: dict[str, list[str]] = {}
-    for name in names:
-        folded = unicodedata.normalize("NFKC", name).casefold()
-        groups.setdefault(unicodedata.normalize("NFKC", folded), []).append(name)
-    return [group for group in groups.values() if len(group) > 1]
 
 
 def find(options: argparse.Namespace, out: Path, console: Console) -> dict[str, Any]:

@@ -261,6 +261,7 @@ def training_faces(
     if data is not None:
         opened = open_source(data)
         passed_over.tell(console, opened.ignored, f"passed over in {data}")
+        passed_over.tell_alike(console, opened.source.identity_names, "are different people here")
         faces: FaceSource = opened.source
     else:
         faces = generated_faces(**GENERATED_TRAIN, size=max(config.model.input_size), seed=config.train.seed)

@@ -34,6 +34,9 @@ CONTENTS = ".contents"
 RECORDS = ("environment.json", "result.json", "settings.json", "config.toml", "prepared.json", "model.toml")
 """A folder with one of these may be called one of results."""
 
+ROOM = 32768
+"""Bytes that must fit on the disk before the work starts."""
+
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -99,10 +102,16 @@ def check_folder(folder: Path) -> None:
     """
     made = _make(folder)
     try:
-        with writing(folder), tempfile.TemporaryFile(dir=folder):
-            pass
+        with writing(folder):
+            _try(folder)
     finally:
         _remove_empty(made)
+
+
+def _try(folder: Path) -> None:
+    """Write a file of `ROOM` bytes and take it away again: a full disk still makes empty ones. OSError if refused."""
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(bytes(ROOM))
 
 
 def check_file(path: Path, overwrite: bool = False) -> None:
@@ -152,12 +161,11 @@ def results_folder(folder: Path, overwrite: bool = False) -> Iterator[Path]:
     with locked(folder):
         check_free(folder, overwrite)
         partial = folder / PARTIAL
-        with writing(folder):
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir()
-            with tempfile.TemporaryFile(dir=partial):
-                pass
         try:
+            with writing(folder):
+                shutil.rmtree(partial, ignore_errors=True)
+                partial.mkdir()
+                _try(partial)
             yield partial
             with writing(folder):
                 _change_places(folder, partial)

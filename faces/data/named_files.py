@@ -19,6 +19,15 @@ def folded(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
+def alike(names: Iterable[str]) -> list[list[str]]:
+    """Groups of names that a person would take for one."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        compatible = unicodedata.normalize("NFKC", name).casefold()
+        groups.setdefault(unicodedata.normalize("NFKC", compatible), []).append(name)
+    return [group for group in groups.values() if len(group) > 1]
+
+
 class Names:
     """Names to look up in.
 

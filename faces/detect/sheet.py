@@ -51,8 +51,13 @@ def draw_tile(image: np.ndarray, found: Detections) -> np.ndarray:
         cv2.rectangle(tile, left_top, right_bottom, BOX, 1, cv2.LINE_AA, SHIFT)
         for point, colour in zip(points, POINTS, strict=True):
             cv2.circle(tile, _on_tile(point, factor), 2 << SHIFT, colour, -1, cv2.LINE_AA, SHIFT)
-        corner = (left_top[0] >> SHIFT, max(9, (left_top[1] >> SHIFT) - 3))
-        cv2.putText(tile, f"{score:.3f}", corner, cv2.FONT_HERSHEY_SIMPLEX, 0.35, BOX, 1, cv2.LINE_AA)
+        text = f"{score:.3f}"
+        (wide, high), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.35, 1)
+        corner = (
+            int(np.clip(left_top[0] >> SHIFT, 0, TILE - wide)),  # a box may reach beyond the picture, its score not
+            int(np.clip((left_top[1] >> SHIFT) - 3, high + 1, TILE - 2)),
+        )
+        cv2.putText(tile, text, corner, cv2.FONT_HERSHEY_SIMPLEX, 0.35, BOX, 1, cv2.LINE_AA)
     return tile
 
 

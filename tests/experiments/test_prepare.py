@@ -29,6 +29,15 @@ def test_image_folder_with_bad_and_foreign_files(tmp_path, capsys):
     np.testing.assert_array_equal(faces[3], PICTURES[4])
 
 
+def test_people_whose_names_look_alike_are_named(tmp_path, capsys):
+    names = ("Zo\N{LATIN SMALL LETTER E WITH DIAERESIS}", "Zoe\N{COMBINING DIAERESIS}", "Ann")
+    source = image_folder(tmp_path / "in", {name: PNG[at : at + 1] for at, name in enumerate(names)})
+    assert prepare(source, "--out", tmp_path / "out") == 0
+    printed = capsys.readouterr().out
+    assert "3 images of 3 people" in printed
+    assert printed.count("differ only in case or in how Unicode spells them, and are different people here") == 1
+
+
 def test_records_cropped_and_resized(tmp_path, capsys):
     insightface_rec(tmp_path / "train.rec", [PNG[:2], PNG[2:]])
     assert prepare(tmp_path, "--out", tmp_path / "out", "--crop", 1, 2, 11, 12, "--size", 8) == 0

@@ -238,6 +238,10 @@ def test_enrolment_names_what_it_leaves_out(
     assert any("2 faces passed over" in line and "group.png" in line for line in printed)
     assert "  not enrolled, no usable picture in the folder: empty" in printed
     assert sum("differ only in case or in how Unicode spells them" in line for line in printed) == 2
+    options = [*options[:-1], str(tmp_path / "album"), "--threshold", "0.5", "--labelled"]
+    two = run(cluster.main, [str(people / "Ann"), str(people / "ann"), *options])
+    assert sum("'Ann' and 'ann' differ only" in line and "are different people here" in line for line in two) == 1
+    assert result_of(two)["data"]["test"] == ["Ann", "ann"]  # every place, not the first alone
 
 
 def test_all_clusters_are_drawn_or_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

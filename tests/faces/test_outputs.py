@@ -102,6 +102,15 @@ def test_a_full_disk(tmp_path, code):
     assert names(tmp_path) == ([] if "append" not in code else ["x"])
 
 
+@pytest.mark.parametrize(
+    "code", ["with outputs.results_folder(folder / 'x'): raise ZeroDivisionError", "outputs.check_folder(folder / 'x')"]
+)
+def test_a_disk_on_which_empty_files_alone_fit_is_full_before_the_work(tmp_path, code):
+    limited = f"resource.setrlimit(resource.RLIMIT_FSIZE, (outputs.ROOM - 1, 65536))\n{code}"
+    assert full(tmp_path, limited).startswith(f"{tmp_path / 'x'}: cannot be written, the disk is full")
+    assert names(tmp_path) == []
+
+
 def test_text_that_is_no_unicode_is_written_with_escapes(tmp_path):
     outputs.write_text(tmp_path / "a", "\udcff ü")
     outputs.append_text(tmp_path / "a", "\udcfe")
