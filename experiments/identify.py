@@ -52,6 +52,13 @@ def identify(options: argparse.Namespace, out: Path, console: Console) -> dict[s
             f"{options.data}: {len(source):,} pictures, the whole set has {options.whole:,}; add the others, say with "
             "--whole how many there are, or --allow-missing to get a number that is called partial."
         )
+    has_several = np.bincount(source.identities) > 1
+    if has_several.all() or not has_several.any():
+        pictures = "several pictures" if has_several.all() else "one picture"
+        raise EvaluationError(
+            f"{options.data}: everybody has {pictures}; there must be people with several, who are looked for, and "
+            "people with one, who are the strangers."
+        )
     model = pipeline.open_for(options, console)
     search = pipeline.Search(options)
     search.check(model.preprocessing)

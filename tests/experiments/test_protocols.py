@@ -89,6 +89,18 @@ def test_identification_is_the_loop(model: Path, people: Path, tmp_path: Path, c
     assert partial["partial"] and partial["remark"].startswith("PARTIAL: 17 of 13,233") and partial["rank_1"] > 0
 
 
+@pytest.mark.parametrize(("persons", "sentence"), [((0, 3), "one picture"), ((1, 2), "several pictures")])
+def test_identification_needs_strangers_and_others(
+    model: Path, people: Path, tmp_path: Path, capsys, persons: tuple[int, ...], sentence: str
+):
+    for person in persons:
+        shutil.copytree(people / f"P_{person}", tmp_path / "some" / f"P_{person}")
+    given = ["--weights", str(model), "--data", str(tmp_path / "some"), "--cache", str(tmp_path / "cache")]
+    given += ["--whole", "0", "--out", str(tmp_path / "out")]
+    refused(identify.main, capsys, given, f"everybody has {sentence}; there must be people with several")
+    assert not (tmp_path / "cache").exists() and not (tmp_path / "out").exists()  # before anything is looked at
+
+
 POINTS = np.float32([[8, 9], [15, 9], [12, 13], [9, 17], [14, 17]])
 
 
