@@ -195,7 +195,7 @@ def _opened(data: bytes, name: str) -> Image.Image:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ImageError(f"{name}: more than {PIXEL_LIMIT:,} pixels declared.") from None
     except Exception:  # Pillow lets struct, zlib and index errors of its parsers escape
-        raise ImageError(f"{name}: begins as a {format_} image, and is none.") from None
+        raise ImageError(f"{name}: begins as {format_}, and is damaged or of a kind that is not read.") from None
     width, height = image.size
     if width * height > PIXEL_LIMIT:
         raise ImageError(f"{name}: {width}x{height} pixels declared, the limit is {PIXEL_LIMIT:,}.")

@@ -253,7 +253,7 @@ def test_heif_with_pillow_heif_and_without(monkeypatch):
     upright = turned(np.tile(PIXELS, (4, 4, 1)), 6)
     found = decode_image(buffer.getvalue(), "x.heic")
     assert found.shape == upright.shape and np.abs(found.astype(int) - upright).mean() < 8
-    with pytest.raises(ImageError, match=r"x\.heic: HEIF image that does not decode|begins as a HEIF image"):
+    with pytest.raises(ImageError, match=r"x\.heic: HEIF image that does not decode|begins as HEIF, and is damaged"):
         decode_image(buffer.getvalue()[: len(buffer.getvalue()) // 2], "x.heic")
     images.heif_is_read.cache_clear()
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
@@ -324,3 +324,9 @@ def test_real_odd_versions_of_one_picture_agree(faces_data):
     for name in ["rgb16.png", "cmyk.jpg", "exif_rotated.jpg", "lossy.webp", "palette.png", "animated.gif", "alpha.png"]:
         difference = np.abs(decode_image((odd / name).read_bytes(), name).astype(int) - plain).mean()
         assert difference < (15 if name == "palette.png" else 8), name  # that one is dithered
+
+
+def test_a_sound_tiff_of_a_kind_that_is_not_read_is_not_called_none():
+    floats = cv2.imencode(".tiff", np.full((8, 8, 3), 0.5, np.float32))[1].tobytes()
+    with pytest.raises(ImageError, match=r"x\.tiff: begins as TIFF, and is damaged or of a kind that is not read\."):
+        decode_image(floats, "x.tiff")
