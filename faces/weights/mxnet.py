@@ -93,10 +93,10 @@ def _number(file: WeightsFile, at: int, form: str) -> tuple[int, int]:
 
 
 def read_symbol(path: Path | str) -> tuple[Node, ...]:
-    """The network of a `-symbol.json` file: its nodes, each after those it takes its inputs from.
+    """The network of a `-symbol.json` file: its nodes, each after those it takes its inputs from, its output the last.
 
     Raises:
-        WeightsError: no JSON, no symbol, or a node whose inputs do not precede it.
+        WeightsError: no JSON, no symbol, a node whose inputs do not precede it, or none or several that are its output.
     """
     file = WeightsFile(path)
     if file.data[: len(MAGIC)] == MAGIC:
@@ -112,9 +112,20 @@ def read_symbol(path: Path | str) -> tuple[Node, ...]:
         case {"nodes": list() as entries}:
             for entry in entries:
                 nodes.append(_node(file, entry, nodes))
+            nodes = nodes[: _end(file, content.get("heads", [[len(nodes) - 1, 0]]), len(nodes))]
         case _:
             raise file.error("no list of nodes; a symbol file of MXNet is expected")
     return tuple(nodes)
+
+
+def _end(file: WeightsFile, heads: Any, count: int) -> int:
+    """How many nodes stand up to the one whose output the network gives; those behind it change nothing."""
+    match heads:
+        case [[int() as node, 0, *_]] if 0 <= node < count:
+            return node + 1
+        case [_, _, *_]:
+            raise file.error(f"it gives {len(heads)} outputs; a network that gives the embedding alone is expected")
+    raise file.error("it does not say which node gives its output; a symbol file of MXNet is expected")
 
 
 def _node(file: WeightsFile, entry: Any, before: list[Node]) -> Node:

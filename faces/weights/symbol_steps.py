@@ -15,7 +15,7 @@ from faces.weights.walk import ADD, AFFINE, CONV, FLATTEN, MATRIX, NORM, PRELU, 
 EPSILON = 1e-3
 """Of a batch norm that states none."""
 
-_OF_TRAINING = {"lr_mult", "wd_mult", "workspace", "cudnn_tune", "cudnn_off", "momentum", "p", "mode", "axes"}
+_OF_TRAINING = {"lr_mult", "wd_mult", "workspace", "cudnn_tune", "cudnn_off", "momentum"}
 """Attributes that change nothing in an embedding; those of two underscores are for training as well."""
 
 
@@ -34,7 +34,8 @@ def steps_of_symbol(nodes: Sequence[Node]) -> list[Step]:
         inputs = [copy_of.get(name, name) for name in node.inputs]
         label = f"node '{shown(node.name)}' ({shown(node.op)})"
         reads = tuple(name for name in inputs if name not in tensors)
-        if node.op in ("Dropout", "identity", "_copy") and len(reads) == 1:
+        drops = node.op == "Dropout" and node.attributes.get("mode", "training") != "training"
+        if node.op in ("Dropout", "identity", "_copy") and len(reads) == 1 and not drops:
             copy_of[node.name] = reads[0]
             continue
         make = _MEANINGS.get(node.op)
@@ -79,6 +80,14 @@ def number(node: Node, key: str, default: float | None = None) -> float:
         return math.nan
 
 
+def _truth(node: Node, key: str, default: bool) -> bool:
+    """A truth value as MXNet's symbols spell it."""
+    text = str(node.attributes.get(key, default))
+    if text not in ("True", "true", "1", "False", "false", "0"):
+        raise _NotUnderstood(f"its {key}, {shown(text)}, is neither true nor false")
+    return text in ("True", "true", "1")
+
+
 def _pair(node: Node, key: str, default: int) -> int:
     found = [int(digits) for digits in re.findall(r"\d+", str(node.attributes.get(key, (default, default))))]
     if len(set(found)) != 1:
@@ -96,7 +105,7 @@ def _convolution(node: Node) -> Meaning:
 
 def _batch_norm(node: Node) -> Meaning:
     _only(node, eps=None, fix_gamma=None, use_global_stats=None, axis="1", output_mean_var="False")
-    fixed = node.attributes.get("fix_gamma", "True") == "True"  # MXNet's default
+    fixed = _truth(node, "fix_gamma", True)  # MXNet's default
     epsilon = number(node, "eps", EPSILON)
     if not (math.isfinite(epsilon) and epsilon >= 0):
         raise _NotUnderstood(f"its eps, {shown(str(node.attributes.get('eps')))}, is no number")

@@ -403,6 +403,7 @@ def test_a_symbol_of_another_eps_and_range_counts():
         ("dconv_34_conv_sep_conv2d", {"stride": "(2, 2)"}, "has stride 2 where 1 is expected"),
         ("conv_1_relu", {"act_type": "leaky"}, r"'conv_1_relu' \(LeakyReLU\) stands where a PReLU is expected, and"),
         ("conv_1_batchnorm", {"axis": "3"}, "it has axis 3"),
+        ("conv_1_batchnorm", {"fix_gamma": "(2, 2)"}, r"its fix_gamma, \(2, 2\), is neither true nor false"),
         ("conv_1_batchnorm", {"eps": "small"}, "its eps, small, is no number"),
         ("_mulscalar0", {"scalar": "0"}, r"multiplies pixels by 0\.0"),
         ("_mulscalar0", {"scalar": "-0.0078125"}, "multiplies pixels by -0.0078125"),
@@ -420,6 +421,14 @@ def test_a_symbol_with_nodes_in_front_behind_or_otherwise_joined_is_refused():
     behind = [replace(one, inputs=("flipped",)) if one.name == "_minusscalar0" else one for one in nodes[1:]]
     with pytest.raises(WeightsError, match=r"node 'flipped' \(SwapAxis\) stands where a convolution is expected"):
         recognise(Y1, None, [*front, *behind])
+    drops = [replace(one, inputs=("drops", *one.inputs[1:])) if one.name == "pre_fc1" else one for one in nodes]
+    place = next(at for at, one in enumerate(drops) if one.name == "pre_fc1")
+    dropped = Node("drops", "Dropout", ("conv_6dw7_7_batchnorm",), ("drops",), {"p": "0.4", "mode": "always"})
+    drops.insert(place, dropped)
+    with pytest.raises(WeightsError, match=r"node 'drops' \(Dropout\) stands where a matrix is expected"):
+        recognise(Y1, None, drops)
+    drops[place] = replace(drops[place], attributes={"p": "0.4"})
+    assert recognise(Y1, None, drops) is not None
     with pytest.raises(WeightsError, match=r"node 'unit' \(L2Normalization\) stands after the network"):
         recognise(Y1, None, [*nodes, Node("unit", "L2Normalization", ("fc1",), ("unit",), {})])
     joined = [replace(node, inputs=(node.inputs[0], "conv_2_dw_relu")) if node.name == "res_3_block0_sum" else node

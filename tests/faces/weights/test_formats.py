@@ -96,6 +96,26 @@ def test_symbol_damage(tmp_path, change, message):
         read_symbol(written(tmp_path, json.dumps(symbol).encode()))
 
 
+@pytest.mark.parametrize(
+    ("heads", "message"),
+    [
+        ([], "does not say which node gives its output"),
+        (3, "does not say which node"),
+        ([[4, 0, 0]], "does not say which node"),
+        ([[3, 1, 0]], "does not say which node"),
+        ([[2, 0, 0], [3, 0, 0]], "it gives 2 outputs"),
+    ],
+)
+def test_a_symbol_gives_one_output(tmp_path, heads, message):
+    with pytest.raises(WeightsError, match=message):
+        read_symbol(written(tmp_path, json.dumps(makers.symbol() | {"heads": heads}).encode()))
+
+
+def test_what_stands_behind_a_symbols_output_is_no_part_of_it(tmp_path):
+    whole = read_symbol(written(tmp_path, json.dumps(makers.symbol()).encode()))
+    assert read_symbol(written(tmp_path, json.dumps(makers.symbol() | {"heads": [[2, 0, 0]]}).encode())) == whole[:3]
+
+
 def test_no_symbol(tmp_path):
     for data, message in [
         (b"{", "no JSON"),
@@ -103,6 +123,8 @@ def test_no_symbol(tmp_path):
         (b"[" * 99_999, "no JSON"),
         (b"[]", "no list of nodes"),
         (b'{"nodes": 3}', "no list of nodes"),
+        (b'{"nodes": [], "heads": []}', "does not say which node gives its output"),
+        (b'{"nodes": []}', "does not say which node gives its output"),
         (b" " * 2_000_000, "the limit"),
         (makers.mxnet(W), "MXNet's weights and not its network; give the -symbol.json"),
     ]:
