@@ -1,6 +1,7 @@
 """Strictness for every test: 8 virtual CPU devices, no silent rank promotion, shapes checked at run time."""
 
 import os
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -30,6 +31,14 @@ install_import_hook(
     "beartype.beartype",
 )
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture(autouse=True)
+def same_flags() -> Iterator[None]:
+    """XLA's flags, which a test's own processes inherit, are what they were: others would compute other roundings."""
+    before = os.environ["XLA_FLAGS"]
+    yield
+    assert os.environ["XLA_FLAGS"] == before
 
 
 @pytest.fixture(scope="session")

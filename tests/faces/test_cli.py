@@ -35,12 +35,13 @@ def test_ctrl_c(capsys):
 
 def test_run_exits_with_the_code_and_passes_the_arguments(monkeypatch):
     seen = []
+    monkeypatch.setattr(start, "choose_routines", lambda: seen.append("routines are chosen"))
     monkeypatch.setattr(start, "keep_programs", lambda: seen.append("programs are kept"))
     monkeypatch.setattr(sys, "argv", ["program", "a", "b"])
     with pytest.raises(SystemExit) as exit_info:
         run(seen.extend)
     assert exit_info.value.code == 0
-    assert seen == ["programs are kept", "a", "b"]
+    assert seen == ["routines are chosen", "programs are kept", "a", "b"]
 
 
 def test_our_own_defects_keep_their_traceback():
