@@ -43,11 +43,11 @@ from experiments.arcface import RECIPE
 from experiments.networks import backbone_of
 from faces import cli, outputs, run_record
 from faces.config import AugmentConfig, load_config
-from faces.data.generated import generated_faces
 from faces.data.image_folder import FolderSource
 from faces.data.loader import make_loader
 from faces.data.prepared import PreparedFaces
 from faces.data.preparing import write_prepared
+from faces.data.synthetic.generated import generated_faces
 from faces.mesh import make_mesh, place_batch
 from faces.terminal import make_console
 

@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from faces.data.generated import generated_faces, generated_pairs
+from faces.data.synthetic.generated import generated_faces, generated_pairs
 from faces.evaluate.verification import VerificationResult, verify
 
 EMBEDDING_DIM = 128  # d; PAPER Sec. 3.1: 512

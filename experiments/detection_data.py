@@ -1,6 +1,7 @@
 """What a detector is trained and judged on: composed scenes, or WIDER FACE.
 
-Not here: composing a scene (`faces.detect.scenes`), reading annotations (`faces.data.wider`), training (the mains).
+Not here: composing a scene (`faces.data.synthetic.scenes`), reading annotations (`faces.data.wider`), training (the
+mains).
 """
 
 import hashlib
@@ -17,14 +18,14 @@ from faces.data.fingerprint import fingerprint
 from faces.data.marks import mark_files
 from faces.data.open import open_source
 from faces.data.source import FaceSource, Subset
+from faces.data.synthetic.crops import generated_crops
+from faces.data.synthetic.scenes import SceneConfig, numbered_scene
 from faces.data.wider import WiderFaces, open_wider
 from faces.detect.detections import Detections
-from faces.detect.generated_crops import generated_crops
 from faces.detect.looks import Sizes
 from faces.detect.retinaface.anchors import SIDES
 from faces.detect.retinaface.augment import Example
 from faces.detect.retinaface.examples import Examples
-from faces.detect.scenes import SceneConfig, numbered_scene
 from faces.errors import DataError
 from faces.evaluate.detection import Curve, precision_recall, wider_curve
 

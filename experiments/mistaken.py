@@ -7,8 +7,8 @@ from pathlib import Path
 
 from faces.detect.published import DETECTORS, detector_of, weight_files
 from faces.errors import WeightsError
-from faces.received import Tensors
 from faces.weights import read_weights
+from faces.weights.layouts import Tensors
 
 
 def refuse_detectors_in(folder: Path) -> None:

@@ -37,7 +37,6 @@ from faces.errors import CheckpointError, ConfigError, FacesError, WeightsError
 from faces.mesh import copied
 from faces.outputs import results_folder, write_text
 from faces.preprocessing import Preprocessing, check_pictures
-from faces.received import Tensors, receive
 from faces.refused import writing
 from faces.weights import (
     is_graphdef,
@@ -48,6 +47,7 @@ from faces.weights import (
     read_symbol,
     read_weights,
 )
+from faces.weights.layouts import Tensors, receive
 
 DESCRIPTION, CHECKPOINTS = "model.toml", "checkpoints"
 OF_MXNET = "mobilefacenet_y1"

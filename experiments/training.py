@@ -30,10 +30,10 @@ from faces.checkpoint import Checkpoints
 from faces.config import AnyConfig, RunConfig, difference, flatten, load_config
 from faces.data import uncut
 from faces.data.fingerprint import Fingerprint, fingerprint
-from faces.data.generated import generated_faces
 from faces.data.loader import make_loader
 from faces.data.open import open_source
 from faces.data.source import FaceSource, limit_images
+from faces.data.synthetic.generated import generated_faces
 from faces.embed import Embedder, make_embedder
 from faces.errors import CheckpointError, ConfigError, ImageError
 from faces.evaluate.pair_set import PairSet, generated_pair_set, open_pair_set

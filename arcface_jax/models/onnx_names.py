@@ -18,8 +18,8 @@ import numpy as np
 from arcface_jax.models import mobilefacenet
 from arcface_jax.models.published import TORCH_EPSILON, bottleneck_strides, mbf_layers
 from faces.errors import WeightsError
-from faces.received import Tensors
 from faces.weights import Node
+from faces.weights.layouts import Tensors
 from faces.weights.onnx_steps import steps_of_onnx
 from faces.weights.walk import ADD, BIAS, CONV, FLATTEN, MATRIX, NORM, PRELU, Step, Walk
 

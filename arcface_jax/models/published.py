@@ -7,7 +7,7 @@ gives it those of arcface_torch. There a batch norm behind a convolution is fold
 The batch norms of PyTorch's IResNets have an eps of 1e-5 and ours, after MXNet's, 2e-5: the running variances take up
 the difference.
 
-Not here: reading files (`faces.weights`), and filling in the parameters (`faces.received`).
+Not here: reading files (`faces.weights`), and filling in the parameters (`faces.weights.layouts`).
 """
 
 import math
@@ -20,7 +20,8 @@ import numpy as np
 from arcface_jax.models import iresnet, mobilefacenet
 from faces.errors import WeightsError
 from faces.preprocessing import WHOLE, Preprocessing
-from faces.received import (
+from faces.weights.graph import Node
+from faces.weights.layouts import (
     Norm,
     Published,
     Row,
@@ -32,7 +33,6 @@ from faces.received import (
     same,
     scaleless_norm,
 )
-from faces.weights.graph import Node
 from faces.weights.symbol_steps import steps_of_symbol
 from faces.weights.walk import ADD, CONV, FLATTEN, MATRIX, NORM, PRELU, Walk
 

@@ -4,7 +4,7 @@ Two families of files hold them. A TensorFlow graph of davidsandberg/facenet nam
 where the graph was frozen for OpenCV, every batch norm but the last is folded into the kernel before it, and a bias is
 left. A state dict of facenet-pytorch, made from the former, counts branches and layers instead.
 
-Not here: reading files (`faces.weights`), and filling in the parameters (`faces.received`).
+Not here: reading files (`faces.weights`), and filling in the parameters (`faces.weights.layouts`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,7 +23,7 @@ from facenet_jax.models.inception_resnet_v1 import (
     Conv,
 )
 from faces.preprocessing import WHOLE, Preprocessing
-from faces.received import (
+from faces.weights.layouts import (
     Norm,
     Published,
     Row,

@@ -25,8 +25,8 @@ from facenet_jax.models.inception_resnet_v1 import (
     Residual,
 )
 from facenet_jax.models.published import SLIM, conv_scope, order
-from faces.data.pickled_arrays import shown
 from faces.errors import WeightsError
+from faces.unpickle.pickled_arrays import shown
 from faces.weights import Node
 
 _COPIES = ("Identity", "StopGradient", "Switch", "Merge")  # of tf.cond's Merge the first is the way of use

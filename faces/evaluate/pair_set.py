@@ -15,10 +15,10 @@ import numpy as np
 from faces.config import EvaluationConfig
 from faces.data import augment
 from faces.data.cfp import PROTOCOL, read_cfp
-from faces.data.generated import generated_faces, generated_pairs
 from faces.data.lfw import Lfw, read_lfw
 from faces.data.pair_bin import read_pair_bin
 from faces.data.pair_files import PairFolder, find_list, read_pair_files
+from faces.data.synthetic.generated import generated_faces, generated_pairs
 from faces.errors import DataError
 from faces.evaluate.verification import VerificationResult, verify
 

@@ -1,7 +1,7 @@
 """Weights that other frameworks wrote, read as arrays: needing neither the framework nor trust in the file.
 
 `read_weights` gives the arrays of any format below by name; `read_symbol`, `read_graphdef` and `read_onnx_graph` give
-the network, where the file has it. No code in a file is run: pickles are read by `faces/data/restricted_pickle.py`,
+the network, where the file has it. No code in a file is run: pickles are read by `faces/unpickle/restricted_pickle.py`,
 which looks nothing up. Sizes are compared with the file before anything is allocated (`weights_file.py`), and a file
 that is cut, damaged or of another kind is an error of one sentence.
 

@@ -10,7 +10,7 @@ import codecs
 import re
 from collections.abc import Collection
 
-from faces.data.pickled_arrays import shown
+from faces.unpickle.pickled_arrays import shown
 from faces.weights.weights_file import WeightsFile
 
 _EXPORT = "which is not read; give the network as ONNX, or the file that it was made from"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from faces.data.pickled_arrays import shown
+from faces.unpickle.pickled_arrays import shown
 from faces.weights.graph import Node, Value
 from faces.weights.protobuf import Span, Wire, signed
 from faces.weights.weights_file import BFLOAT16, WeightsFile

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from faces.data.pickled_arrays import shown
+from faces.unpickle.pickled_arrays import shown
 from faces.weights.graph import Node
 from faces.weights.weights_file import BFLOAT16, MAX_TENSORS, MAX_TEXT, WeightsFile
 

@@ -2,7 +2,7 @@
 
 The header of a `.npy` is a Python dict in text. NumPy evaluates it as Python; here it must have the one form that
 NumPy and its imitators write. MTCNN's `det1.npy` and its like hold one pickled dict, {layer: {name: array}}, in an
-array of objects; it goes through `restricted_pickle.py`.
+array of objects; it goes through `faces.unpickle.restricted_pickle`.
 
 Not here: arrays of records, text or complex numbers.
 """
@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from faces.data.pickled_arrays import OBJECT_ARRAY_NAMES, PickledArray, shown
-from faces.data.restricted_pickle import Contents, load_next
 from faces.errors import WeightsError
+from faces.unpickle.pickled_arrays import OBJECT_ARRAY_NAMES, PickledArray, shown
+from faces.unpickle.restricted_pickle import Contents, load_next
 from faces.weights.weights_file import Buffer, Order, WeightsFile
 from faces.weights.zip_members import content
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from faces.data.pickled_arrays import shown
+from faces.unpickle.pickled_arrays import shown
 from faces.weights.graph import Node
 from faces.weights.walk import ADD, AFFINE, BIAS, CONV, FLATTEN, MATRIX, NORM, PRELU, UNKNOWN, Step
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from faces.data.pickled_arrays import shown
+from faces.unpickle.pickled_arrays import shown
 from faces.weights.weights_file import BFLOAT16, WeightsFile
 
 FIELD_LIMIT = 2**17

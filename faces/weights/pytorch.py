@@ -2,7 +2,7 @@
 
 Both hold a pickle whose tensors say which storage they look into, where, with which sides and strides; the storages'
 bytes lie beside it, in the zip file one member each, in the old format one after the other. The pickle goes through
-`restricted_pickle.py` with the few names below. What a training program saves beside the state dict (optimiser, states
+`faces.unpickle.restricted_pickle` with the few names below. What a training program saves beside the state dict (optimiser, states
 of generators, settings) is passed over unmade, whatever it is; a checkpoint that holds a whole module in place of its
 state dict is refused.
 
@@ -20,7 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from faces.data.pickled_arrays import (
+from faces.errors import WeightsError
+from faces.unpickle.pickled_arrays import (
     ForeignError,
     Name,
     Opaque,
@@ -30,8 +31,7 @@ from faces.data.pickled_arrays import (
     shown,
     table,
 )
-from faces.data.restricted_pickle import Contents, load, load_next
-from faces.errors import WeightsError
+from faces.unpickle.restricted_pickle import Contents, load, load_next
 from faces.weights.state_dicts import StateDict, Storage, Tensor, choose
 from faces.weights.weights_file import BFLOAT16, WeightsFile
 from faces.weights.zip_members import content

@@ -20,8 +20,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from faces.data.pickled_arrays import Opaque, PickledArray, shown
 from faces.errors import FacesError
+from faces.unpickle.pickled_arrays import Opaque, PickledArray, shown
 from faces.weights.weights_file import WeightsFile
 
 KEYS = (

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from faces.data.pickled_arrays import shown
+from faces.unpickle.pickled_arrays import shown
 from faces.weights.graph import Node
 from faces.weights.walk import ADD, AFFINE, CONV, FLATTEN, MATRIX, NORM, PRELU, UNKNOWN, Step
 

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from faces.data.pickled_arrays import shown
 from faces.errors import WeightsError
+from faces.unpickle.pickled_arrays import shown
 
 CONV, NORM, PRELU, MATRIX, ADD = "conv", "norm", "prelu", "matrix", "add"
 """Convolution, batch norm, PReLU with a slope for each channel, a matrix, the sum of two values."""

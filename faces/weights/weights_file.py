@@ -16,8 +16,8 @@ from typing import Literal
 
 import numpy as np
 
-from faces.data.pickled_arrays import shown
 from faces.errors import WeightsError
+from faces.unpickle.pickled_arrays import shown
 
 MAX_TENSORS = 65_536
 MAX_TEXT = 1_500_000

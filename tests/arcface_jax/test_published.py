@@ -18,8 +18,8 @@ from arcface_jax.models.published import IRESNETS, iresnet_rows, recognise
 from faces import backbone
 from faces.backbone import Backbone, Network
 from faces.errors import WeightsError
-from faces.received import receive
 from faces.weights import Node, read_symbol, read_weights
+from faces.weights.layouts import receive
 from tests import numpy_layers
 from tests.arcface_jax import published_networks as theirs
 

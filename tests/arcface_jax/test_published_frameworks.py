@@ -16,8 +16,8 @@ from arcface_jax.models.iresnet import IResNet
 from arcface_jax.models.published import iresnet_rows, recognise
 from faces import backbone
 from faces.backbone import Backbone, Network
-from faces.received import Published, receive
 from faces.weights import read_onnx_graph, read_onnx_outputs, read_weights
+from faces.weights.layouts import Published, receive
 from tests.arcface_jax import published_networks as theirs
 
 DIM = 8

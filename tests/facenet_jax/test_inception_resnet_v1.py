@@ -19,8 +19,8 @@ from faces import backbone
 from faces.backbone import Network
 from faces.counts import multiply_adds, parameters
 from faces.errors import WeightsError
-from faces.received import receive
 from faces.weights import read_weights
+from faces.weights.layouts import receive
 from tests import numpy_layers
 from tests.numpy_layers import conv, max_pool, norm, per_channel, random_tensors
 

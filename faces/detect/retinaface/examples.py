@@ -1,6 +1,6 @@
 """Batches of annotated pictures, read ahead by threads, in an order that depends on (seed, epoch, index) alone.
 
-Not here: the pictures (`faces.data.wider`, `faces.detect.scenes`), placing batches on devices (`faces.mesh`).
+Not here: the pictures (`faces.data.wider`, `faces.data.synthetic.scenes`), placing batches on devices (`faces.mesh`).
 """
 
 import functools

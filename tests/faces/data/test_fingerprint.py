@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from faces.data import generated, marks
+from faces.data import marks
 from faces.data.fingerprint import fingerprint, from_json
-from faces.data.generated import generated_faces
 from faces.data.image_folder import FolderSource
 from faces.data.open import open_faces
 from faces.data.preparing import write_prepared
 from faces.data.source import ArraySource, Relabelled, Subset, limit_images
+from faces.data.synthetic import generated
+from faces.data.synthetic.generated import generated_faces
 from faces.errors import DataError
 from tests.faces.data.makers import encoded, packed, picture, write_rec
 

@@ -4,7 +4,7 @@ The renderer knows where eyes, nose and mouth are: they are places on its ellips
 two vectors of a picture say. So a generated picture has exact points, and the same alignment as any photograph's turns
 it into a crop that composed scenes can paste.
 
-Not here: the drawing (`faces.data.renderer`), scenes (`scenes.py`).
+Not here: the drawing (`faces.data.synthetic.renderer`), scenes (`scenes.py`).
 """
 
 import jax
@@ -13,11 +13,11 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from faces.align import TEMPLATE, align_by_points
-from faces.data.face_parameters import Identity, Nuisance, sample_identity, sample_nuisance
-from faces.data.generated import BLOCK, render_batch
-from faces.data.renderer import HEAD_DEPTH, VIEW
-from faces.data.shapes import rotation
 from faces.data.source import ArraySource
+from faces.data.synthetic.face_parameters import Identity, Nuisance, sample_identity, sample_nuisance
+from faces.data.synthetic.generated import BLOCK, render_batch
+from faces.data.synthetic.renderer import HEAD_DEPTH, VIEW
+from faces.data.synthetic.shapes import rotation
 from faces.errors import DataError
 
 _CROP = 112

@@ -18,8 +18,21 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from faces.data.face_parameters import Identity, Nuisance
-from faces.data.shapes import Surface, between, box, cover, ellipse, from_hue, meet, paint, ramp, rotation, unit, wave
+from faces.data.synthetic.face_parameters import Identity, Nuisance
+from faces.data.synthetic.shapes import (
+    Surface,
+    between,
+    box,
+    cover,
+    ellipse,
+    from_hue,
+    meet,
+    paint,
+    ramp,
+    rotation,
+    unit,
+    wave,
+)
 
 VIEW = 1.28  # the picture shows -VIEW .. VIEW
 HEAD_DEPTH = 0.86

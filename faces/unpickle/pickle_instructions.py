@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from faces.data.restricted_pickle import Machine
+    from faces.unpickle.restricted_pickle import Machine
 
 _OBJECT = "an object of a class"
 _EXTENSION = "an extension code"

@@ -7,9 +7,9 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from faces.data import restricted_pickle
-from faces.data.restricted_pickle import PickledArray, load
 from faces.errors import DataError
+from faces.unpickle import restricted_pickle
+from faces.unpickle.restricted_pickle import PickledArray, load
 from tests.faces.data.pair_makers import attacks
 
 VALUES = [

@@ -17,9 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from faces.data.face_parameters import Identity, Nuisance, sample_identity, sample_nuisance
-from faces.data.renderer import render
 from faces.data.source import ArraySource, FaceSource
+from faces.data.synthetic.face_parameters import Identity, Nuisance, sample_identity, sample_nuisance
+from faces.data.synthetic.renderer import render
 from faces.errors import DataError
 
 BLOCK = 16  # pictures drawn by one call: small enough that what lies between two operations stays in the cache

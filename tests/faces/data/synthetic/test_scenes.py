@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from faces.align import TEMPLATE
-from faces.data.face_parameters import sample_identity, sample_nuisance
-from faces.data.generated import render_batch
 from faces.data.open import open_faces
 from faces.data.source import ArraySource
-from faces.detect import scenes
-from faces.detect.generated_crops import face_points, generated_crops
+from faces.data.synthetic import scenes
+from faces.data.synthetic.crops import face_points, generated_crops
+from faces.data.synthetic.face_parameters import sample_identity, sample_nuisance
+from faces.data.synthetic.generated import render_batch
+from faces.data.synthetic.scenes import Scene, SceneConfig, compose_scene, face_box, numbered_scene
 from faces.detect.published import open_detector
-from faces.detect.scenes import Scene, SceneConfig, compose_scene, face_box, numbered_scene
 from faces.errors import ConfigError, DataError
 
 SIZE = (150, 200)
@@ -176,8 +176,8 @@ def test_points_of_generated_faces():
 
 
 def test_generated_crops_are_aligned_pictures(monkeypatch):
-    monkeypatch.setattr("faces.detect.generated_crops.BLOCK", DRAWN)
-    monkeypatch.setattr("faces.detect.generated_crops._DRAWN", SIDE)
+    monkeypatch.setattr("faces.data.synthetic.crops.BLOCK", DRAWN)
+    monkeypatch.setattr("faces.data.synthetic.crops._DRAWN", SIDE)
     crops = generated_crops(8, 1, seed=0)
     assert crops.images.shape == (8, 112, 112, 3) and crops.identities.tolist() == list(range(8))
     later = generated_crops(2, 2, seed=0, first_person=4)

@@ -10,7 +10,7 @@ from faces.backbone import Network, make_backbone
 from faces.errors import WeightsError
 from faces.initialisers import linear_init
 from faces.preprocessing import WHOLE, Preprocessing
-from faces.received import (
+from faces.weights.layouts import (
     Norm,
     Published,
     Row,

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from faces.data import generated, shapes
-from faces.data.face_parameters import (
+from faces.data.source import ArraySource
+from faces.data.synthetic import generated, shapes
+from faces.data.synthetic.face_parameters import (
     IDENTITY_DIM,
     NUISANCE_DIM,
     Identity,
@@ -16,9 +17,8 @@ from faces.data.face_parameters import (
     sample_identity,
     sample_nuisance,
 )
-from faces.data.generated import generated_faces, generated_pairs, render_batch, sheet
-from faces.data.renderer import HEAD_DEPTH, VIEW
-from faces.data.source import ArraySource
+from faces.data.synthetic.generated import generated_faces, generated_pairs, render_batch, sheet
+from faces.data.synthetic.renderer import HEAD_DEPTH, VIEW
 from faces.errors import DataError
 
 SIZE = 64

@@ -8,7 +8,7 @@ A scene has a background (`backgrounds.py`), decoys, which are pieces that are n
 that the seam of a paste is no sign of a face, and faces of all sizes, each turned, recoloured and faded out at its
 rim. It depends on its random generator alone; `numbered_scene` makes scene n of a seed.
 
-Not here: generated crops with their points at the template's places (`generated_crops.py`), the changes that training
+Not here: generated crops with their points at the template's places (`crops.py`), the changes that training
 makes to every scene it draws (crops, mirroring, colour).
 """
 
@@ -21,7 +21,7 @@ from jaxtyping import Float, UInt8
 
 from faces.align import TEMPLATE
 from faces.data.source import FaceSource
-from faces.detect.backgrounds import decoy, draw_crop, paint_background, recolour
+from faces.data.synthetic.backgrounds import decoy, draw_crop, paint_background, recolour
 from faces.errors import ConfigError
 
 FACE_BOX = (15.5, 9.5, 96.5, 115.5)

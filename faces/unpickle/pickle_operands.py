@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from faces.data.pickled_arrays import ForeignError, Name, RefusedError
 from faces.errors import DataError, FacesError
+from faces.unpickle.pickled_arrays import ForeignError, Name, RefusedError
 
 DAMAGED = "the file is damaged or no pickle: copy it again"
 INDEX_LIMIT = 2**32

@@ -22,9 +22,9 @@ import pickle  # for the names of the instructions alone
 from collections.abc import Callable
 from typing import Any
 
-from faces.data.pickle_instructions import MAPPINGS, OBJECTS, PUSHES, STORES
-from faces.data.pickle_operands import DAMAGED, INDEX_LIMIT, Contents, Operands
-from faces.data.pickled_arrays import (
+from faces.unpickle.pickle_instructions import MAPPINGS, OBJECTS, PUSHES, STORES
+from faces.unpickle.pickle_operands import DAMAGED, INDEX_LIMIT, Contents, Operands
+from faces.unpickle.pickled_arrays import (
     ARRAY_NAMES,
     ForeignError,
     Name,

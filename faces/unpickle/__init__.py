@@ -1,0 +1,1 @@
+"""Pickles read without running them: the arrays and strings in them, and a refusal of everything else."""
