@@ -22,15 +22,15 @@ from benchmarks.rounds import cores
 from benchmarks.torch_retinaface import TorchRetinaFace
 from faces import cli
 from faces.detect.detections import Detector
-from faces.detect.retinaface import make_detector
-from faces.detect.retinaface.weights import from_pytorch
 from faces.terminal import make_console
 from faces.weights import read_weights
+from retinaface_jax import make_detector
+from retinaface_jax.weights import from_pytorch
 
 jax.config.update("jax_platforms", "cpu")
 
 BATCH = 16  # of the peer, which is what ours takes of images of 250x250
-OURS, PEER, PEER_SINGLE = "faces.detect.retinaface", f"PyTorch, {BATCH} at a time", "PyTorch, one at a time"
+OURS, PEER, PEER_SINGLE = "retinaface_jax", f"PyTorch, {BATCH} at a time", "PyTorch, one at a time"
 
 
 def main(arguments: list[str]) -> None:

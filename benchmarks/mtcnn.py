@@ -29,15 +29,15 @@ from benchmarks import detectors
 from benchmarks.rounds import cores
 from faces import cli
 from faces.detect.detections import Detections, Detector
-from faces.detect.mtcnn import Options, make_detector
-from faces.detect.mtcnn.weights import to_params
 from faces.terminal import make_console
 from faces.weights import read_weights
+from mtcnn_jax import Options, make_detector
+from mtcnn_jax.weights import to_params
 
 jax.config.update("jax_platforms", "cpu")
 
 FILES = ("det1.npy", "det2.npy", "det3.npy")
-OURS, PEER = "faces.detect.mtcnn", "PyTorch and OpenCV, one at a time"
+OURS, PEER = "mtcnn_jax", "PyTorch and OpenCV, one at a time"
 
 Arrays = Mapping[str, np.ndarray]
 RunNet = Callable[[np.ndarray], tuple[np.ndarray, ...]]

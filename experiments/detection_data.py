@@ -23,11 +23,11 @@ from faces.data.synthetic.scenes import SceneConfig, numbered_scene
 from faces.data.wider import WiderFaces, open_wider
 from faces.detect.detections import Detections
 from faces.detect.looks import Sizes
-from faces.detect.retinaface.anchors import SIDES
-from faces.detect.retinaface.augment import Example
-from faces.detect.retinaface.examples import Examples
 from faces.errors import DataError
 from faces.evaluate.detection import Curve, precision_recall, wider_curve
+from retinaface_jax.anchors import SIDES
+from retinaface_jax.augment import Example
+from retinaface_jax.examples import Examples
 
 GENERATED = (120, 4)  # people, pictures of each
 HELD_OUT = 0.1

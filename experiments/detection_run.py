@@ -21,11 +21,11 @@ from faces.config import flatten, read_toml
 from faces.data.chunks import chunks
 from faces.data.wider import WiderFaces, open_wider, read_subset
 from faces.detect.detections import Detections, Detector, chosen
-from faces.detect.retinaface.examples import Examples
 from faces.errors import CheckpointError, ConfigError, DataError
 from faces.evaluate.detection import wider_curve
 from faces.run_record import read_json
 from faces.terminal import make_progress
+from retinaface_jax.examples import Examples
 
 SUBSETS = ("easy", "medium", "hard")
 _GROUND_TRUTH = ("ground_truth", "eval_tools/ground_truth", ".")

@@ -6,7 +6,7 @@ P-net is trained first, R-net on what P-net lets pass, O-net on what both let pa
     python -m experiments.mtcnn [--data DIR [--labels DIR] | --faces DIR] --out DIR [--recipe NAME] [--eval wider=DIR]
         [--scenes N] [--test N] [--devices N] [--resume] [--p.steps N] [--optimiser.learning-rate X] ...
 
-Recipes are `scenes` and `wider` of `faces.detect.mtcnn.config`. Every field of the recipe's config is an option too.
+Recipes are `scenes` and `wider` of `mtcnn_jax.config`. Every field of the recipe's config is an option too.
 DIR receives
 
 - `weights/`: `pnet.npz`, `rnet.npz`, `onet.npz`, by the published names, with what they are of and the sizes that they
@@ -45,16 +45,8 @@ from faces.config import RunConfig, to_toml
 from faces.detect.detections import Detections
 from faces.detect.identity import make_record
 from faces.detect.looks import TILE, Sizes
-from faces.detect.mtcnn.config import NAMES, RECIPES, Config
-from faces.detect.mtcnn.detector import Options, make_detector
-from faces.detect.mtcnn.examples import KINDS, cut_windows, load_windows, make_loader, save_windows
-from faces.detect.mtcnn.networks import Name, Params
-from faces.detect.mtcnn.training import init_state, make_train_step
-from faces.detect.mtcnn.weights import to_facenet_pytorch
-from faces.detect.retinaface.config import Config as RetinaFaceConfig
-from faces.detect.retinaface.examples import Examples
-from faces.detect.retinaface.training import DetectionWatch
 from faces.detect.sheet import draw_sheet
+from faces.detect.watch import DetectionWatch
 from faces.errors import ConfigError
 from faces.evaluate.plots import save_figure
 from faces.mesh import make_mesh
@@ -63,6 +55,13 @@ from faces.run_record import environment, read_log
 from faces.terminal import make_console, make_progress
 from faces.train_loop import train
 from faces.train_state import TrainState
+from mtcnn_jax.config import NAMES, RECIPES, Config
+from mtcnn_jax.detector import Options, make_detector
+from mtcnn_jax.examples import KINDS, cut_windows, load_windows, make_loader, save_windows
+from mtcnn_jax.networks import Name, Params
+from mtcnn_jax.train_step import init_state, make_train_step
+from mtcnn_jax.weights import to_facenet_pytorch
+from retinaface_jax.examples import Examples
 
 SCENE = 128
 """Sides of a scene in pixels."""
@@ -225,7 +224,7 @@ def train_net(
         loader.set_state(begin.place)
         console.print(f"{name.upper()}-net: resumed at step {int(begin.state.step)}")
     step = make_train_step(name, stage, mesh)
-    watch = DetectionWatch(cast(RetinaFaceConfig, stage))  # of which it reads what both have, as the loop does
+    watch = DetectionWatch(stage.optimiser)
     trained = train(step, begin.state, loader, cast(RunConfig, stage), mesh, folder, checkpoints, judge, watch, console)
     kept.unlink()
     return trained.state

@@ -7,7 +7,7 @@ With `--data`, WIDER FACE: its training part teaches, some of its validation par
     python -m experiments.retinaface [--data DIR [--labels DIR] | --faces DIR] --out DIR [--recipe NAME]
         [--eval wider=DIR] [--scenes N] [--test N] [--devices N] [--resume] [--train.steps N] [--loss.box-weight X] ...
 
-Recipes are `scenes`, `edition` and `paper` of `faces.detect.retinaface.config`.
+Recipes are `scenes`, `edition` and `paper` of `retinaface_jax.config`.
 
 Every field of the recipe's config is an option too. DIR receives
 
@@ -43,12 +43,8 @@ from faces.config import RunConfig, to_toml
 from faces.detect.detections import Detections, Detector
 from faces.detect.identity import make_record, of_body
 from faces.detect.looks import Sizes
-from faces.detect.retinaface.config import RECIPES, Config
-from faces.detect.retinaface.detector import Options, make_detector
-from faces.detect.retinaface.examples import Examples, make_loader
-from faces.detect.retinaface.training import DetectionWatch, init_state, make_train_step
-from faces.detect.retinaface.weights import Weights, to_pytorch
 from faces.detect.sheet import draw_sheet
+from faces.detect.watch import DetectionWatch
 from faces.errors import ConfigError
 from faces.evaluate.plots import save_figure
 from faces.mesh import make_mesh
@@ -57,6 +53,11 @@ from faces.run_record import environment, read_log
 from faces.terminal import make_console
 from faces.train_loop import Trained, train
 from faces.train_state import TrainState
+from retinaface_jax.config import RECIPES, Config
+from retinaface_jax.detector import Options, make_detector
+from retinaface_jax.examples import Examples, make_loader
+from retinaface_jax.train_step import init_state, make_train_step
+from retinaface_jax.weights import Weights, to_pytorch
 
 JUDGED = Options(confidence=0.02)  # as published evaluations: AP looks at weak detections too
 SHEET = 24
@@ -99,7 +100,7 @@ def _run(options: argparse.Namespace, config: Config, folder: Path) -> None:
             console.print(f"resumed at step {int(state.step)}")
         write_text(folder / "config.toml", to_toml(as_run))
         write_json(folder / "environment.json", environment() | record)
-        step, watch = make_train_step(config, mesh), DetectionWatch(config)
+        step, watch = make_train_step(config, mesh), DetectionWatch(config.optimiser)
         trained = train(step, state, loader, as_run, mesh, folder, checkpoints, judge, watch, console)
     of_wider = common.judge_wider(detector_of(trained.state, config), wider, console) if wider else None
     sizes = trained_sizes(not options.data, config.input.size, config.augment.least_side)

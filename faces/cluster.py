@@ -27,8 +27,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from faces.errors import EvaluationError
-from faces.evaluate.scores import unit_rows
 from faces.mesh import copied, make_mesh, split
+from faces.unit import unit_rows
 
 Linkage = Literal["average", "complete", "single"]
 LINKAGES: tuple[Linkage, ...] = get_args(Linkage)

@@ -22,8 +22,8 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Float, Float32, Int64
 
 from faces.errors import EvaluationError
-from faces.evaluate.scores import unit_rows
 from faces.mesh import DATA, copied, make_mesh, split
+from faces.unit import unit_rows
 
 PROBES_AT_ONCE = 4096
 """Probes that are compared with a block at a time."""

@@ -4,7 +4,8 @@ Such a file is a pickle of `(images, same)`: 2N encoded aligned faces, bytes or 
 images 2i and 2i + 1, counted from 0. The folds are not in the file: InsightFace cuts the pairs into contiguous tenths,
 which for the 6,000 pairs of `lfw.bin` are the folds of LFW's list.
 
-Not here: the reading of the pickle (`faces.unpickle.restricted_pickle`), the rule of the folds (`pair_files.ten_folds`).
+Not here: the reading of the pickle (`faces.unpickle.restricted_pickle`), the rule of the folds
+(`pair_files.ten_folds`).
 """
 
 from collections.abc import Iterator

@@ -10,7 +10,8 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+import numpy as np
+from jaxtyping import Array, Bool, Float, Float64, Int
 
 Over = Literal["union", "min"]
 """What the area of an intersection is divided by: the area of the union, or of the smaller box."""
@@ -42,6 +43,20 @@ def iou(
     area_a, area_b = area_a[:, None], area_b[None, :]
     divisor = area_a + area_b - shared if over == "union" else jnp.minimum(area_a, area_b)
     return jnp.where(divisor > 0, shared / jnp.where(divisor > 0, divisor, 1.0), 0.0)
+
+
+def box_iou(a: Float[np.ndarray, "n 4"], b: Float[np.ndarray, "m 4"], pixel: float = 0.0) -> Float64[np.ndarray, "n m"]:
+    """Intersection over union of every two boxes in float64, 0 where they do not meet.
+
+    Args:
+        a, b: left, top, right, bottom.
+        pixel: what is added to every width and height; 1 where right and bottom are the last pixels inside.
+    """
+    a, b = a.astype(np.float64)[:, None], b.astype(np.float64)[None]  # (n, 1, 4), (1, m, 4)
+    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]) + pixel  # (n, m, 2)
+    shared = np.where((sides > 0).all(axis=2), sides[..., 0] * sides[..., 1], 0.0)  # (n, m)
+    area_a, area_b = (np.prod(box[..., 2:] - box[..., :2] + pixel, axis=-1) for box in (a, b))
+    return np.divide(shared, area_a + area_b - shared, out=np.zeros_like(shared), where=shared > 0)
 
 
 def nms(

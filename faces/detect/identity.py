@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 
 from faces.detect.looks import TILE, Sizes
-from faces.detect.mtcnn.stages import STRIDE, WINDOW
-from faces.detect.retinaface.anchors import SIDES
-from faces.detect.retinaface.decode import CENTRE, SIZE
-from faces.detect.retinaface.network import BODIES, MEAN_BGR, STRIDES
 from faces.errors import ConfigError, WeightsError
+from mtcnn_jax.stages import STRIDE, WINDOW
+from retinaface_jax.anchors import SIDES
+from retinaface_jax.decode import CENTRE, SIZE
+from retinaface_jax.network import BODIES, MEAN_BGR, STRIDES
 
 RECORD = "settings"
 """Name of the array that holds a file's record, JSON in UTF-8 as uint8, beside those of the weights."""

@@ -22,9 +22,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from faces.detect.boxes import box_iou
 from faces.detect.detections import NOTHING, Detections, Detector, chosen
 from faces.detect.shrink import enlarged
-from faces.evaluate.detection import box_iou
 
 TILE = 1024
 """Most pixels along a side of a tile; a look at no more than `TILE` x `TILE` pixels is not cut."""

@@ -18,15 +18,16 @@ from pathlib import Path
 
 import numpy as np
 
-from faces.detect import mtcnn, retinaface
+import mtcnn_jax as mtcnn
+import retinaface_jax as retinaface
 from faces.detect.detections import Detector
 from faces.detect.identity import RECORD, identify, of_body
 from faces.detect.looks import Sizes, of_any_size
-from faces.detect.mtcnn.weights import network_of, to_params
-from faces.detect.retinaface.weights import from_pytorch
 from faces.detect.shrink import in_smaller_images
 from faces.errors import ConfigError, WeightsError
 from faces.weights import read_weights
+from mtcnn_jax.weights import network_of, to_params
+from retinaface_jax.weights import from_pytorch
 
 DETECTORS = ("retinaface", "mtcnn")
 EDITION = 2

@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64
+from jaxtyping import Bool, Float64
 
+from faces.detect.boxes import box_iou
 from faces.detect.detections import Detections
 from faces.errors import EvaluationError
 
@@ -121,19 +122,6 @@ def wider_curve(
     precision = np.divide(right, proposed, out=np.zeros(THRESHOLDS), where=proposed > 0)
     return Curve(right / faces, precision, faces)
 
-
-def box_iou(a: Float[np.ndarray, "n 4"], b: Float[np.ndarray, "m 4"], pixel: float = 0.0) -> Float64[np.ndarray, "n m"]:
-    """Intersection over union of every two boxes in float64, 0 where they do not meet.
-
-    Args:
-        a, b: left, top, right, bottom.
-        pixel: what is added to every width and height; 1 where right and bottom are the last pixels inside.
-    """
-    a, b = a.astype(np.float64)[:, None], b.astype(np.float64)[None]  # (n, 1, 4), (1, m, 4)
-    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]) + pixel  # (n, m, 2)
-    shared = np.where((sides > 0).all(axis=2), sides[..., 0] * sides[..., 1], 0.0)  # (n, m)
-    area_a, area_b = (np.prod(box[..., 2:] - box[..., :2] + pixel, axis=-1) for box in (a, b))
-    return np.divide(shared, area_a + area_b - shared, out=np.zeros_like(shared), where=shared > 0)
 
 
 def _check(found: Sequence[Detections], boxes: Sequence[np.ndarray]) -> int:

@@ -16,7 +16,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64, Int, Int64
 
 from faces.errors import EvaluationError
-from faces.evaluate.scores import threshold_at_rate, unit_rows
+from faces.evaluate.scores import threshold_at_rate
+from faces.unit import unit_rows
 
 _SCORES_AT_ONCE = 2**22
 

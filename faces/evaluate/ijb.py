@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float, Float64, Int, Int64
 from faces.errors import EvaluationError
 from faces.evaluate import metrics
 from faces.evaluate.identification import OpenSetPoint, cmc, open_set_point, search
-from faces.evaluate.scores import unit_rows
+from faces.unit import unit_rows
 
 Centre = Literal["media", "faces"]
 """Of which things a template's feature is the mean: of its media, each the mean of its faces, or of all its faces."""

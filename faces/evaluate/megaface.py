@@ -20,7 +20,8 @@ from jaxtyping import Bool, Float, Float32, Float64, Int
 
 from faces import gallery
 from faces.errors import EvaluationError
-from faces.evaluate.scores import allowed_accepts, threshold_at_rate, unit_rows
+from faces.evaluate.scores import allowed_accepts, threshold_at_rate
+from faces.unit import unit_rows
 
 NoiseRule = Literal["keep", "drop", "insightface"]
 """What becomes of pictures that a list names as wrong: nothing; they are left out, probes and distractors alike; or

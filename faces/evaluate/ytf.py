@@ -20,8 +20,8 @@ from jaxtyping import Bool, Float, Float64, Int, Int64
 
 from faces.data.ytf import VideoPairs
 from faces.errors import EvaluationError
-from faces.evaluate.scores import unit_rows
 from faces.evaluate.verification import VerificationResult, evaluate_pairs, few_names
+from faces.unit import unit_rows
 
 FRAMES = 100
 """Frames of a video that count, from its beginning (Sec. 5.7; with 1,000 the paper gains 0.06%)."""

@@ -2,9 +2,9 @@
 
 Both hold a pickle whose tensors say which storage they look into, where, with which sides and strides; the storages'
 bytes lie beside it, in the zip file one member each, in the old format one after the other. The pickle goes through
-`faces.unpickle.restricted_pickle` with the few names below. What a training program saves beside the state dict (optimiser, states
-of generators, settings) is passed over unmade, whatever it is; a checkpoint that holds a whole module in place of its
-state dict is refused.
+`faces.unpickle.restricted_pickle` with the few names below. What a training program saves beside the state dict
+(optimiser, states of generators, settings) is passed over unmade, whatever it is; a checkpoint that holds a whole
+module in place of its state dict is refused.
 
 Not here: the values of what lies beside the state dict, quantised, sparse and complex tensors, files written with
 Python 2; which of a checkpoint's state dicts is read (`state_dicts.py`).

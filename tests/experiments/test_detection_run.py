@@ -12,10 +12,10 @@ from experiments import detection_data
 from experiments.detection_run import check_same, data_record, judge_wider, open_wider_test
 from faces.config import to_toml
 from faces.detect.detections import Detections
-from faces.detect.retinaface.config import SCENES
 from faces.errors import CheckpointError, DataError
+from retinaface_jax.config import SCENES
 from tests.experiments.wider_maker import BOXES, EVENT, write_wider
-from tests.faces.detect.test_retinaface_training import Spots
+from tests.retinaface_jax.test_training import Spots
 
 
 def finder(images):

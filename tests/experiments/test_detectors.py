@@ -12,13 +12,13 @@ import pytest
 from experiments import convert
 from experiments.detectors import open_detector
 from experiments.published import open_model
-from faces.detect.mtcnn.networks import make_net
-from faces.detect.mtcnn.weights import network_of, to_facenet_pytorch
 from faces.errors import FacesError, WeightsError
+from mtcnn_jax.networks import make_net
+from mtcnn_jax.weights import network_of, to_facenet_pytorch
 from tests.experiments import setting
 from tests.experiments.test_published import TENSORS, know_iresnet4
 from tests.experiments.test_published import converted as converted
-from tests.faces.detect.retinaface_oracle import random_tensors
+from tests.retinaface_jax.oracle import random_tensors
 
 
 @pytest.fixture(scope="module")

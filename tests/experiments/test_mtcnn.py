@@ -14,9 +14,10 @@ from faces.checkpoint import load_weights
 from faces.detect.detections import Detections
 from faces.detect.identity import RECORD, read_record
 from faces.detect.looks import TILE, Sizes
-from faces.detect.mtcnn import examples, training
-from faces.detect.mtcnn.config import NAMES
-from faces.detect.mtcnn.networks import Net, Outputs
+from mtcnn_jax import examples
+from mtcnn_jax import train_step as training
+from mtcnn_jax.config import NAMES
+from mtcnn_jax.networks import Net, Outputs
 from tests.experiments.setting import refused, result_of, rows_of, run
 from tests.experiments.test_retinaface import flat_crops
 from tests.experiments.wider_maker import write_wider

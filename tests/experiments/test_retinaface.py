@@ -14,10 +14,10 @@ from faces.checkpoint import load_weights
 from faces.data.source import ArraySource
 from faces.detect.identity import NETWORKS, RECORD, read_record
 from faces.detect.looks import Sizes
-from faces.detect.retinaface.network import BODIES
+from retinaface_jax.network import BODIES
 from tests.experiments.setting import refused, result_of, rows_of, run
 from tests.experiments.wider_maker import write_wider
-from tests.faces.detect.test_retinaface_training import Patches
+from tests.retinaface_jax.test_training import Patches
 
 SMALL = [
     *("--input.network", "patches", "--input.size", "64", "--input.faces", "8", "--batch.images", "8"),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from faces.detect.boxes import iou, nms
-from tests.faces.detect.retinaface_oracle import overlap, suppress
+from tests.retinaface_jax.oracle import overlap, suppress
 
 KINDS = [(over, inclusive) for over in ("union", "min") for inclusive in (False, True)]
 

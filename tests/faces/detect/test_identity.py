@@ -9,12 +9,12 @@ import pytest
 from faces.detect import identity, published
 from faces.detect.identity import NETWORKS, RECORD, make_record
 from faces.detect.looks import Sizes
-from faces.detect.mtcnn.networks import make_net
-from faces.detect.mtcnn.weights import to_facenet_pytorch
 from faces.detect.published import open_detector
-from faces.detect.retinaface.network import BODIES
 from faces.errors import ConfigError, WeightsError
-from tests.faces.detect.retinaface_oracle import random_tensors
+from mtcnn_jax.networks import make_net
+from mtcnn_jax.weights import to_facenet_pytorch
+from retinaface_jax.network import BODIES
+from tests.retinaface_jax.oracle import random_tensors
 
 NAME = "retinaface_mobilenet025"
 

@@ -4,14 +4,14 @@ import jax
 import numpy as np
 import pytest
 
-from faces.detect import mtcnn
+import mtcnn_jax as mtcnn
 from faces.detect.identity import make_record
 from faces.detect.looks import Sizes
-from faces.detect.mtcnn.networks import make_net
-from faces.detect.mtcnn.weights import to_facenet_pytorch
 from faces.detect.published import open_detector
 from faces.errors import ConfigError, FacesError
-from tests.faces.detect.retinaface_oracle import random_tensors
+from mtcnn_jax.networks import make_net
+from mtcnn_jax.weights import to_facenet_pytorch
+from tests.retinaface_jax.oracle import random_tensors
 
 
 def test_names_and_files(tmp_path):

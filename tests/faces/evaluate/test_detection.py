@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from faces.detect.boxes import box_iou
 from faces.detect.detections import NOTHING, Detections
 from faces.errors import EvaluationError
-from faces.evaluate.detection import box_iou, precision_recall, wider_curve
+from faces.evaluate.detection import precision_recall, wider_curve
 
 
 def detections(boxes, scores) -> Detections:

@@ -1,0 +1,16 @@
+"""The loss that tells faces from what is none, of every detector here."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+
+def cross_entropy(logits: Float[Array, "anchors 2"], is_face: Bool[Array, "anchors"]) -> Float[Array, "anchors"]:
+    """-log softmax of the right class: log(1 + exp(other logit - own logit)), in float32.
+
+    Args:
+        logits: background, face.
+        is_face: which class is right.
+    """
+    margin = (logits[:, 1] - logits[:, 0]).astype(jnp.float32)
+    return jax.nn.softplus(jnp.where(is_face, -margin, margin))

@@ -1,0 +1,171 @@
+"""What defines a training run of MTCNN, and two settings of it by name.
+
+Weights of the tasks, bands of overlap, shares of the kinds and the 70% of hard examples are the paper's (Zhang et al.
+2016, Sec. II-C and III-A) in both; `SCENES` is short, for small composed pictures on a CPU, `WIDER` long.
+
+DEVIATION D21: the paper descends by stochastic gradients (Sec. II-C), here by Adam with a rate that falls to 0.
+
+CHOICE: the paper gives neither rates nor the length of training.
+
+Not here: what the values do (`windows.py`, `losses.py`, `train_step.py`).
+"""
+
+import dataclasses
+from dataclasses import dataclass
+
+from faces.config import BatchConfig, OptimiserConfig, Rule, TrainConfig
+from mtcnn_jax.networks import Name
+
+NAMES: tuple[Name, ...] = ("p", "r", "o")
+"""The networks in the order in which they are trained."""
+
+
+@dataclass(frozen=True)
+class WindowConfig:
+    """Which windows of the pictures teach what."""
+
+    min_face: float
+    """Side of the smallest window that is drawn, in pixels."""
+    negative: float
+    """A window that overlaps no face by this much, intersection over union, shows no face."""
+    part: float
+    """A window that overlaps a face by at least this, but no more than `positive`, shows a part of it."""
+    positive: float
+    """A window that overlaps a face by more shows it."""
+    shares: tuple[int, int, int, int]
+    """Negatives, parts, positives, and windows that teach points, in a batch as in the pool: in this proportion."""
+    thresholds: tuple[float, float]
+    """Least scores with which P-net and R-net let windows pass on which the next network is trained."""
+
+
+@dataclass(frozen=True)
+class NetConfig:
+    """What differs between the three networks."""
+
+    windows: int
+    """Windows to cut from the pictures, of all kinds, about so many."""
+    steps: int
+    """Batches in all."""
+    images: int
+    """Windows in a batch."""
+    points_weight: float
+    """Weight of the points' error beside the classification's, which is 1."""
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """The loss, as far as the three networks share it."""
+
+    hard_share: float
+    """Of the windows that are classified only this share, those of the largest loss, counts."""
+    box_weight: float
+    """Weight of the boxes' error beside the classification's, which is 1."""
+
+
+@dataclass(frozen=True)
+class CourseConfig:
+    """The course of each network's training."""
+
+    seed: int
+    """The only source of randomness."""
+    log_every: int
+    """Steps between two lines of the log."""
+    evaluate_every: int
+    """Steps between two evaluations on the way; 0: only before and after."""
+    checkpoint_every: int
+    """Steps between two checkpoints; 0: only at the end."""
+
+
+@dataclass(frozen=True)
+class StageConfig:
+    """What defines one network's training: what its checkpoints are kept with."""
+
+    windows: WindowConfig
+    net: NetConfig
+    loss: LossConfig
+    batch: BatchConfig
+    optimiser: OptimiserConfig
+    train: TrainConfig
+
+
+@dataclass(frozen=True)
+class Config:
+    """What defines a run but its data's place."""
+
+    windows: WindowConfig
+    p: NetConfig
+    r: NetConfig
+    o: NetConfig
+    loss: LossConfig
+    optimiser: OptimiserConfig
+    course: CourseConfig
+
+    def stage(self, name: Name) -> StageConfig:
+        """That of one of the networks."""
+        net: NetConfig = getattr(self, name)
+        train = TrainConfig(steps=net.steps, **dataclasses.asdict(self.course))
+        return StageConfig(self.windows, net, self.loss, BatchConfig(net.images), self.optimiser, train)
+
+    def rules(self) -> list[Rule]:
+        """What values that fit the schema must fulfil to make sense together."""
+        windows, nets = self.windows, [getattr(self, name) for name in NAMES]
+        return [
+            (windows.min_face >= 12, "windows.min_face: at least 12, the pixels that P-net sees, is expected"),
+            (
+                0 < windows.negative <= windows.part < windows.positive < 1,
+                "windows: 0 < negative <= part < positive < 1 is expected",
+            ),
+            (min(windows.shares) > 0, "windows.shares: must be positive"),
+            (all(0 < t < 1 for t in windows.thresholds), "windows.thresholds: must lie between 0 and 1"),
+            (
+                all(net.images >= sum(windows.shares) for net in nets),
+                f"images: at least {sum(windows.shares)}, the sum of windows.shares, are expected in a batch",
+            ),
+            (all(net.windows > 0 and net.steps > 0 for net in nets), "windows and steps of each net: must be positive"),
+            (0 < self.loss.hard_share <= 1, "loss.hard_share: more than 0 and at most 1 is expected"),
+            (min(self.loss.box_weight, *(net.points_weight for net in nets)) >= 0, "weights must not be negative"),
+            (
+                self.optimiser.learning_rate > 0 and self.optimiser.decay > 0,
+                "optimiser: learning_rate and decay must be positive",
+            ),
+            (self.optimiser.warmup_steps >= 0, "optimiser.warmup_steps: must not be negative"),
+            (self.course.log_every > 0 and self.course.seed >= 0, "course: log_every must be positive, seed 0 or more"),
+        ]
+
+
+SCENES = Config(
+    windows=WindowConfig(
+        min_face=20.0, negative=0.3, part=0.4, positive=0.65, shares=(3, 1, 1, 2), thresholds=(0.4, 0.3)
+    ),
+    p=NetConfig(windows=200_000, steps=2500, images=448, points_weight=0.5),
+    r=NetConfig(windows=120_000, steps=800, images=224, points_weight=0.5),
+    o=NetConfig(windows=60_000, steps=600, images=112, points_weight=1.0),
+    loss=LossConfig(hard_share=0.7, box_weight=0.5),
+    optimiser=OptimiserConfig(
+        name="adam",
+        learning_rate=2e-3,
+        momentum=0.0,
+        weight_decay=0.0,
+        initial_accumulator=0.0,
+        warmup_steps=50,
+        schedule="cosine",
+        decay_steps=(),
+        decay=1.0,
+        clip_norm=5.0,
+    ),
+    course=CourseConfig(seed=0, log_every=50, evaluate_every=0, checkpoint_every=500),
+)
+"""From random weights on small composed scenes, in minutes on a CPU."""
+
+WIDER = dataclasses.replace(
+    SCENES,
+    windows=dataclasses.replace(SCENES.windows, min_face=12.0, thresholds=(0.6, 0.6)),
+    p=NetConfig(windows=1_500_000, steps=60_000, images=448, points_weight=0.5),
+    r=NetConfig(windows=700_000, steps=40_000, images=448, points_weight=0.5),
+    o=NetConfig(windows=400_000, steps=40_000, images=448, points_weight=1.0),
+    optimiser=dataclasses.replace(SCENES.optimiser, learning_rate=1e-3, warmup_steps=500),
+    course=CourseConfig(seed=0, log_every=100, evaluate_every=0, checkpoint_every=5000),
+)
+"""For WIDER FACE, at about the size of the published ports' sets of windows. Not run by us."""
+
+RECIPES = {"scenes": SCENES, "wider": WIDER}

@@ -1,0 +1,169 @@
+"""What defines a training run of RetinaFace, and three settings of it by name.
+
+`EDITION` is the widespread PyTorch edition's training, `PAPER` that of RetinaFace (arXiv 1905.00641, Eq. 1 and Sec.
+4.2, on other anchors than its own, D25), `SCENES` ours for small composed pictures on a CPU.
+
+Not here: what the values do (`matching.py`, `losses.py`, `augment.py`, `train_step.py`).
+"""
+
+import dataclasses
+from dataclasses import dataclass
+
+from faces.config import BatchConfig, OptimiserConfig, Rule, TrainConfig
+from retinaface_jax.network import BODIES, STRIDES
+
+
+@dataclass(frozen=True)
+class InputConfig:
+    """The network and the pictures it is trained on."""
+
+    network: str
+    """Body, of `network.BODIES`."""
+    size: int
+    """Sides of a training picture in pixels, a multiple of the coarsest stride."""
+    faces: int
+    """Most faces of one picture; of more, the largest are kept."""
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Which anchors stand for faces, and what their errors weigh."""
+
+    face_overlap: float
+    """An anchor whose best overlap with a face is at least this stands for that face."""
+    background_overlap: float
+    """An anchor whose best overlap is below this is background; between the two it counts for nothing."""
+    forced_overlap: float
+    """A face gets the anchor that overlaps it most, where that is at least this much; above 1: never."""
+    negatives_per_face: int
+    """Of the background anchors of a picture only so many for each that stands for a face count, the worst ones."""
+    box_weight: float
+    """Weight of the boxes' error beside the classification's, which is 1."""
+    points_weight: float
+    """Weight of the points' error."""
+
+
+@dataclass(frozen=True)
+class CropConfig:
+    """Random changes of each training picture (`augment.py`)."""
+
+    least_side: float
+    """A square is cut whose side is this fraction of the picture's shorter one, or more."""
+    flip: bool
+    """Mirror half of the pictures."""
+    colour: float
+    """Brightness, contrast and saturation of half of the pictures changed by up to this fraction each."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """What defines a run but its data's place."""
+
+    input: InputConfig
+    loss: LossConfig
+    augment: CropConfig
+    batch: BatchConfig
+    optimiser: OptimiserConfig
+    train: TrainConfig
+
+    def rules(self) -> list[Rule]:
+        """What values that fit the schema must fulfil to make sense together."""
+        loss, rate = self.loss, self.optimiser.learning_rate
+        return [
+            (self.input.network in BODIES, f"input.network: one of {', '.join(BODIES)} is expected"),
+            (
+                self.input.size > 0 and self.input.size % STRIDES[-1] == 0,
+                f"input.size: a multiple of {STRIDES[-1]} is expected",
+            ),
+            (self.input.faces > 0, "input.faces: must be positive"),
+            (
+                0 < loss.background_overlap <= loss.face_overlap <= 1,
+                "loss: 0 < background_overlap <= face_overlap <= 1 is expected",
+            ),
+            (loss.forced_overlap > 0, "loss.forced_overlap: must be positive"),
+            (loss.negatives_per_face > 0, "loss.negatives_per_face: must be positive"),
+            (min(loss.box_weight, loss.points_weight) >= 0, "loss: weights must not be negative"),
+            (0 < self.augment.least_side <= 1, "augment.least_side: more than 0 and at most 1 is expected"),
+            (0 <= self.augment.colour < 1, "augment.colour: at least 0 and less than 1 is expected"),
+            (self.batch.images > 0, "batch.images: must be positive"),
+            (rate > 0 and self.optimiser.decay > 0, "optimiser: learning_rate and decay must be positive"),
+            (self.optimiser.warmup_steps >= 0, "optimiser.warmup_steps: must not be negative"),
+            (self.train.steps > 0 and self.train.log_every > 0, "train: steps and log_every must be positive"),
+            (self.train.seed >= 0, "train.seed: must not be negative"),
+        ]
+
+
+_EPOCH = 12_880 // 32  # batches in an epoch of WIDER FACE's training part
+
+EDITION = Config(
+    input=InputConfig(network="mobilenet0.25", size=640, faces=256),  # most faces: ours, the edition has no bound
+    loss=LossConfig(
+        face_overlap=0.35,
+        background_overlap=0.35,
+        forced_overlap=0.2,
+        negatives_per_face=7,
+        box_weight=2.0,
+        points_weight=1.0,
+    ),
+    augment=CropConfig(least_side=0.3, flip=True, colour=0.3),  # the amount of colour is ours
+    batch=BatchConfig(images=32),
+    optimiser=OptimiserConfig(
+        name="sgd",
+        learning_rate=1e-3,
+        momentum=0.9,
+        weight_decay=5e-4,
+        initial_accumulator=0.0,
+        warmup_steps=0,
+        schedule="steps",
+        decay_steps=(190 * _EPOCH, 220 * _EPOCH),
+        decay=10.0,
+        clip_norm=0.0,
+    ),
+    train=TrainConfig(
+        steps=250 * _EPOCH, seed=0, log_every=20, evaluate_every=5 * _EPOCH, checkpoint_every=_EPOCH
+    ),
+)
+"""The PyTorch edition's training on WIDER FACE, which starts from a body that was trained on ImageNet."""
+
+PAPER = dataclasses.replace(
+    EDITION,
+    loss=LossConfig(
+        face_overlap=0.5,
+        background_overlap=0.3,
+        forced_overlap=2.0,
+        negatives_per_face=3,
+        box_weight=0.25,
+        points_weight=0.1,
+    ),
+    optimiser=dataclasses.replace(
+        EDITION.optimiser,
+        learning_rate=1e-2,
+        warmup_steps=5 * _EPOCH,
+        decay_steps=(55 * _EPOCH, 68 * _EPOCH),
+    ),
+    train=dataclasses.replace(EDITION.train, steps=80 * _EPOCH),
+)
+"""The loss and schedule of the paper (Eq. 1, Sec. 4.2), on a network and anchors that are not its own.
+
+DEVIATION D24: the rate rises from nearly 0 where the paper's rises from 1e-3.
+"""
+
+SCENES = dataclasses.replace(
+    EDITION,
+    input=InputConfig(network="mobilenet0.25", size=128, faces=16),
+    batch=BatchConfig(images=16),
+    augment=CropConfig(least_side=0.6, flip=True, colour=0.3),
+    optimiser=dataclasses.replace(
+        EDITION.optimiser,
+        learning_rate=0.03,
+        warmup_steps=50,
+        schedule="cosine",
+        decay_steps=(),
+        decay=1.0,
+        clip_norm=20.0,
+    ),
+    train=TrainConfig(steps=3000, seed=0, log_every=20, evaluate_every=250, checkpoint_every=250),
+)
+"""Ours: the edition's loss from random weights on small composed scenes, in minutes on a CPU."""
+
+RECIPES = {"scenes": SCENES, "edition": EDITION, "paper": PAPER}

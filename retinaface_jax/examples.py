@@ -1,0 +1,80 @@
+"""Batches of annotated pictures, read ahead by threads, in an order that depends on (seed, epoch, index) alone.
+
+Not here: the pictures (`faces.data.wider`, `faces.data.synthetic.scenes`), placing batches on devices (`faces.mesh`).
+"""
+
+import functools
+from typing import Any, TypedDict
+
+import grain
+import numpy as np
+
+from faces.data.order import shuffled
+from faces.detect.examples import Example, Examples
+from retinaface_jax.augment import augment
+from retinaface_jax.config import Config
+
+
+class Batch(TypedDict):
+    """What the train step is given. Of `faces` places a picture some are empty."""
+
+    images: Any  # uint8 (batch, size, size, 3), RGB
+    boxes: Any  # float32 (batch, faces, 4), left, top, right, bottom, in pixels
+    points: Any  # float32 (batch, faces, 5, 2)
+    has_points: Any  # bool (batch, faces), whose points are annotated
+    is_face: Any  # bool (batch, faces), which places are not empty
+
+
+def to_batch(examples: list[Example], faces: int) -> Batch:
+    """Pictures of one size, with room for `faces` faces each; of more, the largest are kept."""
+    shape = (len(examples), faces)
+    boxes, points = np.zeros((*shape, 4), np.float32), np.zeros((*shape, 5, 2), np.float32)
+    has_points, is_face = np.zeros(shape, bool), np.zeros(shape, bool)
+    for row, example in enumerate(examples):
+        areas = np.prod(example.boxes[:, 2:] - example.boxes[:, :2], axis=1)  # (n,)
+        kept = np.sort(np.argsort(-areas, kind="stable")[:faces])
+        places = slice(len(kept))
+        boxes[row, places], points[row, places] = example.boxes[kept], example.points[kept]
+        has_points[row, places], is_face[row, places] = example.has_points[kept], True
+    images = np.stack([example.image for example in examples])
+    return {"images": images, "boxes": boxes, "points": points, "has_points": has_points, "is_face": is_face}
+
+
+class _Steps:
+    """Random access to the run's batches: element t is the batch of step t."""
+
+    def __init__(self, examples: Examples, config: Config):
+        self._examples, self._config = examples, config
+        images, seed = config.batch.images, config.train.seed
+        self._order = functools.lru_cache(maxsize=2)(lambda epoch: shuffled(len(examples), images, seed, epoch))
+        self._batches_per_epoch = len(self._order(0))
+
+    def __len__(self) -> int:
+        return self._config.train.steps
+
+    def __getitem__(self, index: int) -> Batch:
+        step, config = int(index), self._config
+        epoch, row = divmod(step, self._batches_per_epoch)
+
+        def one(place: int, picture: int) -> Example:
+            rng = np.random.default_rng((config.train.seed, step, place))
+            return augment(self._examples.example(picture), config.input.size, config.augment, rng)
+
+        chosen = self._order(epoch)[row].tolist()
+        return to_batch([one(place, picture) for place, picture in enumerate(chosen)], config.input.faces)
+
+
+def make_loader(examples: Examples, config: Config, threads: int = 2) -> "grain.DatasetIterator[Batch]":
+    """An iterator over the batches of steps 0 .. steps - 1.
+
+    Args:
+        examples: read by several threads at once.
+        config: sizes, augmentation, seed and length.
+        threads: batches read at the same time, and read ahead.
+    Returns:
+        A grain iterator; `get_state()` and `set_state()` give and take its place in the run.
+    Raises:
+        DataError: there are fewer pictures than a batch has.
+    """
+    read = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
+    return iter(grain.MapDataset.source(_Steps(examples, config)).to_iter_dataset(read))

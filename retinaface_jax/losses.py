@@ -1,0 +1,88 @@
+"""What RetinaFace's errors cost: the multi-task loss of arXiv 1905.00641, Eq. (1), without its dense term.
+
+For anchor i with p the probability of a face, p* = 1 where it stands for a face and 0 where it is background,
+
+    L = L_cls(p, p*) + w_box p* L_box(t, t*) + w_points p* L_points(l, l*).
+
+There are hundreds of times more background anchors than faces; only those that are taken for faces most surely count.
+
+Not here: p*, t* and l* (`matching.py`), the mean over a batch (`train_step.py`).
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from faces.detect.losses import cross_entropy
+from retinaface_jax.matching import Targets
+from retinaface_jax.network import Outputs
+
+
+class Sums(NamedTuple):
+    """Sums over the anchors of one picture, and over how many."""
+
+    classification: Float[Array, ""]
+    boxes: Float[Array, ""]
+    points: Float[Array, ""]
+    faces: Float[Array, ""]
+    """Anchors that stand for faces: what classification and boxes are divided by."""
+    faces_with_points: Float[Array, ""]
+    """What points are divided by."""
+
+
+
+def smooth_l1(difference: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """d^2 / 2 where |d| < 1, |d| - 1/2 beyond; its derivative lies between -1 and 1."""
+    distance = jnp.abs(difference)
+    return jnp.where(distance < 1, 0.5 * jnp.square(difference), distance - 0.5)
+
+
+def hard_negatives(
+    losses: Float[Array, "anchors"],
+    is_background: Bool[Array, "anchors"],
+    number: Float[Array, ""],
+) -> Bool[Array, "anchors"]:
+    """The `number` background anchors of the largest loss, all of them where there are fewer; the first of equals.
+
+    Args:
+        losses: classification loss of each anchor, at least 0.
+        is_background: the anchors to choose from.
+        number: how many.
+    """
+    order = jnp.argsort(jnp.where(is_background, -losses, jnp.inf), stable=True)  # (anchors,)
+    rank = jnp.zeros_like(order).at[order].set(jnp.arange(len(order)))
+    return is_background & (rank < number)
+
+
+def losses_of_picture(outputs: Outputs, targets: Targets, negatives_per_face: int) -> Sums:
+    """The three terms of Eq. (1) for one picture, before weights and division. `jax.vmap` does a batch.
+
+    Classification counts anchors of faces and `negatives_per_face` times as many hard negatives: a picture without
+    faces costs nothing, as in the PyTorch edition. Boxes count for anchors of faces, points for those whose points are
+    annotated, each the sum over 4 or 10 offsets of the smooth L1.
+
+    Args:
+        outputs: the network's: (anchors, 2), (anchors, 4), (anchors, 10).
+        targets: as `match` gives them.
+        negatives_per_face: ratio of the hard negatives.
+
+    Returns:
+        float32 `Sums`; their gradients are finite for finite outputs.
+    """
+    losses = cross_entropy(outputs.classes, targets.is_face)  # (anchors,)
+    faces = jnp.sum(targets.is_face, dtype=jnp.float32)
+    negatives = hard_negatives(jax.lax.stop_gradient(losses), targets.is_background, negatives_per_face * faces)
+
+    def error(offsets: jax.Array, wanted: jax.Array, counts: jax.Array) -> jax.Array:
+        difference = jnp.where(counts[:, None], offsets.astype(jnp.float32) - wanted, 0.0)
+        return jnp.sum(smooth_l1(difference))
+
+    return Sums(
+        classification=jnp.sum(jnp.where(targets.is_face | negatives, losses, 0.0)),
+        boxes=error(outputs.boxes, targets.boxes, targets.is_face),
+        points=error(outputs.points, targets.points, targets.has_points),
+        faces=faces,
+        faces_with_points=jnp.sum(targets.has_points, dtype=jnp.float32),
+    )
