@@ -40,7 +40,6 @@ from rich.table import Table
 from arcface_jax.config import Config
 from benchmarks.rounds import Call, Row, check_options, cores, take_turns
 from experiments.arcface import RECIPE
-from experiments.networks import backbone_of
 from faces import cli, outputs, run_record
 from faces.config import AugmentConfig, load_config
 from faces.data.image_folder import FolderSource
@@ -50,6 +49,7 @@ from faces.data.preparing import write_prepared
 from faces.data.synthetic.generated import generated_faces
 from faces.mesh import make_mesh, place_batch
 from faces.terminal import make_console
+from recognizer.networks import backbone_of
 
 jax.config.update("jax_platforms", "cpu")
 

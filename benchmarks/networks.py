@@ -34,11 +34,11 @@ import optax
 from rich.table import Table
 
 from benchmarks.rounds import SGEMM_FLOPS, Call, Row, check_options, cores, limits, take_turns
-from experiments.networks import backbone_of
 from faces import cli, counts, embed, outputs, run_record
 from faces.backbone import Backbone, BatchStats, Params
 from faces.config import ModelConfig
 from faces.terminal import make_console
+from recognizer.networks import backbone_of
 
 jax.config.update("jax_platforms", "cpu")
 

@@ -21,11 +21,11 @@ from rich.table import Table
 
 from arcface_jax import angles
 from arcface_jax.config import Config
-from experiments import arcface, facenet, kept, training
-from experiments.arguments import named_path, place
-from experiments.embedding import embed_faces, embedder_of
-from experiments.recipe import Recipe
-from experiments.runs import centres_of, open_run
+from experiments import arcface, facenet
+from experiments.common import keep_list as kept
+from experiments.common import training
+from experiments.common.arguments import named_path, place
+from experiments.common.recipe import Recipe
 from faces import cli
 from faces.data.fingerprint import fingerprint
 from faces.data.source import FaceSource, Subset
@@ -37,6 +37,8 @@ from faces.evaluate.verification import few_names
 from faces.outputs import check_file, results_folder, write_json
 from faces.run_record import check_training_set
 from faces.terminal import make_console
+from recognizer.embedding import embed_faces, embedder_of
+from recognizer.runs import centres_of, open_run
 
 RECIPES: dict[str, Recipe[Any]] = {"arcface": arcface.RECIPE, "facenet": facenet.RECIPE}
 

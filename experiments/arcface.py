@@ -17,8 +17,8 @@ from arcface_jax.config import Config
 from arcface_jax.sampling import epoch_order
 from arcface_jax.train_step import init_state, make_train_step
 from arcface_jax.watch import AngleWatch
-from experiments import recipe, training
-from experiments.recipe import Recipe
+from experiments.common import recipe, training
+from experiments.common.recipe import Recipe
 from faces import cli
 from faces.data.source import FaceSource, Relabelled, with_images
 

@@ -13,11 +13,10 @@ import numpy as np
 
 from arcface_jax import sub_center
 from arcface_jax.config import Config
-from experiments import kept, training
 from experiments.arcface import RECIPE
-from experiments.arguments import place
-from experiments.embedding import embed_faces, embedder_of
-from experiments.runs import centres_of, open_run
+from experiments.common import keep_list as kept
+from experiments.common import training
+from experiments.common.arguments import place
 from faces import cli
 from faces.data.fingerprint import fingerprint
 from faces.data.source import Relabelled
@@ -25,6 +24,8 @@ from faces.errors import ConfigError, DataError
 from faces.outputs import check_file
 from faces.run_record import check_training_set
 from faces.terminal import make_console
+from recognizer.embedding import embed_faces, embedder_of
+from recognizer.runs import centres_of, open_run
 
 MOST_DROPPED = 0.6
 """v4 puts the wrong labels of the noisiest of its sets at about half."""

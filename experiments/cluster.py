@@ -26,9 +26,9 @@ import cv2
 import numpy as np
 from rich.console import Console
 
-from experiments import passed_over, pipeline
-from experiments.photographs import Faces, counted, find_faces
-from experiments.results import deliver
+from experiments.common import passed_over, pipeline
+from experiments.common.photographs import Faces, counted, find_faces
+from experiments.common.results import deliver
 from faces import cli
 from faces.cluster import LINKAGES, cluster
 from faces.data.images import encode_png

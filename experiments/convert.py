@@ -12,12 +12,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from experiments.arguments import place
-from experiments.published import Model, convert, write_model
+from experiments.common.arguments import place
 from faces import cli
 from faces.counts import TOTAL, parameters
 from faces.outputs import check_folder, check_free
 from faces.terminal import make_console
+from recognizer.model import Model, convert, write_model
 
 
 def main(arguments: list[str]) -> None:

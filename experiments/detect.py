@@ -28,27 +28,25 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from experiments import passed_over
-from experiments.arguments import place
-from experiments.detectors import NETWORK_HELP, open_detector
+from experiments.common import passed_over
+from experiments.common.arguments import NETWORK_HELP, place
 from faces import cli
 from faces.continued import continued
 from faces.data.chunks import chunks
 from faces.data.images import decode_image, read_file
 from faces.data.photographs import find_photographs, printable
-from faces.detect.detections import RULES, Detections, select
-from faces.detect.identity import NETWORKS
-from faces.detect.published import DETECTORS, EDITION, weight_files
+from faces.detect.detections import ALL, RULES, Detections, select
 from faces.detect.sheet import draw_sheet
 from faces.errors import DataError, ImageError
 from faces.outputs import append_text, write_text
 from faces.terminal import make_console, make_progress
+from recognizer.detector_identity import DETECTORS, NETWORKS
+from recognizer.detectors import EDITION, digest, open_detector
 
 FILES = ("detections.jsonl", "sheet.png", "quarantine.csv", "left_out.csv")
 CHUNK = 64
 """Images read, looked at and written at a time; of large ones fewer."""
 SHOWN = 20  # quarantined images named on the screen; the rest are counted
-ALL = "all"
 
 
 def main(arguments: list[str]) -> None:
@@ -131,16 +129,6 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         parser.error(f"--sheet {args.sheet}: a number of images is expected")
     return args
 
-
-def digest(weights: Path) -> str:
-    """SHA-256 of a detector's files."""
-    total = hashlib.sha256()
-    for file in weight_files(weights):
-        try:
-            total.update(file.read_bytes())
-        except OSError as error:
-            raise DataError(f"{file}: cannot be read ({error.strerror}).") from None
-    return total.hexdigest()
 
 
 def done_before(log: Path, files: dict[str, Path]) -> dict[str, Any]:

@@ -20,11 +20,10 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from experiments import passed_over, pipeline, report
-from experiments.arguments import AppendNamed, named_path
-from experiments.cached_embedder import CachedEmbedder
-from experiments.coverage import refuse_missing, undetected_rows
-from experiments.results import deliver
+from experiments.common import passed_over, pipeline, report
+from experiments.common.arguments import AppendNamed, named_path
+from experiments.common.coverage import refuse_missing, undetected_rows
+from experiments.common.results import deliver
 from faces import cli
 from faces.config import flatten
 from faces.cut_faces import Cut
@@ -35,6 +34,7 @@ from faces.evaluate.report import error_table, fold_table, summary_table
 from faces.evaluate.verification import VerificationResult, few_names
 from faces.outputs import write_npz
 from faces.terminal import make_console
+from recognizer.cached_embedder import CachedEmbedder
 
 FAR = 1e-3
 

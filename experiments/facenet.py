@@ -11,8 +11,8 @@ from functools import partial
 
 import numpy as np
 
-from experiments import recipe, training
-from experiments.recipe import Recipe
+from experiments.common import recipe, training
+from experiments.common.recipe import Recipe
 from facenet_jax.config import Config
 from facenet_jax.sampling import epoch_order
 from facenet_jax.train_step import init_state, make_train_step

@@ -17,10 +17,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from experiments import passed_over, pipeline
-from experiments.cached_embedder import CachedEmbedder
-from experiments.coverage import undetected_rows
-from experiments.results import deliver
+from experiments.common import passed_over, pipeline
+from experiments.common.coverage import undetected_rows
+from experiments.common.results import deliver
 from faces import cli
 from faces.data.image_folder import FolderSource
 from faces.data.lfw import image_root
@@ -29,6 +28,7 @@ from faces.evaluate import rate_plots
 from faces.evaluate.identification import IdentificationResult, evaluate_lfw_identification
 from faces.evaluate.report import far_text
 from faces.terminal import make_console
+from recognizer.cached_embedder import CachedEmbedder
 
 LFW_PICTURES = 13_233
 FAR = 0.01

@@ -17,11 +17,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from experiments import pipeline
-from experiments.cached_embedder import CachedEmbedder
-from experiments.coverage import refuse_missing, refuse_undetected
-from experiments.published import Model
-from experiments.results import deliver
+from experiments.common import pipeline
+from experiments.common.coverage import refuse_missing, refuse_undetected
+from experiments.common.results import deliver
 from faces import cli
 from faces.data.ijb import GALLERIES, IjbFaces, TemplateList, read_galleries, read_ijb_faces, read_probes
 from faces.data.ijb import read_template_pairs as read_pairs
@@ -32,6 +30,8 @@ from faces.evaluate.report import far_text
 from faces.evaluate.verification import few_names
 from faces.preprocessing import align
 from faces.terminal import make_console
+from recognizer.cached_embedder import CachedEmbedder
+from recognizer.model import Model
 
 IMAGES = "loose_crop"
 AT_ONCE = 16_384

@@ -26,12 +26,11 @@ from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
 from rich.console import Console
 from rich.table import Table
 
-from experiments import passed_over, pipeline
-from experiments.arguments import named_path
-from experiments.cached_embedder import CachedEmbedder
-from experiments.coverage import refuse_missing
+from experiments.common import passed_over, pipeline
+from experiments.common.arguments import named_path
+from experiments.common.coverage import refuse_missing
+from experiments.common.results import deliver
 from experiments.evaluate import FAR, lowered
-from experiments.results import deliver
 from faces import cli
 from faces.config import flatten
 from faces.errors import DataError
@@ -40,6 +39,7 @@ from faces.evaluate.plain_text import plain
 from faces.evaluate.plots import COLOURS, MUTED, save_figure, style
 from faces.outputs import write_json
 from faces.terminal import make_console
+from recognizer.cached_embedder import CachedEmbedder
 
 RECORD = "image_quality.json"
 UNTOUCHED = "as they are"

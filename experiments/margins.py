@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from arcface_jax import margins
 from arcface_jax.margins import Margin
 from arcface_jax.related import sphereface
-from experiments.arguments import place
+from experiments.common.arguments import place
 from faces import cli
 from faces.evaluate.plots import BLUE, GREEN, INK, MUTED, ORANGE, PURPLE, SKY, VERMILION, save_figure, style
 from faces.outputs import results_folder

@@ -21,12 +21,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from experiments import pipeline
-from experiments.arguments import place
-from experiments.coverage import PARTIAL, refuse_missing, undetected_rows
-from experiments.made_by import check_same, made_by
-from experiments.published import embedder_of
-from experiments.results import deliver
+from experiments.common import pipeline
+from experiments.common.arguments import place
+from experiments.common.coverage import PARTIAL, refuse_missing, undetected_rows
+from experiments.common.made_by import check_same, made_by
+from experiments.common.results import deliver
 from faces import cli
 from faces.data.images import read_image
 from faces.data.megaface import (
@@ -46,6 +45,7 @@ from faces.evaluate.verification import few_names
 from faces.mesh import make_mesh
 from faces.outputs import check_folder, write_text
 from faces.terminal import make_console, make_progress
+from recognizer.model import embedder_of
 
 PARTS: tuple[Part, Part] = ("facescrub", "megaface")
 AT_ONCE = 4096

@@ -36,14 +36,13 @@ from jax.sharding import Mesh
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from experiments import detection_run as common
-from experiments.detection_data import TestSet
-from experiments.run_folder import claim
+from experiments.common import detection_run as common
+from experiments.common.detection_data import TestSet
+from experiments.common.run_folder import claim
 from faces import cli
 from faces.checkpoint import Checkpoints
 from faces.config import RunConfig, to_toml
 from faces.detect.detections import Detections
-from faces.detect.identity import make_record
 from faces.detect.looks import TILE, Sizes
 from faces.detect.sheet import draw_sheet
 from faces.detect.watch import DetectionWatch
@@ -61,6 +60,7 @@ from mtcnn_jax.examples import KINDS, cut_windows, load_windows, make_loader, sa
 from mtcnn_jax.networks import Name, Params
 from mtcnn_jax.train_step import init_state, make_train_step
 from mtcnn_jax.weights import to_facenet_pytorch
+from recognizer.detector_identity import make_record
 from retinaface_jax.examples import Examples
 
 SCENE = 128

@@ -14,8 +14,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from experiments import passed_over
-from experiments.arguments import place
+from experiments.common import passed_over
+from experiments.common.arguments import place
 from faces import cli
 from faces.data.open import KINDS, Opened, open_source
 from faces.data.preparing import Summary, write_prepared

@@ -34,14 +34,13 @@ import jax
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from experiments import detection_run as common
-from experiments.detection_data import TestSet, trained_sizes
-from experiments.run_folder import claim
+from experiments.common import detection_run as common
+from experiments.common.detection_data import TestSet, trained_sizes
+from experiments.common.run_folder import claim
 from faces import cli
 from faces.checkpoint import Checkpoints
 from faces.config import RunConfig, to_toml
 from faces.detect.detections import Detections, Detector
-from faces.detect.identity import make_record, of_body
 from faces.detect.looks import Sizes
 from faces.detect.sheet import draw_sheet
 from faces.detect.watch import DetectionWatch
@@ -53,6 +52,7 @@ from faces.run_record import environment, read_log
 from faces.terminal import make_console
 from faces.train_loop import Trained, train
 from faces.train_state import TrainState
+from recognizer.detector_identity import make_record, of_body
 from retinaface_jax.config import RECIPES, Config
 from retinaface_jax.detector import Options, make_detector
 from retinaface_jax.examples import Examples, make_loader

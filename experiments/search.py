@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from experiments import passed_over, pipeline
-from experiments.made_by import check_same, made_by
-from experiments.photographs import Faces, counted, find_faces
-from experiments.results import deliver
+from experiments.common import passed_over, pipeline
+from experiments.common.made_by import check_same, made_by
+from experiments.common.photographs import Faces, counted, find_faces
+from experiments.common.results import deliver
 from faces import cli, gallery
 from faces.data.photographs import judge, printable, scan
 from faces.errors import DataError, WeightsError

@@ -21,10 +21,9 @@ import tyro
 from rich.table import Table
 
 from arcface_jax.config import Config
-from experiments import training
 from experiments.arcface import RECIPE
-from experiments.arguments import place
-from experiments.networks import backbone_of
+from experiments.common import training
+from experiments.common.arguments import place
 from faces import cli
 from faces.config import check, flatten, load_config, shipped_configs
 from faces.continued import continued
@@ -38,6 +37,7 @@ from faces.mesh import make_mesh, place_batch
 from faces.outputs import append_text, write_json, write_text
 from faces.run_record import TRAINING_SET, check_training_set, environment, read_log, write_training_set
 from faces.terminal import make_console
+from recognizer.networks import backbone_of
 
 FILES = ("rows.jsonl", "table2.md", "environment.json", TRAINING_SET)
 PREFIX = "arcface/table2_"

@@ -17,10 +17,8 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from experiments import pipeline, report
-from experiments.cached_embedder import CachedEmbedder
-from experiments.published import Model
-from experiments.results import deliver
+from experiments.common import pipeline, report
+from experiments.common.results import deliver
 from faces import cli
 from faces.config import flatten
 from faces.cut_faces import Cut
@@ -28,6 +26,8 @@ from faces.data.ytf import FOLDERS, Ytf, read_ytf
 from faces.evaluate import plots, ytf
 from faces.evaluate.report import fold_table, result_dict, summary_table
 from faces.terminal import make_console
+from recognizer.cached_embedder import CachedEmbedder
+from recognizer.model import Model
 
 AT_ONCE = 16_384
 """Frames cut and embedded at a time: the faces of 340,000 in memory would be 13 GB."""

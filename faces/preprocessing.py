@@ -3,7 +3,7 @@
 A network is of use only on the pictures it was trained for. So their size, the order and range of their channels, the
 way faces are aligned, and what is done with the mirrored picture go wherever the weights go.
 
-Not here: the alignments themselves (`align.py`), and reading the stored file (`experiments.published`).
+Not here: the alignments themselves (`align.py`), and reading the stored file (`recognizer.model`).
 """
 
 from dataclasses import dataclass

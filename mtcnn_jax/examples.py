@@ -21,6 +21,7 @@ import numpy as np
 
 from faces.detect.buckets import batches
 from faces.detect.detections import Detections, Detector
+from faces.detect.examples import Example, Examples
 from faces.errors import DataError
 from faces.outputs import write_npz
 from mtcnn_jax import pyramid
@@ -36,8 +37,6 @@ from mtcnn_jax.windows import (
     mirrored,
     targets,
 )
-from retinaface_jax.augment import Example
-from retinaface_jax.examples import Examples
 
 AT_ONCE = 64
 """Pictures in memory at a time."""

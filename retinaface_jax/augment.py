@@ -22,7 +22,6 @@ from retinaface_jax.config import CropConfig
 TRIES = 50  # CHOICE: places looked at for a square with a whole face in it
 
 
-
 def augment(example: Example, size: int, config: CropConfig, rng: np.random.Generator) -> Example:
     """One random version of a picture, size x size.
 

@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import pytest
 
 from experiments import arcface, facenet
-from experiments.networks import backbone_of
 from faces.config import RunConfig, flatten, load_config, shipped_configs
+from recognizer.networks import backbone_of
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = ROOT / "paper_configs"
@@ -46,7 +46,8 @@ PLACES = {
     ],
 }
 PAPER_CODE = [(paper, path) for paper in PAPERS for path in sorted((ROOT / f"{paper}_jax").rglob("*.py"))]
-ALL_CODE = sorted([path for folder in ("faces", "experiments", "examples") for path in (ROOT / folder).rglob("*.py")])
+FOLDERS = ("faces", "mtcnn_jax", "retinaface_jax", "recognizer", "experiments", "examples")
+ALL_CODE = sorted([path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")])
 ALL_CODE += [path for _, path in PAPER_CODE]
 
 DEVIATION = re.compile(r"\bD\d{2}\b")

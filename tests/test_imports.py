@@ -1,7 +1,10 @@
 """What a program gets by `import facenet_jax` and `import arcface_jax`: names, and nothing that happens."""
 
+import ast
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -44,3 +47,28 @@ def test_masked_mean():
     assert facenet_jax.masked_mean(values, mask) == 2.0
     assert facenet_jax.masked_mean(values, jnp.zeros_like(mask)) == 0.0
     np.testing.assert_array_equal(jax.grad(facenet_jax.masked_mean)(values, mask), [[0.5, 0], [0.5, 0]])
+
+
+def test_no_arrow_runs_both_ways_between_two_folders_of_faces():
+    root = Path(__file__).parents[1]
+    folders = sorted(path.parent for path in (root / "faces").glob("*/**/__init__.py"))
+    arrows = set[tuple[str, str]]()
+    for folder in folders:
+        own = ".".join(folder.relative_to(root).parts)
+        for file in folder.glob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.ImportFrom) and node.module:
+                    arrows |= {(own, other) for other in _folders(node, root) if other != own}
+    assert ("faces.data.synthetic", "faces.data") in arrows
+    assert not [arrow for arrow in sorted(arrows) if arrow[::-1] in arrows]
+
+
+def _folders(node: ast.ImportFrom, root: Path) -> Iterator[str]:
+    """The folders inside `faces` of what one line imports."""
+    for name in node.names:
+        path = root.joinpath(*str(node.module).split("."), name.name)
+        while not path.is_dir():
+            path = path.parent
+        parts = path.relative_to(root).parts
+        if len(parts) > 1 and parts[0] == "faces":
+            yield ".".join(parts)

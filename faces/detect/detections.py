@@ -13,6 +13,8 @@ from faces.errors import ConfigError
 
 Rule = Literal["largest", "most_central", "best", "large_and_central"]
 RULES: tuple[Rule, ...] = get_args(Rule)
+ALL = "all"
+"""In place of a rule: every face is meant."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,13 +12,13 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from experiments.networks import backbone_of
-from experiments.published import Description, Model, NetworkConfig, Origin, write_model
 from faces import cli
 from faces.backbone import Network
 from faces.config import ModelConfig
 from faces.initialisers import linear_init
 from faces.preprocessing import WHOLE, Preprocessing
+from recognizer.model import Description, Model, NetworkConfig, Origin, write_model
+from recognizer.networks import backbone_of
 
 ONE_MATRIX = "iresnet_of_one_matrix"  # a name that is given `model.dropout`
 OF_ALL = ["--optimiser.schedule", "constant", "--train.log-every", "1", "--train.checkpoint-every", "3"]

@@ -11,7 +11,8 @@ import pytest
 
 import facenet_jax.train_step
 from arcface_jax.train_step import init_state
-from experiments import angles, embedding, training
+from experiments import angles
+from experiments.common import training
 from faces import backbone, cli, run_record
 from faces.checkpoint import Checkpoints
 from faces.data.fingerprint import fingerprint
@@ -20,6 +21,7 @@ from faces.data.source import ArraySource
 from faces.errors import DataError, EvaluationError
 from faces.evaluate.pair_set import PairSet
 from faces.mesh import make_mesh
+from recognizer import embedding
 from tests.arcface_jax import setting
 from tests.arcface_jax.test_angles import loop_table3
 from tests.faces import configs

@@ -17,11 +17,11 @@ import pytest
 
 from arcface_jax.train_step import init_state
 from experiments import angles, arcface, clean, facenet
-from experiments.networks import backbone_of
 from faces import cli, outputs, train_loop
 from faces.checkpoint import Checkpoints, load_weights
 from faces.mesh import copied, make_mesh
 from faces.train_state import TrainState
+from recognizer.networks import backbone_of
 from tests.experiments.conftest import PEOPLE
 from tests.experiments.setting import SMALL, refused, result_of, rows_of, run
 from tests.faces.data.makers import encoded, packed, picture, write_rec

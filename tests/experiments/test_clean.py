@@ -9,11 +9,11 @@ import pytest
 
 from arcface_jax import sub_center
 from experiments import arcface, clean
-from experiments.networks import backbone_of
-from experiments.runs import open_run
 from faces.data import augment
 from faces.data.open import open_faces
 from faces.data.source import Relabelled
+from recognizer.networks import backbone_of
+from recognizer.runs import open_run
 from tests.experiments.setting import SMALL, refused, result_of, rows_of, run
 
 FRACTION, DEGREES = 0.3, 95.0

@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 
 from experiments import facenet
-from experiments.published import embedder_of, open_model
 from facenet_jax.train_step import init_state
 from faces.checkpoint import Checkpoints
 from faces.cut_faces import cut_faces
 from faces.evaluate.pair_set import open_photographs
 from faces.mesh import copied, make_mesh
 from faces.train_state import TrainState
+from recognizer.model import embedder_of, open_model
 from tests.experiments import setting
 from tests.experiments.setting import result_of, rows_of, run
 

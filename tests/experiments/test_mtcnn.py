@@ -9,15 +9,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import detection_data, mtcnn
+from experiments import mtcnn
+from experiments.common import detection_data
 from faces.checkpoint import load_weights
 from faces.detect.detections import Detections
-from faces.detect.identity import RECORD, read_record
 from faces.detect.looks import TILE, Sizes
 from mtcnn_jax import examples
 from mtcnn_jax import train_step as training
 from mtcnn_jax.config import NAMES
 from mtcnn_jax.networks import Net, Outputs
+from recognizer.detector_identity import RECORD, read_record
 from tests.experiments.setting import refused, result_of, rows_of, run
 from tests.experiments.test_retinaface import flat_crops
 from tests.experiments.wider_maker import write_wider

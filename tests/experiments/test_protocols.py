@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from experiments import identify, ijb, megaface
-from experiments.published import open_model
 from faces.data.ijb import read_ijb_faces
 from faces.data.image_folder import FolderSource
 from faces.data.images import decode_image
 from faces.data.megaface import feature_path, read_feature
 from faces.preprocessing import Preprocessing, align
+from recognizer.model import open_model
 from tests.experiments.setting import one_matrix_model, refused, result_of, run
 
 

@@ -9,11 +9,12 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import detection_data, retinaface
+from experiments import retinaface
+from experiments.common import detection_data
 from faces.checkpoint import load_weights
 from faces.data.source import ArraySource
-from faces.detect.identity import NETWORKS, RECORD, read_record
 from faces.detect.looks import Sizes
+from recognizer.detector_identity import NETWORKS, RECORD, read_record
 from retinaface_jax.network import BODIES
 from tests.experiments.setting import refused, result_of, rows_of, run
 from tests.experiments.wider_maker import write_wider

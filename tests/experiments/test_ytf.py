@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from experiments import arcface, ytf
-from experiments.published import open_model
 from faces.data.ytf import read_ytf
 from faces.preprocessing import align
+from recognizer.model import open_model
 from tests.experiments.setting import SMALL, refused, result_of, run
 from tests.faces.data import ytf_maker
 

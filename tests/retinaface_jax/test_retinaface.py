@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from faces.data.images import decode_image
-from faces.detect.published import open_detector
 from faces.errors import ConfigError, WeightsError
 from faces.weights import read_weights
+from recognizer.detectors import open_detector
 from retinaface_jax import Options, make_detector, network
 from retinaface_jax.anchors import first_pixels, make_anchors
 from retinaface_jax.bodies import ResNet

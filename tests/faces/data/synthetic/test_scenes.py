@@ -16,8 +16,8 @@ from faces.data.synthetic.crops import face_points, generated_crops
 from faces.data.synthetic.face_parameters import sample_identity, sample_nuisance
 from faces.data.synthetic.generated import render_batch
 from faces.data.synthetic.scenes import Scene, SceneConfig, compose_scene, face_box, numbered_scene
-from faces.detect.published import open_detector
 from faces.errors import ConfigError, DataError
+from recognizer.detectors import open_detector
 
 SIZE = (150, 200)
 DRAWN, SIDE = 8, 64  # the program that test_generated.py compiles as well

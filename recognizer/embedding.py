@@ -10,13 +10,13 @@ import jax
 import numpy as np
 from rich.console import Console
 
-from experiments.networks import backbone_of
-from experiments.runs import Run
 from faces.data import augment
 from faces.data.source import FaceSource
 from faces.embed import make_embedder
 from faces.mesh import copied, make_mesh
 from faces.terminal import make_progress
+from recognizer.networks import backbone_of
+from recognizer.runs import Run
 
 BLOCK = 1024
 """Images read at a time."""

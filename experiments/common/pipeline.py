@@ -14,22 +14,20 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from experiments import report
-from experiments.arguments import place
-from experiments.detect import ALL, digest
-from experiments.detectors import NETWORK_HELP, open_detector
-from experiments.published import Model, open_model
+from experiments.common import report
+from experiments.common.arguments import NETWORK_HELP, place
 from faces.align import ALIGNMENTS
 from faces.cache import Cache
 from faces.config import flatten
 from faces.cut_faces import NUMBERS, Cut, Looked, cut_faces, look
 from faces.data.photographs import printable
-from faces.detect.detections import RULES
-from faces.detect.identity import NETWORKS
-from faces.detect.published import DETECTORS, EDITION
+from faces.detect.detections import ALL, RULES
 from faces.errors import ConfigError, OutputError
 from faces.preprocessing import WHOLE, Preprocessing
 from faces.terminal import make_progress
+from recognizer.detector_identity import DETECTORS, NETWORKS
+from recognizer.detectors import EDITION, digest, open_detector
+from recognizer.model import Model, open_model
 
 NONE = "none"
 NEED_NO_FACE = ("centre_crop", "fixed_box")
@@ -110,7 +108,7 @@ def open_for(options: argparse.Namespace, console: Console) -> Model:
 
     Raises:
         ConfigError: an option that changes nothing, or preprocessing that does not hold together.
-        CheckpointError, WeightsError: as `experiments.published.open_model`.
+        CheckpointError, WeightsError: as `recognizer.model.open_model`.
     """
     if options.weights.is_dir():
         _refuse(_given(options, *OF_FILE), f"{options.weights} is a folder and says itself what it holds; name a file")

@@ -21,10 +21,10 @@ import jax
 from jax.sharding import Mesh
 from rich.console import Console
 
-from experiments import kept, passed_over, report, runs
-from experiments.networks import backbone_of
-from experiments.recipe import Recipe, parse
-from experiments.run_folder import claim
+from experiments.common import keep_list as kept
+from experiments.common import passed_over, report
+from experiments.common.recipe import Recipe, parse
+from experiments.common.run_folder import claim
 from faces import outputs, processes, run_record, start
 from faces.checkpoint import Checkpoints
 from faces.config import AnyConfig, RunConfig, difference, flatten, load_config
@@ -43,6 +43,8 @@ from faces.mesh import local_mesh, localised, make_mesh
 from faces.terminal import make_console
 from faces.train_loop import train
 from faces.train_state import TrainState
+from recognizer import runs
+from recognizer.networks import backbone_of
 
 GENERATED_TRAIN = {"identities": 400, "images_per_identity": 16}
 GENERATED_TEST = {"identities": 120, "images_per_identity": 16}

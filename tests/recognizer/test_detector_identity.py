@@ -6,13 +6,14 @@ import jax
 import numpy as np
 import pytest
 
-from faces.detect import identity, published
-from faces.detect.identity import NETWORKS, RECORD, make_record
 from faces.detect.looks import Sizes
-from faces.detect.published import open_detector
 from faces.errors import ConfigError, WeightsError
 from mtcnn_jax.networks import make_net
 from mtcnn_jax.weights import to_facenet_pytorch
+from recognizer import detector_identity as identity
+from recognizer import detectors as published
+from recognizer.detector_identity import NETWORKS, RECORD, make_record
+from recognizer.detectors import open_detector
 from retinaface_jax.network import BODIES
 from tests.retinaface_jax.oracle import random_tensors
 

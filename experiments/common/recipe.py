@@ -11,8 +11,7 @@ from typing import Any, Generic
 import numpy as np
 from jax.sharding import Mesh
 
-from experiments import runs
-from experiments.arguments import AppendNamed, named_path, place
+from experiments.common.arguments import AppendNamed, named_path, place
 from faces.backbone import Backbone
 from faces.config import AnyConfig, check, difference, load_config
 from faces.data.source import FaceSource
@@ -20,6 +19,7 @@ from faces.errors import ConfigError
 from faces.processes import WAIT
 from faces.train_loop import Watch
 from faces.train_state import TrainState
+from recognizer import runs
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from experiments import angles, evaluate, image_quality
-from experiments.arguments import AppendNamed, named_path, place
+from experiments.common.arguments import AppendNamed, named_path, place
 
 GOOD = ["lfw", "cfp_fp", "x [y] $z %s {0}", "李", "a" * 100, "-x"]
 BAD = {"a/b": "slash", "..": "dot", ".x": "dot", "a\\b": "slash", "a\nb": "printed", "\x1b[31m": "printed",

@@ -13,6 +13,7 @@ import hashlib
 import json
 import math
 import tomllib
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -23,12 +24,14 @@ import numpy as np
 from faces.detect.looks import TILE, Sizes
 from faces.errors import ConfigError, WeightsError
 from mtcnn_jax.stages import STRIDE, WINDOW
+from mtcnn_jax.weights import network_of
 from retinaface_jax.anchors import SIDES
 from retinaface_jax.decode import CENTRE, SIZE
 from retinaface_jax.network import BODIES, MEAN_BGR, STRIDES
 
 RECORD = "settings"
 """Name of the array that holds a file's record, JSON in UTF-8 as uint8, beside those of the weights."""
+DETECTORS = ("retinaface", "mtcnn")
 
 
 @dataclass(frozen=True)
@@ -150,3 +153,17 @@ def _known_files() -> dict[str, str]:
 def _sha256(file: Path) -> str:
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def detector_of(names: Collection[str]) -> str | None:
+    """The detector whose weights have such names, of mtcnn those of one of its networks; None where it is neither."""
+    if {"ClassHead.0.conv1x1.weight", "BboxHead.0.conv1x1.weight"} <= {name.removeprefix("module.") for name in names}:
+        return "retinaface"
+    return "mtcnn" if network_of(names) else None
+
+
+def weight_files(weights: Path) -> list[Path]:
+    """The files that make up the weights of a detector: the file itself, or those of the folder that hold arrays."""
+    if not weights.is_dir():
+        return [weights]
+    return sorted(file for file in weights.iterdir() if file.suffix in (".npy", ".npz", ".pt", ".pth", ".safetensors"))

@@ -9,11 +9,11 @@
 record of the network and of the faces that it was trained for.
 
 Not here: reading files (`faces.weights`), names of parameters (`weights.py` of each detector), how a file is known
-(`identity.py`).
+(`detector_identity.py`).
 """
 
 import dataclasses
-from collections.abc import Collection
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -21,15 +21,15 @@ import numpy as np
 import mtcnn_jax as mtcnn
 import retinaface_jax as retinaface
 from faces.detect.detections import Detector
-from faces.detect.identity import RECORD, identify, of_body
 from faces.detect.looks import Sizes, of_any_size
 from faces.detect.shrink import in_smaller_images
-from faces.errors import ConfigError, WeightsError
+from faces.errors import ConfigError, DataError, FacesError, WeightsError
 from faces.weights import read_weights
-from mtcnn_jax.weights import network_of, to_params
+from mtcnn_jax.weights import to_params
+from recognizer.detector_identity import DETECTORS, RECORD, detector_of, identify, of_body, weight_files
+from recognizer.model import open_model
 from retinaface_jax.weights import from_pytorch
 
-DETECTORS = ("retinaface", "mtcnn")
 EDITION = 2
 """To be raised whenever the same weights find other faces than before: faces that were kept are then looked for anew,
 and what was made of them is not gone on with."""
@@ -55,21 +55,36 @@ def open_detector(
             reduces it to what weights trained here know.
         confidence: a face scores more than this; None for the published least score, 0.5 of retinaface, 0.7 of mtcnn,
             where it is O-net's alone.
-        network: of `identity.NETWORKS`, what the weights are of, where neither they nor their hash say so.
+        network: of `detector_identity.NETWORKS`, what the weights are of, where neither they nor their hash say so.
 
     Raises:
         ConfigError: there is no such detector, no such score, or the weights are of another network.
-        WeightsError, DataError: the weights are absent, none of this detector, or nothing says what they are.
+        WeightsError, DataError: the weights are absent, of a network that embeds faces, none of this detector, or
+            nothing says what they are.
     """
-    if name == "retinaface":
-        detect, sizes = _open_retinaface(Path(weights), confidence, network)
-    elif name == "mtcnn":
-        detect, sizes = _open_mtcnn(Path(weights), confidence, network)
-    else:
+    if name not in DETECTORS:
         raise ConfigError(f'there is no detector "{name}": one of {", ".join(DETECTORS)} is expected')
+    open_named = _open_retinaface if name == "retinaface" else _open_mtcnn
+    try:
+        detect, sizes = open_named(Path(weights), confidence, network)
+    except (WeightsError, DataError):
+        _refuse_recogniser(Path(weights))
+        raise
     detect = of_any_size(detect, sizes)
     longest_side = longest_side if longest_side is not None else sizes.picture
     return detect if longest_side is None else in_smaller_images(detect, longest_side)
+
+
+def _refuse_recogniser(weights: Path) -> None:
+    """Say where weights belong that embed faces; nothing where they do not."""
+    try:
+        network = open_model(weights).name
+    except FacesError:
+        return
+    raise WeightsError(
+        f"{weights}: weights of {network}, which embeds faces and finds none; give them by --weights, and a detector's "
+        "by --detector-weights."
+    )
 
 
 def _open_retinaface(file: Path, confidence: float | None, network: str | None) -> tuple[Detector, Sizes]:
@@ -114,15 +129,12 @@ def _arrays(file: Path, detector: str) -> dict[str, np.ndarray]:
     return arrays
 
 
-def detector_of(names: Collection[str]) -> str | None:
-    """The detector whose weights have such names, of mtcnn those of one of its networks; None where it is neither."""
-    if {"ClassHead.0.conv1x1.weight", "BboxHead.0.conv1x1.weight"} <= {name.removeprefix("module.") for name in names}:
-        return "retinaface"
-    return "mtcnn" if network_of(names) else None
-
-
-def weight_files(weights: Path) -> list[Path]:
-    """The files that make up the weights of a detector: the file itself, or those of the folder that hold arrays."""
-    if not weights.is_dir():
-        return [weights]
-    return sorted(file for file in weights.iterdir() if file.suffix in (".npy", ".npz", ".pt", ".pth", ".safetensors"))
+def digest(weights: Path) -> str:
+    """SHA-256 of a detector's files."""
+    total = hashlib.sha256()
+    for file in weight_files(weights):
+        try:
+            total.update(file.read_bytes())
+        except OSError as error:
+            raise DataError(f"{file}: cannot be read ({error.strerror}).") from None
+    return total.hexdigest()

@@ -15,8 +15,8 @@ import numpy as np
 import tyro
 from rich.console import Console
 
-from experiments.arguments import named_path, place
-from experiments.detection_data import TestSet, photographs, scenes
+from experiments.common.arguments import named_path, place
+from experiments.common.detection_data import TestSet, photographs, scenes
 from faces.config import flatten, read_toml
 from faces.data.chunks import chunks
 from faces.data.wider import WiderFaces, open_wider, read_subset

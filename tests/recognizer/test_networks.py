@@ -10,9 +10,9 @@ import pytest
 import arcface_jax.models
 import facenet_jax.models
 from arcface_jax.config import Config
-from experiments.networks import backbone_of
 from faces.config import ModelConfig, load_config
 from faces.errors import ConfigError
+from recognizer.networks import backbone_of
 from tests.experiments import setting
 from tests.faces import configs
 

@@ -5,10 +5,10 @@ Not here: the opposite mistake (`detectors.py`).
 
 from pathlib import Path
 
-from faces.detect.published import DETECTORS, detector_of, weight_files
 from faces.errors import WeightsError
 from faces.weights import read_weights
 from faces.weights.layouts import Tensors
+from recognizer.detector_identity import DETECTORS, detector_of, weight_files
 
 
 def refuse_detectors_in(folder: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments import kept
+from experiments.common import keep_list as kept
 from faces.data.fingerprint import fingerprint
 from faces.data.source import ArraySource
 from faces.errors import DataError

@@ -8,12 +8,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from experiments import pipeline
-from experiments.detect import digest
-from experiments.published import Model
+from experiments.common import pipeline
 from faces.config import flatten
-from faces.detect.published import EDITION
 from faces.errors import ConfigError
+from recognizer.detectors import EDITION, digest
+from recognizer.model import Model
 
 
 def made_by(model: Model, options: argparse.Namespace, of_one_face: bool = False) -> str:

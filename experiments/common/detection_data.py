@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from experiments import passed_over
+from experiments.common import passed_over
 from faces.data.fingerprint import fingerprint
 from faces.data.marks import mark_files
 from faces.data.open import open_source

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from experiments.results import deliver
+from experiments.common.results import deliver
 from faces.cli import exit_code
 from faces.terminal import make_console
 

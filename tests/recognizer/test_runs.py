@@ -12,7 +12,6 @@ import pytest
 
 import arcface_jax.train_step
 import facenet_jax.train_step
-from experiments.runs import centres_of, check_network, open_run, start_from, take_network
 from faces import run_record
 from faces.checkpoint import Checkpoints
 from faces.config import RunConfig, difference
@@ -21,6 +20,7 @@ from faces.data.source import ArraySource
 from faces.errors import CheckpointError, ConfigError
 from faces.mesh import make_mesh
 from faces.train_state import TrainState
+from recognizer.runs import centres_of, check_network, open_run, start_from, take_network
 from tests.arcface_jax import setting as of_arcface
 from tests.facenet_jax import setting as of_facenet
 

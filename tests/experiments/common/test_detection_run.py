@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from experiments import detection_data
-from experiments.detection_run import check_same, data_record, judge_wider, open_wider_test
+from experiments.common import detection_data
+from experiments.common.detection_run import check_same, data_record, judge_wider, open_wider_test
 from faces.config import to_toml
 from faces.detect.detections import Detections
 from faces.errors import CheckpointError, DataError

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from experiments import convert
-from experiments.detectors import open_detector
-from experiments.published import open_model
 from faces.errors import FacesError, WeightsError
 from mtcnn_jax.networks import make_net
 from mtcnn_jax.weights import network_of, to_facenet_pytorch
+from recognizer.detectors import open_detector
+from recognizer.model import open_model
 from tests.experiments import setting
-from tests.experiments.test_published import TENSORS, know_iresnet4
-from tests.experiments.test_published import converted as converted
+from tests.recognizer.test_model import TENSORS, know_iresnet4
+from tests.recognizer.test_model import converted as converted
 from tests.retinaface_jax.oracle import random_tensors
 
 

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 import mtcnn_jax as mtcnn
-from faces.detect.identity import make_record
 from faces.detect.looks import Sizes
-from faces.detect.published import open_detector
 from faces.errors import ConfigError, FacesError
 from mtcnn_jax.networks import make_net
 from mtcnn_jax.weights import to_facenet_pytorch
+from recognizer.detector_identity import make_record
+from recognizer.detectors import open_detector
 from tests.retinaface_jax.oracle import random_tensors
 
 

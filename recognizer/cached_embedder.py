@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from experiments.published import Model, embedder_of
 from faces.cache import Cache, digest_of
 from faces.embed import BLOCK
 from faces.mesh import make_mesh
 from faces.terminal import make_progress
+from recognizer.model import Model, embedder_of
 
 
 class CachedEmbedder:

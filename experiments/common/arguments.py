@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+NETWORK_HELP = "what the detector's weights are of, where neither they nor their hash say so"
 LONGEST_NAME = 100
 """Bytes of a set's name: files are called after it."""
 

@@ -3,7 +3,8 @@
 import io
 from pathlib import Path
 
-from experiments import arcface, passed_over, training
+from experiments import arcface
+from experiments.common import passed_over, training
 from faces.config import load_config
 from faces.terminal import make_console
 from tests.faces.data.makers import encoded, image_folder, picture

@@ -15,8 +15,11 @@ import arcface_jax.models
 import arcface_jax.models.published as of_arcface
 from arcface_jax.models.iresnet import IResNet
 from experiments import convert as command
-from experiments import published
-from experiments.published import (
+from faces.backbone import Network
+from faces.errors import CheckpointError, ConfigError, OutputError, WeightsError
+from faces.mesh import make_mesh
+from recognizer import model as published
+from recognizer.model import (
     Description,
     Model,
     NetworkConfig,
@@ -27,13 +30,10 @@ from experiments.published import (
     preprocessing_of,
     write_model,
 )
-from faces.backbone import Network
-from faces.errors import CheckpointError, ConfigError, OutputError, WeightsError
-from faces.mesh import make_mesh
 from tests.arcface_jax import published_networks as theirs
 from tests.arcface_jax import setting as setting_of_run
 from tests.experiments import setting
-from tests.experiments.test_runs import arcface_run as arcface_run
+from tests.recognizer.test_runs import arcface_run as arcface_run
 
 UNITS, WIDTHS, SIZE, DIM = (1, 1, 1, 1), (2, 3, 4, 5), (16, 16), 6
 TENSORS = theirs.iresnet_tensors(UNITS, WIDTHS, 1, DIM)

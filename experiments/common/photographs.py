@@ -16,15 +16,15 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from experiments import passed_over, pipeline
-from experiments.cached_embedder import CachedEmbedder
-from experiments.published import Model
+from experiments.common import passed_over, pipeline
 from faces.cut_faces import Looked
 from faces.data.images import read_image
 from faces.data.photographs import find_photographs, printable
 from faces.detect.detections import select
 from faces.errors import DataError, ImageError
 from faces.evaluate.verification import few_names
+from recognizer.cached_embedder import CachedEmbedder
+from recognizer.model import Model
 
 NO_FACE = "no face found in it"
 

@@ -25,9 +25,6 @@ from jax.sharding import Mesh
 import arcface_jax.models.published as of_arcface
 import facenet_jax.models.published as of_facenet
 from arcface_jax.models import onnx_names
-from experiments.mistaken import refuse_detector, refuse_detectors_in
-from experiments.networks import backbone_of
-from experiments.runs import open_run
 from facenet_jax.models import slim_graph
 from faces.backbone import Apply, Backbone, BatchStats, Params
 from faces.checkpoint import load_weights, told_once
@@ -48,6 +45,9 @@ from faces.weights import (
     read_weights,
 )
 from faces.weights.layouts import Tensors, receive
+from recognizer.mistaken import refuse_detector, refuse_detectors_in
+from recognizer.networks import backbone_of
+from recognizer.runs import open_run
 
 DESCRIPTION, CHECKPOINTS = "model.toml", "checkpoints"
 OF_MXNET = "mobilefacenet_y1"
