@@ -141,7 +141,7 @@ def memory_estimate(
         Item -> bytes. The network and what its backward pass saves are not among them.
     """
     rows = padded_classes(classes, devices) // devices
-    taking_part = partial_fc.quota(rows, batch, sampling_rate)
+    taking_part = partial_fc.num_sampled(rows, batch, sampling_rate)
     at_once = min(block, taking_part) if block else taking_part
     row, embeddings = _FLOAT32 * sub_centres * dim, _FLOAT32 * batch * dim
     scores = _FLOAT32 * batch * at_once * sub_centres

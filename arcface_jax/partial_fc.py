@@ -33,14 +33,14 @@ class Sampled(NamedTuple):
     """Which centres take part in a step; all arrays are divided over the mesh."""
 
     indices: Int[Array, "sampled"]
-    """Rows of the centres, ascending; each device has rows of its own share, as many as `quota`."""
+    """Rows of the centres, ascending; each device has rows of its own share, as many as `num_sampled`."""
     labels: Int[Array, "batch"]
     """Position of each image's class in `indices`."""
     valid: Bool[Array, "sampled"]
     """False where the row is padding, which is drawn only where a device has too few classes."""
 
 
-def quota(rows: int, batch: int, rate: float) -> int:
+def num_sampled(rows: int, batch: int, rate: float) -> int:
     """How many of a device's rows are sampled: the part `rate` of them, but room for every class of the batch.
 
     DEVIATION D05: in the authors' code a device with more positives than its part takes these alone. Compiled code
@@ -68,13 +68,13 @@ def sample(
         labels: class of each image, divided over the mesh.
         rows: of the centres, padding included: a multiple of the devices.
         classes: how many of the rows are classes.
-        rate: part of each device's rows that takes part, see `quota`.
+        rate: part of each device's rows that takes part, see `num_sampled`.
         mesh: over which the centres are divided.
     Returns:
         What to `take`, and what `head.class_loss` needs in place of the labels and the number of classes.
     """
     held_rows = rows // mesh.size
-    n = quota(held_rows, labels.shape[0], rate)
+    n = num_sampled(held_rows, labels.shape[0], rate)
 
     def on_one_device(key: Array, labels: Array) -> Sampled:
         device = lax.axis_index(DATA)
@@ -111,7 +111,7 @@ def take(tree: Any, indices: Int[Array, "sampled"], mesh: Mesh) -> Any:
     return jax.shard_map(on_one_device, mesh=mesh, in_specs=_SPLIT, out_specs=_SPLIT)(tree, indices)
 
 
-def scatter_back(tree: Any, sampled: Any, indices: Int[Array, "sampled"], mesh: Mesh) -> Any:
+def update_sampled(tree: Any, sampled: Any, indices: Int[Array, "sampled"], mesh: Mesh) -> Any:
     """Put sampled rows back in their places; all others stay as they are.
 
     Args:

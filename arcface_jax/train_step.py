@@ -26,7 +26,7 @@ from arcface_jax.models import LAST_LAYER, make_backbone
 from arcface_jax.related import sphereface
 from faces import ops, schedules
 from faces.backbone import Backbone, per_device
-from faces.mesh import copied, split
+from faces.mesh import replicated, sharded
 from faces.train_state import Batch, TrainState
 
 Metrics = dict[str, jax.Array]
@@ -146,7 +146,7 @@ def make_train_step(config: Config, mesh: Mesh, backbone: Backbone | None = None
         learning_rate = schedules.learning_rate_of(network_state)
         if sampled is not None:
             old, new = (state.centres, state.opt_state["centres"]), (centres, of_rows)
-            centres, of_rows = _by_rows(partial_fc.scatter_back, old, new, indices=sampled.indices, mesh=mesh)
+            centres, of_rows = _by_rows(partial_fc.update_sampled, old, new, indices=sampled.indices, mesh=mesh)
 
         finite = jnp.isfinite(loss) & jnp.isfinite(gradient_norm)
         new = (params, batch_stats, centres, {"network": network_state, "centres": of_rows})
@@ -158,7 +158,7 @@ def make_train_step(config: Config, mesh: Mesh, backbone: Backbone | None = None
     shape = jax.eval_shape(lambda: init_state(config, mesh, backbone, classes))
     placed = _placement(shape, mesh)
     return jax.jit(
-        step, donate_argnums=0, in_shardings=(placed, split(mesh)), out_shardings=(placed, copied(mesh))
+        step, donate_argnums=0, in_shardings=(placed, sharded(mesh)), out_shardings=(placed, replicated(mesh))
     )
 
 
@@ -195,7 +195,7 @@ def _terms(
             own = own_centre(centres, labels, mesh)
             terms["inter"] = (loss.inter, jnp.mean(losses.inter_loss(own, centres, labels, valid)))  # Eq. (6)
     if loss.triplet > 0:
-        embeddings, identities = jax.lax.with_sharding_constraint((embeddings, identities), copied(mesh))
+        embeddings, identities = jax.lax.with_sharding_constraint((embeddings, identities), replicated(mesh))
         per_pair, is_pair = losses.angular_triplet_loss(embeddings, identities, loss.triplet_margin)  # (B, B)
         mean = jnp.sum(jnp.where(is_pair, per_pair, 0.0)) / jnp.maximum(jnp.sum(is_pair), 1)
         terms["triplet"] = (loss.triplet, mean)
@@ -239,8 +239,8 @@ def _by_rows(move: Callable[..., jax.Array], *trees: Any, indices: jax.Array, me
 
 def _placement(state: TrainState, mesh: Mesh) -> TrainState:
     """Where each array of a state lives: what has a row for each class is divided, the rest copied."""
-    shardings = jax.tree.map(lambda _: copied(mesh), state)
+    shardings = jax.tree.map(lambda _: replicated(mesh), state)
     centres, opt_state = jax.tree.map(
-        lambda x: split(mesh) if x.ndim > 1 else copied(mesh), (state.centres, state.opt_state["centres"])
+        lambda x: sharded(mesh) if x.ndim > 1 else replicated(mesh), (state.centres, state.opt_state["centres"])
     )
     return dataclasses.replace(shardings, centres=centres, opt_state=shardings.opt_state | {"centres": opt_state})

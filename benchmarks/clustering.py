@@ -3,8 +3,8 @@
     python -m benchmarks.clustering [--faces N] [--rounds N] [--json FILE]
 
 13,233 embeddings of 5,749 people whose numbers of pictures are much as LFW's: 4,069 with one, the most with 530. People
-lie in 64 of 512 dimensions, so that strangers come as near to each other as a fair network lets them: at cosine 0.45
-some thousand pairs of strangers are linked, and most linked faces form one component. Ours is `faces.cluster.cluster`,
+lie in 64 of 512 dimensions, so that they come as near to each other as a fair network lets them: at cosine 0.45 some
+thousand pairs of two people are linked, and most linked faces form one component. Ours is `faces.cluster.cluster`,
 from the embeddings to the clusters; scikit-learn gets the same embeddings:
 
     connected components   `radius_neighbors_graph` with cosines, and SciPy's `connected_components`
@@ -127,11 +127,11 @@ def main(arguments: list[str]) -> None:
     if peer is None:
         console.print(f"{PEER} is not installed, so {OURS} is measured alone: pip install scikit-learn")
     pairs = cluster.similar_pairs(embeddings, THRESHOLD)
-    strangers = int(np.sum(person[pairs.first] != person[pairs.second]))
+    mixed = int(np.sum(person[pairs.first] != person[pairs.second]))
     largest = int(np.bincount(ours[COMPONENTS]()).max())
     console.print(
         f"{len(person):,} faces of {person.max() + 1:,} people, cosine {THRESHOLD}: {pairs.first.size:,} pairs, "
-        f"{strangers:,} of them of strangers; the largest component has {largest:,} faces"
+        f"{mixed:,} of them of two people; the largest component has {largest:,} faces"
     )
     flops = len(person) ** 2 * DIMENSION  # of the half of the product
     times, same, rows = dict[str, Any](), dict[str, Any](), list[Row]()
@@ -151,7 +151,7 @@ def main(arguments: list[str]) -> None:
             rows.append(Row(f"clusters of {len(person):,} faces, {linkage}", PEER, ours, theirs, "s", GOAL, remark))
     print_table(console, times, same)
     result: dict[str, Any] = {"faces": len(person), "people": int(person.max()) + 1, "pairs": int(pairs.first.size)}
-    result |= {"pairs_of_strangers": strangers, "largest_component": largest, "threshold": THRESHOLD, "times": times}
+    result |= {"pairs_of_two_people": mixed, "largest_component": largest, "threshold": THRESHOLD, "times": times}
     result |= {"same_clusters": same, "threads": cores()}
     result["rows"] = [dataclasses.asdict(row) | {"ratio": row.ratio} for row in rows]
     result["environment"] = run_record.environment()

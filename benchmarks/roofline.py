@@ -33,7 +33,7 @@ import arcface_jax.config
 import arcface_jax.train_step
 import facenet_jax.config
 import facenet_jax.train_step
-from arcface_jax.partial_fc import quota
+from arcface_jax.partial_fc import num_sampled
 from benchmarks.hlo import on_the_wire
 from benchmarks.scaling import head_exchanges, network_exchanges, shape_of_batch
 from faces import cli, outputs, run_record
@@ -146,7 +146,7 @@ def of_config(name: str, devices: int) -> Cost:
         for part in (state.params, state.opt_state, state.centres)
     )
     rate = config.head.sampling_rate if classes else 1.0
-    taking_part = devices * quota(-(-classes // devices), images, rate) if classes else 0
+    taking_part = devices * num_sampled(-(-classes // devices), images, rate) if classes else 0
     exact = 3 * 2 * images * dim * taking_part
     kept = kept_per_image(backbone, state, config)
     share = of_optimiser * weights // (weights + centres)  # of the network; the rest is the centres', divided

@@ -39,7 +39,7 @@ from arcface_jax.margins import ARCFACE
 from benchmarks import hlo
 from faces import cli, outputs, run_record
 from faces.config import load_config
-from faces.mesh import make_mesh, split
+from faces.mesh import make_mesh, sharded
 from faces.terminal import make_console
 
 DEVICES = (1, 2, 4, 8)
@@ -111,8 +111,8 @@ def of_head(options: argparse.Namespace, block: int, devices: int) -> Measured:
 
     rows = padded_classes(classes, devices)
     shapes = ((batch, dim), jnp.float32), ((rows, dim), jnp.float32), ((batch,), jnp.int32)
-    arguments = [jax.ShapeDtypeStruct(shape, dtype, sharding=split(mesh)) for shape, dtype in shapes]
-    of_inputs = split(mesh), split(mesh)
+    arguments = [jax.ShapeDtypeStruct(shape, dtype, sharding=sharded(mesh)) for shape, dtype in shapes]
+    of_inputs = sharded(mesh), sharded(mesh)
     program = jax.jit(jax.value_and_grad(mean_loss, argnums=(0, 1)), out_shardings=(None, of_inputs))
     at_once = min(block, rows // devices) if block else rows // devices
     memory = {
@@ -134,7 +134,7 @@ def of_arcface_step(rate: float, devices: int) -> Measured:
     sent = head_exchanges(batch, dim, rate < 1)
     sent["all-reduce"] += network_exchanges(state)
     rows = state.centres.shape[0] // devices
-    taking_part = rows if rate == 1 else arcface_jax.partial_fc.quota(rows, batch, rate)
+    taking_part = rows if rate == 1 else arcface_jax.partial_fc.num_sampled(rows, batch, rate)
     memory = {"centres": 4 * dim * rows, "scores": 4 * batch * taking_part, "embeddings": 4 * batch * dim}
     name = "ArcFace step" if rate == 1 else f"ArcFace step, Partial FC {rate:g}"
     return measured(name, step.lower(state, shape_of_batch(config, mesh)).compile(), devices, sent, memory)
@@ -162,8 +162,8 @@ def shape_of_batch(config: Any, mesh: Any) -> dict[str, jax.ShapeDtypeStruct]:
     """A batch that need not exist."""
     batch = config.batch.images
     return {
-        "images": jax.ShapeDtypeStruct((batch, *config.model.input_size, 3), jnp.uint8, sharding=split(mesh)),
-        "identities": jax.ShapeDtypeStruct((batch,), jnp.int32, sharding=split(mesh)),
+        "images": jax.ShapeDtypeStruct((batch, *config.model.input_size, 3), jnp.uint8, sharding=sharded(mesh)),
+        "identities": jax.ShapeDtypeStruct((batch,), jnp.int32, sharding=sharded(mesh)),
     }
 
 

@@ -14,9 +14,9 @@ from jax.sharding import Mesh
 
 from arcface_jax.centres import describe_memory
 from arcface_jax.config import Config
+from arcface_jax.monitor import AngleMonitor
 from arcface_jax.sampling import epoch_order
 from arcface_jax.train_step import init_state, make_train_step
-from arcface_jax.watch import AngleWatch
 from experiments.common import recipe, training
 from experiments.common.recipe import Recipe
 from faces import cli
@@ -61,7 +61,7 @@ RECIPE = Recipe(
     order=_order,
     init_state=init_state,
     make_train_step=make_train_step,
-    watch=AngleWatch,
+    monitor=AngleMonitor,
     collapsed_loss=lambda config: None,
     describe=_describe,
 )

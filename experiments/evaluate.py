@@ -43,10 +43,10 @@ def main(arguments: list[str]) -> None:
     """Parse, then judge with a folder for the results."""
     options, console = parse(arguments), make_console()
     pipeline.check_apart(options, *(path for _, path in options.data))
-    deliver(options, console, lambda out: judge(options, out, console))
+    deliver(options, console, lambda out: evaluate(options, out, console))
 
 
-def judge(options: argparse.Namespace, out: Path, console: Console) -> dict[str, Any]:
+def evaluate(options: argparse.Namespace, out: Path, console: Console) -> dict[str, Any]:
     """Cut, embed, judge, report; what `result.json` says."""
     sets = [open_photographs(name, path) for name, path in options.data]
     for photos in sets:
@@ -63,12 +63,12 @@ def judge(options: argparse.Namespace, out: Path, console: Console) -> dict[str,
     }
     seen = {p.name: pipeline.seen_in(cut[p.name], wanted, aligned=p.aligned) for p in sets}
     quality = {"pixels": options.pixels, "jpeg_quality": options.jpeg_quality}
-    tests = [lowered(photos, cut[photos.name], options, **quality) for photos in sets]
+    tests = [degraded(photos, cut[photos.name], options, **quality) for photos in sets]
     after = dict[str, VerificationResult]()
     for test in tests:
         embeddings = embed(test.images, console)
         _write_scores(out / f"scores_{test.name}.npz", test, embeddings)
-        after[test.name] = test.judge(embeddings, FAR, options.allow_missing)
+        after[test.name] = test.evaluate(embeddings, FAR, options.allow_missing)
         _report(console, test, cut[test.name], after[test.name], options.select, seen[test.name], out)
 
     result = report.result(tests, after, embed.images_per_second, network.name, origin.file)
@@ -96,7 +96,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     return options
 
 
-def lowered(photos: Photographs, cut: Cut, options: argparse.Namespace, pixels: int, jpeg_quality: int) -> PairSet:
+def degraded(photos: Photographs, cut: Cut, options: argparse.Namespace, pixels: int, jpeg_quality: int) -> PairSet:
     """The set with its faces, lowered as Table 4 of FaceNet asks (0: not); its remark says where that changes nothing.
 
     Raises:

@@ -14,9 +14,9 @@ import numpy as np
 from experiments.common import recipe, training
 from experiments.common.recipe import Recipe
 from facenet_jax.config import Config
+from facenet_jax.monitor import TripletMonitor
 from facenet_jax.sampling import epoch_order
 from facenet_jax.train_step import init_state, make_train_step
-from facenet_jax.watch import TripletWatch
 from faces import cli
 from faces.data.source import FaceSource
 
@@ -50,7 +50,7 @@ RECIPE = Recipe(
     order=_order,
     init_state=init_state,
     make_train_step=lambda config, mesh, backbone, classes: make_train_step(config, mesh, backbone),
-    watch=TripletWatch,
+    monitor=TripletMonitor,
     collapsed_loss=_collapsed_loss,
     describe=lambda config, mesh, classes: "",
 )

@@ -2,11 +2,11 @@
 
 LFW's photographs as identification, with lists by rule (`faces.evaluate.identification`): everybody's first picture is
 the gallery, and the others search it (closed set, rank 1); or the gallery holds the people with two pictures and more,
-and those with one are strangers (open set: the detection and identification rate, DIR, where 1% of the strangers are
-taken for somebody). Faces are found, aligned and embedded as `experiments.evaluate` does. Any folder of PERSON/IMAGE
-serves; `--whole` says how many pictures it should have. With fewer, or with photographs in which no face is found,
-there is no number, unless `--allow-missing` asks for one that is called partial. DIR receives `result.json`, the line
-that is printed last, `environment.json`, and `cmc.png` and `dir.png`.
+and those with one are distractors (open set: the detection and identification rate, DIR, where 1% of the distractors
+are taken for somebody). Faces are found, aligned and embedded as `experiments.evaluate` does. Any folder of
+PERSON/IMAGE serves; `--whole` says how many pictures it should have. With fewer, or with photographs in which no face
+is found, there is no number, unless `--allow-missing` asks for one that is called partial. DIR receives `result.json`,
+the line that is printed last, `environment.json`, and `cmc.png` and `dir.png`.
 """
 
 import argparse
@@ -57,7 +57,7 @@ def identify(options: argparse.Namespace, out: Path, console: Console) -> dict[s
         pictures = "several pictures" if has_several.all() else "one picture"
         raise EvaluationError(
             f"{options.data}: everybody has {pictures}; there must be people with several, who are looked for, and "
-            "people with one, who are the strangers."
+            "people with one, who are the distractors."
         )
     model = pipeline.open_for(options, console)
     search = pipeline.Search(options)
@@ -85,7 +85,7 @@ def identify(options: argparse.Namespace, out: Path, console: Console) -> dict[s
         "far": open_set.far,
         "threshold": open_set.threshold,
         "closed_set": dict(zip(("gallery", "probes"), found.closed, strict=True)),
-        "open_set": dict(zip(("gallery", "probes", "strangers"), found.open, strict=True)),
+        "open_set": dict(zip(("gallery", "probes", "distractors"), found.open, strict=True)),
         "pictures": len(kept),
         "people": len(set(people)),
         "coverage": len(kept) / max(options.whole, len(source)),
@@ -122,7 +122,7 @@ def _remark(pictures: int, whole: int, people: int, is_partial: bool) -> str:
 def _table(found: IdentificationResult, title: str) -> Table:
     table = Table(title=title, title_justify="left")
     table.add_column("")
-    for heading in ("gallery", "probes", "strangers"):
+    for heading in ("gallery", "probes", "distractors"):
         table.add_column(heading, justify="right")
     table.add_column("found")
     gallery, probes = found.closed
@@ -138,7 +138,7 @@ def _draw(found: IdentificationResult, out: Path, title: str) -> None:
     rate_plots.plot_ranks({"closed set": found.cmc}, out / "cmc.png", title)
     points = found.open_set[1:]
     curve = np.array([point.far_target for point in points]), np.array([point.dir for point in points])
-    labels = ("strangers taken for somebody (FAR)", "probes found (DIR, rank 1)")
+    labels = ("distractors taken for somebody (FAR)", "probes found (DIR, rank 1)")
     rate_plots.plot_rates({"open set": curve}, out / "dir.png", title, *labels, FAR)
 
 

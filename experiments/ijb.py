@@ -45,10 +45,10 @@ def main(arguments: list[str]) -> None:
     """Parse, then judge with a folder for the results."""
     options, console = parse(arguments), make_console()
     pipeline.check_apart(options, options.data)
-    deliver(options, console, lambda out: judge(options, out, console))
+    deliver(options, console, lambda out: evaluate(options, out, console))
 
 
-def judge(options: argparse.Namespace, out: Path, console: Console) -> dict[str, Any]:
+def evaluate(options: argparse.Namespace, out: Path, console: Console) -> dict[str, Any]:
     """Read the lists, cut, embed, make templates, judge, report; what `result.json` says."""
     meta, name = options.data / "meta", options.set
     faces, pairs = read_ijb_faces(meta, name), read_pairs(meta, name)

@@ -30,7 +30,7 @@ from experiments.common import passed_over, pipeline
 from experiments.common.arguments import named_path
 from experiments.common.coverage import refuse_missing
 from experiments.common.results import deliver
-from experiments.evaluate import FAR, lowered
+from experiments.evaluate import FAR, degraded
 from faces import cli
 from faces.config import flatten
 from faces.errors import DataError
@@ -57,10 +57,10 @@ def main(arguments: list[str]) -> None:
     options, console = parse(arguments), make_console()
     others = [_earlier(folder) for folder in options.beside]
     pipeline.check_apart(options, options.data[1])
-    deliver(options, console, lambda out: judge(options, others, out, console))
+    deliver(options, console, lambda out: evaluate(options, others, out, console))
 
 
-def judge(
+def evaluate(
     options: argparse.Namespace, others: Sequence[dict[str, Any]], out: Path, console: Console
 ) -> dict[str, Any]:
     """Cut, lower, embed, judge, draw beside the records of other models; this one's record."""
@@ -83,8 +83,8 @@ def judge(
         console.print(f"{pixels} pixels: left out, as the network's pictures have {height * width:,} themselves")
     for kind, value in settings:
         quality = {"jpeg_quality": 0, "pixels": 0} | ({kind: value} if kind else {})
-        test = lowered(photos, cut, options, **quality)
-        result = test.judge(embed(test.images, console), FAR, options.allow_missing)
+        test = degraded(photos, cut, options, **quality)
+        result = test.evaluate(embed(test.images, console), FAR, options.allow_missing)
         numbers = {"val": result.val, "val_se": result.val_se, "far": result.far}
         numbers |= {"accuracy": result.accuracy, "accuracy_se": result.accuracy_se, "coverage": result.coverage}
         rows.append(quality | numbers)

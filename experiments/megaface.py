@@ -1,13 +1,13 @@
 """A model on MegaFace: `python -m experiments.megaface --weights MODEL --data DIR --features DIR --out DIR`.
 
-`--data` holds `facescrub_lst` and `megaface_lst`, pictures of known people and of strangers, and the pictures in
+`--data` holds `facescrub_lst` and `megaface_lst`, pictures of known people and of distractors, and the pictures in
 `facescrub_images/` and `megaface_images/`. Their features are written to `--features`, a file each as MegaFace's own
 tools read them (`faces.data.megaface`), and beside them `ALGORITHM_made_by.txt`; those that are there already, made by
 the same weights and options, are not computed again, so an interrupted run goes on, and without `--weights` features of
-any origin are judged. Each known person's pictures search a gallery of one
-other picture of that person and all strangers: rank 1, and verification at a false accept rate of 1e-6 over all pairs
-with a stranger. Trillion-Pairs asks the same at `--far 1e-9`, and for identification at the threshold that one probe in
-1,000 passes with a stranger, which is printed as well. `--noises` says what becomes of the pictures that
+any origin are evaluated. Each known person's pictures search a gallery of one other picture of that person and all
+distractors: rank 1, and verification at a false accept rate of 1e-6 over all pairs with a distractor. Trillion-Pairs
+asks the same at `--far 1e-9`, and for identification at the threshold that one probe in 1,000 passes with a distractor,
+which is printed as well. `--noises` says what becomes of the pictures that
 `facescrub_noises.txt` and `megaface_noises.txt` name as wrong. `--out` receives `result.json`, the line that is printed
 last, `environment.json` and `cmc.png`.
 """
@@ -57,10 +57,10 @@ def main(arguments: list[str]) -> None:
     """Parse, then judge with a folder for the results."""
     options, console = parse(arguments), make_console()
     pipeline.check_apart(options, options.data, options.features)
-    deliver(options, console, lambda out: judge(options, out, console))
+    deliver(options, console, lambda out: evaluate(options, out, console))
 
 
-def judge(options: argparse.Namespace, out: Path, console: Console) -> dict[str, Any]:
+def evaluate(options: argparse.Namespace, out: Path, console: Console) -> dict[str, Any]:
     """Compute the features that are not there, search, report; what `result.json` says."""
     listed: dict[Part, list[str]] = {part: read_list(options.data / f"{part}_lst", part) for part in PARTS}
     noisy = {part: _noisy(options, part, listed[part]) for part in PARTS}
@@ -77,10 +77,10 @@ def judge(options: argparse.Namespace, out: Path, console: Console) -> dict[str,
         noisy["megaface"][there["megaface"]],
     )
     wanted = [row for row in there["megaface"] if options.noises == "keep" or not noisy["megaface"][row]]
-    strangers = [listed["megaface"][row] for row in wanted]
+    files = [listed["megaface"][row] for row in wanted]
     with make_progress(console) as bar:
-        blocks = feature_blocks(options.features, "megaface", strangers, options.algorithm)
-        tracked = bar.track(blocks, total=-(-len(strangers) // AT_ONCE), description="strangers")
+        blocks = feature_blocks(options.features, "megaface", files, options.algorithm)
+        tracked = bar.track(blocks, total=-(-len(files) // AT_ONCE), description="distractors")
         scores = megaface.distractor_scores(probes, tracked, distractors, options.far, max(RANKS))
     found = megaface.evaluate_distractors(probes, identity, scores, options.far, options.fpr)
 
@@ -88,11 +88,11 @@ def judge(options: argparse.Namespace, out: Path, console: Console) -> dict[str,
     at_hand = sum(len(of_part) for of_part in there.values())
     remark = (
         f"{'PARTIAL ' if at_hand < whole else ''}MegaFace: {len(probes):,} pictures of {len(np.unique(identity)):,} "
-        f"people, {distractors:,} strangers; {at_hand:,} of {whole:,} pictures; wrong pictures: {options.noises}"
+        f"people, {distractors:,} distractors; {at_hand:,} of {whole:,} pictures; wrong pictures: {options.noises}"
     )
     console.print(remark)
     console.print(_table(found, remark.split(":")[0]))
-    rate_plots.plot_ranks({f"{distractors:,} strangers": found.cmc}, out / "cmc.png", remark.split(":")[0])
+    rate_plots.plot_ranks({f"{distractors:,} distractors": found.cmc}, out / "cmc.png", remark.split(":")[0])
     return {
         "rank_1": found.rank_1,
         "cmc": found.cmc.tolist(),
@@ -104,7 +104,7 @@ def judge(options: argparse.Namespace, out: Path, console: Console) -> dict[str,
         "trials": found.trials,
         "probes": len(probes),
         "people": len(np.unique(identity)),
-        "strangers": distractors,
+        "distractors": distractors,
         "coverage": at_hand / whole,
         "partial": at_hand < whole,
         "remark": remark,

@@ -44,8 +44,8 @@ from faces.checkpoint import Checkpoints
 from faces.config import RunConfig, to_toml
 from faces.detect.detections import Detections
 from faces.detect.looks import TILE, Sizes
+from faces.detect.monitor import DetectionMonitor
 from faces.detect.sheet import draw_sheet
-from faces.detect.watch import DetectionWatch
 from faces.errors import ConfigError
 from faces.evaluate.plots import save_figure
 from faces.mesh import make_mesh
@@ -108,7 +108,7 @@ def _run(options: argparse.Namespace, config: Config, folder: Path) -> None:
     record = common.data_record(examples, test)
     console.print(f"recipe {options.recipe}")
     console.print(f"training: {examples.name}; judged on {test.name}, {sum(test.faces):,} faces")
-    judge = partial(judged, config=config, test=test)
+    evaluate = partial(judged, config=config, test=test)
     if options.resume:
         common.check_same(folder, record, config)
     with contextlib.ExitStack() as stack:
@@ -123,17 +123,17 @@ def _run(options: argparse.Namespace, config: Config, folder: Path) -> None:
         cascade, stages = dict[Name, Params](), dict[str, dict[str, Any]]()
         for name in NAMES:
             earlier, one = dict(cascade), starts[name]
-            before = judge({**earlier, name: one.initial})
+            before = evaluate({**earlier, name: one.initial})
             console.print(f"{name.upper()}-net before training: " + common.numbers_of(before))
 
             def of_state(state: TrainState, name: Name = name, earlier: Cascade = earlier) -> dict[str, float]:
-                return judge({**earlier, name: weights_of(state)})
+                return evaluate({**earlier, name: weights_of(state)})
 
             state = train_net(
                 name, config, mesh, folder / name, examples, earlier, one, checkpoints[name], of_state, console
             )
             cascade[name] = weights_of(state)
-            after = judge(cascade)
+            after = evaluate(cascade)
             console.print(f"{name.upper()}-net after training: " + common.numbers_of(after))
             log = read_log(folder / name / "log.jsonl")
             stages[name] = {"before": before, "after": after, "steps": int(state.step), "minutes": log[-1]["minutes"]}
@@ -199,7 +199,7 @@ def train_net(
     earlier: Cascade,
     begin: Start,
     checkpoints: Checkpoints,
-    judge: Callable[[TrainState], dict[str, float]],
+    evaluate: Callable[[TrainState], dict[str, float]],
     console: Console,
 ) -> TrainState:
     """The last state of a network, which is trained from `begin` on, unless it is trained already.
@@ -224,8 +224,9 @@ def train_net(
         loader.set_state(begin.place)
         console.print(f"{name.upper()}-net: resumed at step {int(begin.state.step)}")
     step = make_train_step(name, stage, mesh)
-    watch = DetectionWatch(stage.optimiser)
-    trained = train(step, begin.state, loader, cast(RunConfig, stage), mesh, folder, checkpoints, judge, watch, console)
+    monitor = DetectionMonitor(stage.optimiser)
+    run = cast(RunConfig, stage)
+    trained = train(step, begin.state, loader, run, mesh, folder, checkpoints, evaluate, monitor, console)
     kept.unlink()
     return trained.state
 

@@ -42,8 +42,8 @@ from faces.checkpoint import Checkpoints
 from faces.config import RunConfig, to_toml
 from faces.detect.detections import Detections, Detector
 from faces.detect.looks import Sizes
+from faces.detect.monitor import DetectionMonitor
 from faces.detect.sheet import draw_sheet
-from faces.detect.watch import DetectionWatch
 from faces.errors import ConfigError
 from faces.evaluate.plots import save_figure
 from faces.mesh import make_mesh
@@ -85,14 +85,14 @@ def _run(options: argparse.Namespace, config: Config, folder: Path) -> None:
     console.print(f"training: {examples.name}; judged on {test.name}, {sum(test.faces):,} faces")
     loader = make_loader(examples, config)
     state = init_state(config, mesh)
-    judge = partial(judged, config=config, test=test)
+    evaluate = partial(judged, config=config, test=test)
     as_run = cast(RunConfig, config)  # of which the loop and the checkpoints need only what both have
     with Checkpoints(folder / "checkpoints") as checkpoints:
         if options.resume:
             common.check_same(folder, record, config)
         has_begun = options.resume and checkpoints.latest_step() is not None
         resumed = checkpoints.restore(state, as_run) if has_begun else None
-        before = judge(state)
+        before = evaluate(state)
         console.print("before training: " + common.numbers_of(before))
         if resumed:
             state, place = resumed
@@ -100,8 +100,8 @@ def _run(options: argparse.Namespace, config: Config, folder: Path) -> None:
             console.print(f"resumed at step {int(state.step)}")
         write_text(folder / "config.toml", to_toml(as_run))
         write_json(folder / "environment.json", environment() | record)
-        step, watch = make_train_step(config, mesh), DetectionWatch(config.optimiser)
-        trained = train(step, state, loader, as_run, mesh, folder, checkpoints, judge, watch, console)
+        step, monitor = make_train_step(config, mesh), DetectionMonitor(config.optimiser)
+        trained = train(step, state, loader, as_run, mesh, folder, checkpoints, evaluate, monitor, console)
     of_wider = common.judge_wider(detector_of(trained.state, config), wider, console) if wider else None
     sizes = trained_sizes(not options.data, config.input.size, config.augment.least_side)
     report(console, folder, config, sizes, examples, test, before, trained, of_wider)

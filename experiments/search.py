@@ -28,7 +28,7 @@ from experiments.common.made_by import check_same, made_by
 from experiments.common.photographs import Faces, counted, find_faces
 from experiments.common.results import deliver
 from faces import cli, gallery
-from faces.data.photographs import judge, printable, scan
+from faces.data.photographs import classify, printable, scan
 from faces.errors import DataError, WeightsError
 from faces.evaluate.verification import few_names
 from faces.outputs import write_npz, write_text
@@ -134,7 +134,7 @@ def enrol(options: argparse.Namespace, out: Path, console: Console) -> dict[str,
 
 def _folders(people: Path) -> set[str]:
     """Names of the people's folders, with pictures or without."""
-    return {printable(entry.name) for entry in scan(people) if judge(entry)[0] == "folder"}
+    return {printable(entry.name) for entry in scan(people) if classify(entry)[0] == "folder"}
 
 
 def find(options: argparse.Namespace, out: Path, console: Console) -> dict[str, Any]:

@@ -145,7 +145,7 @@ def _train(config: Config, source: FaceSource, test: PairSet) -> dict[str, Any]:
     for _ in range(train.steps):
         state, metrics = step(state, place_batch(mesh, next(loader)))
     embed = make_embedder(backbone.apply, config.data, config.evaluation.flip, mesh)
-    result = test.judge(embed(state.params, state.batch_stats, test.images), config.evaluation.far)
+    result = test.evaluate(embed(state.params, state.batch_stats, test.images), config.evaluation.far)
     return {"accuracy": result.accuracy, "accuracy_se": result.accuracy_se, "loss": float(metrics["loss"])}
 
 

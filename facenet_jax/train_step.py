@@ -20,7 +20,7 @@ from facenet_jax.config import Config
 from facenet_jax.models import make_backbone
 from faces import ops, schedules
 from faces.backbone import Backbone, per_device
-from faces.mesh import copied, split
+from faces.mesh import replicated, sharded
 from faces.train_state import Batch, TrainState
 
 Metrics = dict[str, jax.Array]
@@ -55,7 +55,7 @@ def init_state(config: Config, mesh: Mesh, backbone: Backbone | None = None, cla
         opt_state = optimiser.init((params, centres))
         return TrainState(jnp.zeros((), jnp.int32), params, batch_stats, centres, opt_state, of_steps)
 
-    return jax.jit(make, out_shardings=copied(mesh))()
+    return jax.jit(make, out_shardings=replicated(mesh))()
 
 
 def make_train_step(config: Config, mesh: Mesh, backbone: Backbone | None = None) -> TrainStep:
@@ -130,8 +130,8 @@ def make_train_step(config: Config, mesh: Mesh, backbone: Backbone | None = None
     return jax.jit(
         step,
         donate_argnums=0,
-        in_shardings=(copied(mesh), split(mesh)),
-        out_shardings=(copied(mesh), copied(mesh)),
+        in_shardings=(replicated(mesh), sharded(mesh)),
+        out_shardings=(replicated(mesh), replicated(mesh)),
     )
 
 
@@ -148,11 +148,11 @@ def triplet_objective(
     Returns:
         The loss, and metrics as `make_train_step` lists them (those of the embeddings).
     """
-    embeddings = jax.lax.with_sharding_constraint(embeddings.astype(jnp.float32), split(mesh))  # (anchors, d)
+    embeddings = jax.lax.with_sharding_constraint(embeddings.astype(jnp.float32), sharded(mesh))  # (anchors, d)
     gallery: Any = _gathered(embeddings, mesh)  # (B, d)
-    identities = jax.lax.with_sharding_constraint(identities, copied(mesh))
+    identities = jax.lax.with_sharding_constraint(identities, replicated(mesh))
     negative, is_pair = mine(gallery, identities, config, key)  # (B, B) each
-    negative, is_pair = jax.lax.with_sharding_constraint((negative, is_pair), split(mesh))
+    negative, is_pair = jax.lax.with_sharding_constraint((negative, is_pair), sharded(mesh))
     per_pair = losses.triplet_loss_of_pairs(embeddings, negative, config.loss.alpha, gallery)  # (B, B)
     per_pair = jnp.where(is_pair, per_pair, 0.0)
     total, pairs = jnp.sum(per_pair), jnp.sum(is_pair)
@@ -169,7 +169,7 @@ def _gathered(x: jax.Array, mesh: Mesh) -> jax.Array:
     The gradient comes back divided: a device needs its own rows' alone. The transpose of a placement would be the same
     placement, and send all of it to all devices once more.
     """
-    return jax.lax.with_sharding_constraint(x, copied(mesh))
+    return jax.lax.with_sharding_constraint(x, replicated(mesh))
 
 
 def _gathered_forward(x: jax.Array, mesh: Mesh) -> tuple[jax.Array, None]:
@@ -178,8 +178,8 @@ def _gathered_forward(x: jax.Array, mesh: Mesh) -> tuple[jax.Array, None]:
 
 def _gathered_backward(mesh: Mesh, _: None, gradient: jax.Array) -> tuple[jax.Array]:
     # Summed over the devices first: for divided rows alone XLA would exchange (B, B) distances' gradients instead.
-    summed = jax.lax.with_sharding_constraint(gradient, copied(mesh))
-    return (jax.lax.with_sharding_constraint(summed, split(mesh)),)
+    summed = jax.lax.with_sharding_constraint(gradient, replicated(mesh))
+    return (jax.lax.with_sharding_constraint(summed, sharded(mesh)),)
 
 
 _gathered.defvjp(_gathered_forward, _gathered_backward)

@@ -27,7 +27,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from faces.errors import EvaluationError
-from faces.mesh import copied, make_mesh, split
+from faces.mesh import make_mesh, replicated, sharded
 from faces.unit import unit_rows
 
 Linkage = Literal["average", "complete", "single"]
@@ -155,10 +155,10 @@ def _tiles(rows: Float32[np.ndarray, "n d"], side: int, lowest: float, mesh: Mes
     """Corners and contents of the tiles on and above the diagonal."""
     parts = {start: _padded(rows[start : start + side], side) for start in range(0, len(rows), side)}
     for top in parts:
-        above = jax.device_put(parts[top], split(mesh))
+        above = jax.device_put(parts[top], sharded(mesh))
         for left in parts:
             if left >= top:
-                yield top, left, _compared(above, jax.device_put(parts[left], copied(mesh)), lowest)
+                yield top, left, _compared(above, jax.device_put(parts[left], replicated(mesh)), lowest)
 
 
 @jax.jit

@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 from faces import ops
 from faces.backbone import Apply
 from faces.config import DataConfig
-from faces.mesh import copied, split
+from faces.mesh import replicated, sharded
 
 BLOCK = 128
 """Images that a device embeds at a time."""
@@ -51,8 +51,8 @@ def make_embedder(
             embeddings = embeddings + mirrored
         return ops.l2_normalise(embeddings) if unit else embeddings.astype(jnp.float32)
 
-    placed = (copied(mesh), copied(mesh), split(mesh))
-    compiled = jax.jit(embed_block, in_shardings=placed, out_shardings=copied(mesh))
+    placed = (replicated(mesh), replicated(mesh), sharded(mesh))
+    compiled = jax.jit(embed_block, in_shardings=placed, out_shardings=replicated(mesh))
 
     def embed(params: Any, batch_stats: Any, images: np.ndarray) -> np.ndarray:
         rows = []
@@ -60,7 +60,7 @@ def make_embedder(
             part = images[start : start + block]
             padded = np.zeros((block, *part.shape[1:]), part.dtype)
             padded[: len(part)] = part
-            placed_images = jax.device_put(padded, split(mesh))
+            placed_images = jax.device_put(padded, sharded(mesh))
             rows.append(np.asarray(compiled(params, batch_stats, placed_images))[: len(part)])
         return np.concatenate(rows)
 

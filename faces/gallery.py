@@ -22,7 +22,7 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Float, Float32, Int64
 
 from faces.errors import EvaluationError
-from faces.mesh import DATA, copied, make_mesh, split
+from faces.mesh import DATA, make_mesh, replicated, sharded
 from faces.unit import unit_rows
 
 PROBES_AT_ONCE = 4096
@@ -98,8 +98,8 @@ def search(
     each = -(-block // GROUP) * GROUP
     unit = unit_rows(probes.astype(np.float32), "probes'") if len(probes) else probes
     parts = [unit[start : start + PROBES_AT_ONCE] for start in range(0, len(unit), PROBES_AT_ONCE)]
-    placed = [jax.device_put(part, copied(mesh)) for part in parts]
-    seen = [jax.device_put(_nothing(devices, len(part), k, highest), split(mesh)) for part in parts]
+    placed = [jax.device_put(part, replicated(mesh)) for part in parts]
+    seen = [jax.device_put(_nothing(devices, len(part), k, highest), sharded(mesh)) for part in parts]
     rows = 0
     for rows_of_block, count in _equal_blocks(gallery, devices * each):
         if rows_of_block.shape[1] != probes.shape[1]:
@@ -107,7 +107,7 @@ def search(
                 f"probes are of {probes.shape[1]:,} numbers, the gallery's embeddings of {rows_of_block.shape[1]:,}; "
                 "one network's embeddings are expected."
             )
-        on_devices = jax.device_put(rows_of_block, split(mesh))
+        on_devices = jax.device_put(rows_of_block, sharded(mesh))
         jax.block_until_ready(seen)  # no more than two blocks wait
         for n, part in enumerate(placed):
             seen[n] = _look(seen[n], part, on_devices, np.int32(rows), np.int32(count), mesh)

@@ -39,12 +39,12 @@ def local_mesh(mesh: Mesh) -> Mesh:
     return jax.make_mesh((len(mine),), (DATA,), axis_types=(AxisType.Auto,), devices=mine)
 
 
-def split(mesh: Mesh) -> NamedSharding:
+def sharded(mesh: Mesh) -> NamedSharding:
     """Placement of an array whose first axis is divided among the devices."""
     return NamedSharding(mesh, PartitionSpec(DATA))
 
 
-def copied(mesh: Mesh) -> NamedSharding:
+def replicated(mesh: Mesh) -> NamedSharding:
     """Placement of an array that every device holds whole."""
     return NamedSharding(mesh, PartitionSpec())
 
@@ -53,9 +53,9 @@ def localised(mesh: Mesh, tree: Any) -> Any:
     """Arrays that are copied on all processes' devices -> the same on this process's `local_mesh`."""
     if jax.process_count() == 1:
         return tree
-    return jax.device_put(jax.device_get(tree), copied(local_mesh(mesh)))
+    return jax.device_put(jax.device_get(tree), replicated(local_mesh(mesh)))
 
 
 def place_batch(mesh: Mesh, batch: Any) -> Any:
     """Arrays of this process's part of a batch -> global arrays divided among the mesh's devices."""
-    return jax.tree.map(lambda part: jax.make_array_from_process_local_data(split(mesh), np.asarray(part)), batch)
+    return jax.tree.map(lambda part: jax.make_array_from_process_local_data(sharded(mesh), np.asarray(part)), batch)

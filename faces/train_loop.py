@@ -31,7 +31,7 @@ from faces.terminal import make_progress
 from faces.train_state import TrainState
 
 NUMBERS = TextColumn("{task.fields[numbers]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=12))
-"""Of the bar: what `Watch.show` says, as far as the line is long enough."""
+"""Of the bar: what `Monitor.show` says, as far as the line is long enough."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Trained:
     minutes: float
 
 
-class Watch(Protocol):
+class Monitor(Protocol):
     """What a paper's package tells the loop about its metrics."""
 
     def check(self, step: int, metrics: dict[str, float]) -> None:
@@ -89,7 +89,7 @@ def train(
     folder: Path,
     checkpoints: Checkpoints,
     evaluate: Callable[[TrainState], dict[str, float]],
-    watch: Watch,
+    monitor: Monitor,
     console: Console,
 ) -> Trained:
     """Run from `state.step` to `config.train.steps`.
@@ -109,7 +109,7 @@ def train(
         watch: looks at each step's metrics.
         console: where progress is shown.
     Raises:
-        TrainingStopped: `watch` says that training is lost.
+        TrainingStopped: `monitor` says that training is lost.
     """
     start, total = int(state.step), config.train.steps
     is_writer = jax.process_index() == 0
@@ -127,11 +127,11 @@ def train(
         if number % config.train.log_every == 0 or number in (1, total):
             rate = {"images_per_second": round(clock.images_per_second, 2), "minutes": round(clock.minutes, 4)}
             log.add({"step": number, **metrics, **rate})
-        watch.check(number, metrics)
+        monitor.check(number, metrics)
         return metrics
 
     def numbers(metrics: dict[str, float] | None) -> str:
-        return f"{watch.show(metrics)}  {clock.images_per_second:.0f} images/s" if metrics else "compiling"
+        return f"{monitor.show(metrics)}  {clock.images_per_second:.0f} images/s" if metrics else "compiling"
 
     with make_progress(console, NUMBERS, TimeElapsedColumn()) as progress, _late_interrupt() as is_interrupted:
         bar = progress.add_task("training", total=total, completed=start, numbers="")

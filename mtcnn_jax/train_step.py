@@ -15,7 +15,7 @@ import optax
 from jax.sharding import Mesh
 
 from faces import ops, schedules
-from faces.mesh import copied, split
+from faces.mesh import replicated, sharded
 from faces.train_state import TrainState
 from mtcnn_jax.config import StageConfig
 from mtcnn_jax.examples import Batch
@@ -35,7 +35,7 @@ def init_state(name: Name, config: StageConfig, mesh: Mesh) -> TrainState:
         params = net.init(for_weights)
         return TrainState(jnp.zeros((), jnp.int32), params, {}, {}, optimiser.init(params), for_steps)
 
-    return jax.jit(make, out_shardings=copied(mesh))()
+    return jax.jit(make, out_shardings=replicated(mesh))()
 
 
 def make_train_step(name: Name, config: StageConfig, mesh: Mesh) -> TrainStep:
@@ -72,8 +72,8 @@ def make_train_step(name: Name, config: StageConfig, mesh: Mesh) -> TrainStep:
         metrics |= {"loss": loss, "gradient_norm": gradient_norm, "learning_rate": learning_rate}
         return TrainState(state.step + 1, params, {}, {}, opt_state, state.key), metrics
 
-    whole = copied(mesh)
-    return jax.jit(step, donate_argnums=0, in_shardings=(whole, split(mesh)), out_shardings=(whole, whole))
+    whole = replicated(mesh)
+    return jax.jit(step, donate_argnums=0, in_shardings=(whole, sharded(mesh)), out_shardings=(whole, whole))
 
 
 def _optimiser(config: StageConfig) -> optax.GradientTransformation:

@@ -13,7 +13,7 @@ from rich.console import Console
 from faces.data import augment
 from faces.data.source import FaceSource
 from faces.embed import make_embedder
-from faces.mesh import copied, make_mesh
+from faces.mesh import make_mesh, replicated
 from faces.terminal import make_progress
 from recognizer.networks import backbone_of
 from recognizer.runs import Run
@@ -30,7 +30,7 @@ def embedder_of(run: Run) -> Callable[[np.ndarray], np.ndarray]:
     """
     mesh = make_mesh()
     embed = make_embedder(backbone_of(run.config.model, run.trained_as).apply, run.config.data, False, mesh)
-    return partial(embed, *jax.device_put((run.params, run.batch_stats), copied(mesh)))
+    return partial(embed, *jax.device_put((run.params, run.batch_stats), replicated(mesh)))
 
 
 def embed_faces(

@@ -31,7 +31,7 @@ from faces.checkpoint import load_weights, told_once
 from faces.config import DataConfig, ModelConfig, Rule, RunConfig, check, load_config, to_toml
 from faces.embed import make_embedder
 from faces.errors import CheckpointError, ConfigError, FacesError, WeightsError
-from faces.mesh import copied
+from faces.mesh import replicated
 from faces.outputs import results_folder, write_text
 from faces.preprocessing import Preprocessing, check_pictures
 from faces.refused import writing
@@ -233,7 +233,7 @@ def embedder_of(model: Model, mesh: Mesh, unit: bool = True) -> Callable[[np.nda
 
     data = DataConfig(images=0, mean=preprocessing.mean, scale=preprocessing.scale)
     embed = make_embedder(apply, data, preprocessing.flip == "sum", mesh, unit)
-    params, batch_stats = jax.device_put((model.params, model.batch_stats), copied(mesh))
+    params, batch_stats = jax.device_put((model.params, model.batch_stats), replicated(mesh))
 
     def embed_pictures(pictures: np.ndarray) -> np.ndarray:
         check_pictures(preprocessing, pictures)

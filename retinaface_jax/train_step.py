@@ -16,7 +16,7 @@ import optax
 from jax.sharding import Mesh
 
 from faces import schedules
-from faces.mesh import copied, split
+from faces.mesh import replicated, sharded
 from faces.train_state import TrainState
 from retinaface_jax.anchors import make_anchors
 from retinaface_jax.config import Config
@@ -38,7 +38,7 @@ def init_state(config: Config, mesh: Mesh) -> TrainState:
         params, batch_stats = network.init(for_weights)
         return TrainState(jnp.zeros((), jnp.int32), params, batch_stats, {}, optimiser.init(params), for_steps)
 
-    return jax.jit(make, out_shardings=copied(mesh))()
+    return jax.jit(make, out_shardings=replicated(mesh))()
 
 
 def make_train_step(config: Config, mesh: Mesh) -> TrainStep:
@@ -91,8 +91,8 @@ def make_train_step(config: Config, mesh: Mesh) -> TrainStep:
         metrics |= {"loss": loss, "gradient_norm": gradient_norm, "learning_rate": learning_rate}
         return TrainState(state.step + 1, params, batch_stats, state.centres, opt_state, state.key), metrics
 
-    whole = copied(mesh)
-    return jax.jit(step, donate_argnums=0, in_shardings=(whole, split(mesh)), out_shardings=(whole, whole))
+    whole = replicated(mesh)
+    return jax.jit(step, donate_argnums=0, in_shardings=(whole, sharded(mesh)), out_shardings=(whole, whole))
 
 
 def _optimiser(config: Config) -> optax.GradientTransformation:

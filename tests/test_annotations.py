@@ -26,10 +26,10 @@ PAPERS = ("facenet", "arcface")
 MAINS = {"facenet": facenet, "arcface": arcface}
 OURS = {f"{paper}/{name}" for paper in PAPERS for name in ("small", "tiny")}
 PUBLIC_MODULES = {
-    "facenet": ("losses", "mining", "mining_fast", "sampling", "train_step", "gradient_cache", "auxiliary", "watch"),
+    "facenet": ("losses", "mining", "mining_fast", "sampling", "train_step", "gradient_cache", "auxiliary", "monitor"),
     "arcface": (
         *("margins", "losses", "head", "head_blocks", "centres", "partial_fc", "sub_center"),
-        *("angles", "sampling", "train_step", "watch"),
+        *("angles", "sampling", "train_step", "monitor"),
     ),
 }
 MODULES = [(paper, module) for paper in PAPERS for module in PUBLIC_MODULES[paper]]

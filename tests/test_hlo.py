@@ -10,7 +10,7 @@ from jax import lax
 from jax.sharding import PartitionSpec
 
 from benchmarks import hlo
-from faces.mesh import DATA, make_mesh, split
+from faces.mesh import DATA, make_mesh, sharded
 
 DEVICES, ROUNDS = 4, 3
 
@@ -33,7 +33,7 @@ def text_of(function, *arguments, **options) -> str:
 def test_exchanges_and_their_bytes():
     mesh = make_mesh(DEVICES)
     run = jax.shard_map(on_devices, mesh=mesh, in_specs=PartitionSpec(DATA), out_specs=PartitionSpec(DATA))
-    text = text_of(run, jax.ShapeDtypeStruct((8, 5), jnp.float32, sharding=split(mesh)))
+    text = text_of(run, jax.ShapeDtypeStruct((8, 5), jnp.float32, sharding=sharded(mesh)))
     found = {(one.kind, one.bytes, one.shapes, one.times) for one in hlo.collectives(text)}
     assert found == {
         ("all-gather", 160, ((8, 5),), 1),

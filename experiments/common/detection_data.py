@@ -124,10 +124,10 @@ def scenes(
         faces = opened.source
     for_training, held_out = split_people(faces, seed)
     examples = SceneExamples(for_training, size, seed, 0, training)
-    judges = SceneExamples(held_out, size, seed, training, judging)
-    boxes = [judges.example(row).boxes for row in range(judging)]
-    name = f"{judges.name}, of people that training never shows"
-    load, curve = (lambda row: judges.example(row).image), partial(precision_recall, boxes=boxes)
+    evaluation = SceneExamples(held_out, size, seed, training, judging)
+    boxes = [evaluation.example(row).boxes for row in range(judging)]
+    name = f"{evaluation.name}, of people that training never shows"
+    load, curve = (lambda row: evaluation.example(row).image), partial(precision_recall, boxes=boxes)
     return examples, TestSet(name, [len(of_scene) for of_scene in boxes], load, curve, fingerprint(faces).digest)
 
 
@@ -143,11 +143,11 @@ def photographs(root: Path, labels: Path | None, seed: int, judging: int) -> tup
     training = open_wider(root, "train", labels and labels / "train" / "label.txt")
     validation = open_wider(root, "val")  # the official boxes, which say what is invalid
     rows = np.random.default_rng(seed).permutation(len(validation))[:judging].tolist()
-    judges = [validation.images[row] for row in rows]
-    counted = [image.is_usable for image in judges]
+    evaluation = [validation.images[row] for row in rows]
+    counted = [image.is_usable for image in evaluation]
 
     def curve(found: Sequence[Detections]) -> Curve:
-        return wider_curve(found, [image.boxes for image in judges], counted)
+        return wider_curve(found, [image.boxes for image in evaluation], counted)
 
     name = f"{len(rows):,} images of {validation.root}"
     faces = [int(marks.sum()) for marks in counted]

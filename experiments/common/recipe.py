@@ -17,7 +17,7 @@ from faces.config import AnyConfig, check, difference, load_config
 from faces.data.source import FaceSource
 from faces.errors import ConfigError
 from faces.processes import WAIT
-from faces.train_loop import Watch
+from faces.train_loop import Monitor
 from faces.train_state import TrainState
 from recognizer import runs
 
@@ -47,7 +47,7 @@ class Recipe(Generic[AnyConfig]):
     order: Callable[[AnyConfig, FaceSource], Callable[[int], np.ndarray]]
     init_state: Callable[[AnyConfig, Mesh, Backbone, int], TrainState]
     make_train_step: Callable[[AnyConfig, Mesh, Backbone, int], Callable[[TrainState, Any], Any]]
-    watch: Callable[[AnyConfig], Watch]
+    monitor: Callable[[AnyConfig], Monitor]
     collapsed_loss: Callable[[AnyConfig], float | None]
     describe: Callable[[AnyConfig, Mesh, int], str]
 

@@ -58,7 +58,7 @@ def baselines(
         f"PCA, {components} components": eigenfaces.embed(pixels),
     }
     far = config.evaluation.far
-    return {name: test.judge(embedding, far, allow_missing) for name, embedding in embeddings.items()}
+    return {name: test.evaluate(embedding, far, allow_missing) for name, embedding in embeddings.items()}
 
 
 def result(

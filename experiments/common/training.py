@@ -151,7 +151,7 @@ def _run(
 
     backbone = backbone_of(config.model, recipe.name)
     embed = make_embedder(backbone.apply, config.data, config.evaluation.flip, local_mesh(mesh))
-    judge = partial(_judge, config=config, mesh=mesh, embed=embed, allow_missing=options.allow_missing)
+    evaluate = partial(_evaluate, config=config, mesh=mesh, embed=embed, allow_missing=options.allow_missing)
     state = recipe.init_state(config, mesh, backbone, classes)
     if options.init is not None:
         state = runs.start_from(options.init, state)
@@ -162,7 +162,7 @@ def _run(
     with _files_of_run(folder, is_new=not options.resume) as checkpoints:
         restored = _restored(checkpoints, state, config, classes, folder) if options.resume else None
         baselines = report.baselines(tests[0], source, config, options.allow_missing) if tests else {}
-        before = {test.name: judge(test, state) for test in tests}
+        before = {test.name: evaluate(test, state) for test in tests}
         if restored is not None:
             state, place = restored
             loader.set_state(place)
@@ -180,11 +180,11 @@ def _run(
                 mesh,
                 folder,
                 checkpoints,
-                lambda state: _brief(judge(tests[0], state)) if tests else {},
-                recipe.watch(config),
+                lambda state: _brief(evaluate(tests[0], state)) if tests else {},
+                recipe.monitor(config),
                 console,
             )
-    after = {test.name: judge(test, trained.state) for test in tests}
+    after = {test.name: evaluate(test, trained.state) for test in tests}
 
     if not is_writer:
         return
@@ -282,11 +282,11 @@ def pair_sets(options: argparse.Namespace, config: RunConfig) -> list[PairSet]:
     return [generated_pair_set(**people, size=size, seed=config.train.seed, config=config.evaluation)]
 
 
-def _judge(
+def _evaluate(
     test: PairSet, state: TrainState, config: RunConfig, mesh: Mesh, embed: Embedder, allow_missing: bool
 ) -> VerificationResult:
     params, batch_stats = localised(mesh, (state.params, state.batch_stats))
-    return test.judge(embed(params, batch_stats, test.images), config.evaluation.far, allow_missing)
+    return test.evaluate(embed(params, batch_stats, test.images), config.evaluation.far, allow_missing)
 
 
 def _brief(result: VerificationResult) -> dict[str, float]:

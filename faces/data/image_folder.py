@@ -15,7 +15,7 @@ import numpy as np
 
 from faces.data.images import decode_image, read_file
 from faces.data.marks import mark_files
-from faces.data.photographs import EMPTY, is_folder, judge, printable, scan, unreadable, why_not_followed
+from faces.data.photographs import EMPTY, classify, is_folder, printable, scan, unreadable, why_not_followed
 from faces.errors import DataError
 
 _BESIDE = "a photograph that is in no person's folder"
@@ -90,7 +90,7 @@ class FolderSource:
         root = os.path.realpath(self._root)
         people, links = [], []
         for entry in entries:
-            kind, reason = judge(entry)
+            kind, reason = classify(entry)
             if kind == "folder":
                 (links if entry.is_symlink() else people).append(entry.name)
             else:
@@ -114,7 +114,7 @@ class FolderSource:
             return []
         files = []
         for entry in entries:
-            kind, reason = judge(entry)
+            kind, reason = classify(entry)
             relative = f"{person}/{entry.name}"
             if kind == "photograph":
                 files.append(relative)

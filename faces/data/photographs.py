@@ -78,7 +78,7 @@ def scan(folder: Path | str) -> list[os.DirEntry[str]]:
         return sorted(entries, key=lambda entry: entry.name)
 
 
-def judge(entry: os.DirEntry[str] | Path) -> tuple[Kind, str]:
+def classify(entry: os.DirEntry[str] | Path) -> tuple[Kind, str]:
     """What an entry of a folder is, links followed, and of what is neither photograph nor folder the reason."""
     try:
         if entry.name.startswith("."):
@@ -214,7 +214,7 @@ class _Walk:
                 continue
             self._folders.append(folder)
             for entry in entries:
-                kind, reason = judge(entry)
+                kind, reason = classify(entry)
                 path = folder / entry.name
                 if kind == "photograph":
                     self._add(real, path)

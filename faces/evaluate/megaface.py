@@ -1,4 +1,4 @@
-"""MegaFace and Trillion-Pairs: a few pictures of some people among a million strangers (ArcFace, Sec. 3.3).
+"""MegaFace and Trillion-Pairs: a few pictures of some people among a million distractors (ArcFace, Sec. 3.3).
 
 Identification: each picture of a person searches a gallery of one other picture of that person and all distractors,
 once for each such other picture; its rank is 1 + the number of distractors that score at least as high. So all that is

@@ -59,7 +59,7 @@ class PairSet:
             hashed.update(f"{array.dtype} {array.shape}".encode() + np.ascontiguousarray(array).data)
         return hashed.hexdigest()
 
-    def judge(self, embeddings: np.ndarray, far: float, allow_missing: bool = False) -> VerificationResult:
+    def evaluate(self, embeddings: np.ndarray, far: float, allow_missing: bool = False) -> VerificationResult:
         """The protocol's result for these embeddings, (images, d); see `verification.verify`."""
         return verify(
             embeddings,
@@ -141,7 +141,7 @@ def open_photographs(name: str, path: Path | str) -> Photographs:
         path: the file or folder.
     Raises:
         DataError: nothing that fits lies there, or as the reader of its layout. Missing images raise nothing here;
-            `PairSet.judge` refuses the number.
+            `PairSet.evaluate` refuses the number.
     """
     place = Path(path)
     if place.suffix == ".bin" and not place.is_dir():

@@ -100,7 +100,7 @@ def fold_table(result: VerificationResult, title: str) -> Table:
 
 
 def error_table(result: VerificationResult, title: str) -> Table:
-    """What each cosine would cost as a threshold: how many strangers pass, how many of the same person do not.
+    """What each cosine would cost as a threshold: how many pairs of two people pass, how many of one person do not.
 
     All evaluated pairs count together, none is held out: a table to choose by, not a result.
 

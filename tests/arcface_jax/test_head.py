@@ -15,7 +15,7 @@ from arcface_jax import head, margins
 from arcface_jax.head import Head
 from arcface_jax.margins import Margin
 from faces.errors import DataError
-from faces.mesh import make_mesh, split
+from faces.mesh import make_mesh, sharded
 from tests.arcface_jax import head_oracle
 
 EXACT, STRAIGHT = Margin(0.9, 0.4, 0.15), Margin(0.9, 0.4, 0.15, "straight_through")
@@ -248,7 +248,7 @@ def compiled(rows: int, block: int) -> Any:
         return jnp.mean(head.class_loss(x, w, labels, HEADS["exact"], mesh, rows, block))
 
     shapes = ((IMAGES, d), jnp.float32), ((rows, d), jnp.float32), ((IMAGES,), jnp.int32)
-    arguments = [jax.ShapeDtypeStruct(shape, dtype, sharding=split(mesh)) for shape, dtype in shapes]
+    arguments = [jax.ShapeDtypeStruct(shape, dtype, sharding=sharded(mesh)) for shape, dtype in shapes]
     return jax.jit(jax.value_and_grad(mean, argnums=(0, 1))).lower(*arguments).compile()
 
 

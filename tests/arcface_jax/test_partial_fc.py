@@ -33,7 +33,7 @@ def test_every_device_samples_its_quota_with_all_positives(devices: int):
     rows = padded_classes(CLASSES, devices) // devices
     labels = labels_of(devices)
     sampled = drawn(devices, 0.3, labels, seed=devices)
-    n = partial_fc.quota(rows, IMAGES, 0.3)
+    n = partial_fc.num_sampled(rows, IMAGES, 0.3)
     indices = np.asarray(sampled.indices).reshape(devices, -1)
     assert indices.shape == (devices, n) and (np.diff(indices, axis=1) > 0).all()
     np.testing.assert_array_equal(indices // rows, np.repeat(np.arange(devices)[:, None], n, axis=1))
@@ -44,14 +44,14 @@ def test_every_device_samples_its_quota_with_all_positives(devices: int):
 
 
 def test_quota_always_has_room_for_the_positives():
-    assert partial_fc.quota(1000, 64, 0.1) == 100
-    assert partial_fc.quota(1000, 64, 0.0999) == 100
-    assert partial_fc.quota(1000, 512, 0.1) == 512
-    assert partial_fc.quota(100, 512, 0.1) == 100
-    assert partial_fc.quota(7, 4, 1.0) == 7
+    assert partial_fc.num_sampled(1000, 64, 0.1) == 100
+    assert partial_fc.num_sampled(1000, 64, 0.0999) == 100
+    assert partial_fc.num_sampled(1000, 512, 0.1) == 512
+    assert partial_fc.num_sampled(100, 512, 0.1) == 100
+    assert partial_fc.num_sampled(7, 4, 1.0) == 7
     for rate in (0.0, 1.01, float("nan")):
         with pytest.raises(ValueError, match="sampling rate"):
-            partial_fc.quota(7, 4, rate)
+            partial_fc.num_sampled(7, 4, rate)
 
 
 def test_positives_fill_a_device_to_the_last_place():
@@ -100,7 +100,7 @@ def a_step(centres: Any, momentum: Any, x: Any, labels: Any, key: Any, rate: flo
     losses, pull_back = jax.vjp(lambda x, w: loss(x, w, sampled.labels), x, few)
     of_x, gradient = pull_back(jnp.ones_like(losses))
     of_few = 0.9 * of_few + gradient + 0.1 * few
-    new = partial_fc.scatter_back((centres, momentum), (few - 0.5 * of_few, of_few), sampled.indices, mesh)
+    new = partial_fc.update_sampled((centres, momentum), (few - 0.5 * of_few, of_few), sampled.indices, mesh)
     return losses, of_x, *new, sampled.indices
 
 

@@ -7,15 +7,15 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from arcface_jax.partial_fc import quota
+from arcface_jax.partial_fc import num_sampled
 from arcface_jax.train_step import init_state, make_train_step
 from benchmarks import hlo
-from faces.mesh import make_mesh, split
+from faces.mesh import make_mesh, sharded
 from tests.arcface_jax import setting
 
 DEVICES, IMAGES, D, CLASSES, BLOCK, RATE = 8, 16, 6, 1000, 25, 0.3
 ROWS = 1024 // DEVICES  # of the centres, on a device
-SAMPLED = quota(ROWS, IMAGES, RATE)
+SAMPLED = num_sampled(ROWS, IMAGES, RATE)
 PARAMETERS = (8 * 8 * 3 + 1) * D
 SETTINGS: dict[str, dict[str, Any]] = {
     "dense": {"optimiser__momentum": 0.9},
@@ -30,8 +30,8 @@ def compiled(name: str) -> tuple[str, int]:
     config, mesh, backbone = setting.config(**SETTINGS[name]), make_mesh(DEVICES), setting.linear()
     state = jax.eval_shape(lambda: init_state(config, mesh, backbone, CLASSES))
     batch = {
-        "images": jax.ShapeDtypeStruct((IMAGES, *setting.SIZE, 3), jnp.uint8, sharding=split(mesh)),
-        "identities": jax.ShapeDtypeStruct((IMAGES,), jnp.int32, sharding=split(mesh)),
+        "images": jax.ShapeDtypeStruct((IMAGES, *setting.SIZE, 3), jnp.uint8, sharding=sharded(mesh)),
+        "identities": jax.ShapeDtypeStruct((IMAGES,), jnp.int32, sharding=sharded(mesh)),
     }
     text = make_train_step(config, mesh, backbone, CLASSES).lower(state, batch).compile().as_text()
     return text, len(jax.tree.leaves(state))

@@ -19,7 +19,7 @@ from arcface_jax.train_step import init_state
 from experiments import angles, arcface, clean, facenet
 from faces import cli, outputs, train_loop
 from faces.checkpoint import Checkpoints, load_weights
-from faces.mesh import copied, make_mesh
+from faces.mesh import make_mesh, replicated
 from faces.train_state import TrainState
 from recognizer.networks import backbone_of
 from tests.experiments.conftest import PEOPLE
@@ -61,7 +61,7 @@ def final_state(given: list[str], devices: int) -> tuple[TrainState, Any]:
     options, config = arcface.parse(given)
     mesh, backbone = make_mesh(devices), backbone_of(config.model, "arcface")
     shapes = jax.eval_shape(lambda: init_state(config, mesh, backbone, PEOPLE))
-    like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=copied(mesh)), shapes)
+    like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated(mesh)), shapes)
     with Checkpoints(options.out / "checkpoints") as checkpoints:
         return checkpoints.restore(like, config)
 

@@ -20,7 +20,7 @@ from facenet_jax.train_step import init_state
 from faces.checkpoint import Checkpoints
 from faces.cut_faces import cut_faces
 from faces.evaluate.pair_set import open_photographs
-from faces.mesh import copied, make_mesh
+from faces.mesh import make_mesh, replicated
 from faces.train_state import TrainState
 from recognizer.model import embedder_of, open_model
 from tests.experiments import setting
@@ -58,7 +58,7 @@ def final_state(given: list[str], devices: int = 1) -> tuple[TrainState, Any]:
     options, config = facenet.parse(given)
     mesh = make_mesh(devices)
     shapes = jax.eval_shape(lambda: init_state(config, mesh))
-    like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=copied(mesh)), shapes)
+    like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated(mesh)), shapes)
     with Checkpoints(options.out / "checkpoints") as checkpoints:
         state, place = checkpoints.restore(like, config)
     return jax.device_get(state), place
@@ -94,7 +94,7 @@ def test_a_runs_own_number_is_that_of_its_weights(whole: Whole, faces_folder: Pa
     cut = cut_faces(photographs.read(), len(photographs.names), model.preprocessing, None, "most_central")
     config = facenet.parse(whole.given)[1]
     np.testing.assert_array_equal(cut.faces, photographs.cut(config.model.input_size, config.evaluation).images)
-    result = photographs.with_images(cut.faces).judge(embedder_of(model, make_mesh(1))(cut.faces), 1e-3)
+    result = photographs.with_images(cut.faces).evaluate(embedder_of(model, make_mesh(1))(cut.faces), 1e-3)
     stated = result_of(whole.printed)
     assert (result.accuracy, result.val) == (stated["accuracy"], stated["val_at_far_1e-3"])
     np.testing.assert_allclose([result.auc, result.eer], [stated["auc"], stated["eer"]], rtol=1e-6)

@@ -77,12 +77,12 @@ def test_identification_is_the_loop(model: Path, people: Path, tmp_path: Path, c
     hits = [search(row, first)[0] == source.identities[row] for row in probes]
     assert result["rank_1"] == pytest.approx(np.mean(hits)) and 0 < np.mean(hits) <= 1
     known = [row for row in first if np.sum(source.identities == source.identities[row]) > 1]
-    threshold = max(search(row, known)[1] for row in set(first) - set(known))  # no stranger of three may pass
+    threshold = max(search(row, known)[1] for row in set(first) - set(known))  # no distractor of three may pass
     found = [(person == source.identities[row], score) for row in probes for person, score in [search(row, known)]]
     assert result["dir_at_far_1e-2"] == pytest.approx(np.mean([hit and score > threshold for hit, score in found]))
     assert result["threshold"] == pytest.approx(threshold, abs=1e-5)
     assert result["closed_set"] == {"gallery": 8, "probes": 9} and not result["partial"] and result["coverage"] == 1
-    assert result["open_set"] == {"gallery": 5, "probes": 9, "strangers": 3}
+    assert result["open_set"] == {"gallery": 5, "probes": 9, "distractors": 3}
     for name in ("cmc", "dir"):
         assert cv2.imread(str(tmp_path / "out" / f"{name}.png")).std() > 5
     partial = result_of(run(identify.main, [*given, str(tmp_path / "some"), "--allow-missing"]))
@@ -90,7 +90,7 @@ def test_identification_is_the_loop(model: Path, people: Path, tmp_path: Path, c
 
 
 @pytest.mark.parametrize(("persons", "sentence"), [((0, 3), "one picture"), ((1, 2), "several pictures")])
-def test_identification_needs_strangers_and_others(
+def test_identification_needs_distractors_and_others(
     model: Path, people: Path, tmp_path: Path, capsys, persons: tuple[int, ...], sentence: str
 ):
     for person in persons:
@@ -184,12 +184,12 @@ def test_ijb_without_a_face(model: Path, ijbc: Path, tmp_path: Path, capsys):
 
 @pytest.fixture(scope="module")
 def crowd(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three people with three pictures and ten strangers, in MegaFace's layout; one of each is listed as wrong."""
+    """Three people with three pictures and ten distractors, in MegaFace's layout; one of each is listed as wrong."""
     root, rng = tmp_path_factory.mktemp("megaface"), np.random.default_rng(3)
     colours = rng.integers(60, 196, size=(13, 3))
     known = [(f"P_{p}/P_{p}_{n}.png", colours[p]) for p in range(3) for n in range(3)]
-    strangers = [(f"01/{s}@N/0.png", colours[3 + s]) for s in range(10)]
-    for part, rows in {"facescrub": known, "megaface": strangers}.items():
+    distractors = [(f"01/{s}@N/0.png", colours[3 + s]) for s in range(10)]
+    for part, rows in {"facescrub": known, "megaface": distractors}.items():
         for name, colour in rows:
             path = root / f"{part}_images" / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -214,8 +214,8 @@ def test_megaface_is_the_loop(model: Path, crowd: Path, tmp_path: Path, capsys):
     stored = np.stack([read_feature(feature_path(features, "facescrub", name, "ours")) for name in known])
     np.testing.assert_allclose(stored, x, atol=1e-5)
     paths = [feature_path(features, "megaface", f"01/{s}@N/0.png", "ours") for s in range(10)]
-    strangers = np.stack([read_feature(path) for path in paths])
-    against = stored.astype(np.float64) @ strangers.T
+    distractors = np.stack([read_feature(path) for path in paths])
+    against = stored.astype(np.float64) @ distractors.T
     trials = [(i, float(stored[i] @ stored[j])) for i in range(9) for j in range(9) if i // 3 == j // 3 and i != j]
     assert result["trials"] == 18
     assert result["rank_1"] == pytest.approx(np.mean([against[i].max() < match for i, match in trials]))
@@ -230,11 +230,11 @@ def test_megaface_is_the_loop(model: Path, crowd: Path, tmp_path: Path, capsys):
         key: result[key] for key in ("rank_1", "cmc", "far", "partial")
     }
     dropped = result_of(run(megaface.main, [*given, "--noises", "drop"]))
-    assert (dropped["probes"], dropped["strangers"], dropped["trials"]) == (8, 9, 14)
+    assert (dropped["probes"], dropped["distractors"], dropped["trials"]) == (8, 9, 14)
     feature_path(features, "megaface", "01/7@N/0.png", "ours").unlink()
     refused(megaface.main, capsys, given, "1 of 10 features of megaface by ours are missing (01/7@N/0.png)")
     partial = result_of(run(megaface.main, [*given, "--allow-missing"]))
-    assert partial["partial"] and partial["strangers"] == 9
+    assert partial["partial"] and partial["distractors"] == 9
     refused(megaface.main, capsys, [*by_model, "--flip", "none"], "was made by flip sum, and here is flip none")
     again = result_of(run(megaface.main, by_model))  # one picture is embedded, and only that one
     assert again["rank_1"] == result["rank_1"] and not again["partial"]

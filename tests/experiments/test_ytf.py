@@ -29,8 +29,8 @@ def given(faces_folder: Path, tmp_path_factory: pytest.TempPathFactory, one_matr
 def test_both_rules_against_loops(given: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(ytf, "AT_ONCE", 3)
     asked = []
-    judge = ytf.ytf.video_similarities
-    monkeypatch.setattr(ytf.ytf, "video_similarities", lambda *of: asked.append(judge(*of)) or asked[-1])
+    evaluate = ytf.ytf.video_similarities
+    monkeypatch.setattr(ytf.ytf, "video_similarities", lambda *of: asked.append(evaluate(*of)) or asked[-1])
     out = tmp_path / "out"
     printed = run(ytf.main, [*given, "--frames", "2", "--allow-missing", "--out", str(out)])
     result = result_of(printed)

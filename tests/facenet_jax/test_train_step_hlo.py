@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import hlo
 from facenet_jax.train_step import init_state, make_train_step
-from faces.mesh import make_mesh, split
+from faces.mesh import make_mesh, sharded
 from tests.facenet_jax import setting
 
 DEVICES, IMAGES, D = 8, 32, 8
@@ -23,8 +23,8 @@ def compiled(micro_batch: int) -> tuple[str, int]:
     backbone = setting.without_batch_norm()
     state = jax.eval_shape(lambda: init_state(config, mesh, backbone))
     batch = {
-        "images": jax.ShapeDtypeStruct((IMAGES, *setting.SIZE, 3), jnp.uint8, sharding=split(mesh)),
-        "identities": jax.ShapeDtypeStruct((IMAGES,), jnp.int32, sharding=split(mesh)),
+        "images": jax.ShapeDtypeStruct((IMAGES, *setting.SIZE, 3), jnp.uint8, sharding=sharded(mesh)),
+        "identities": jax.ShapeDtypeStruct((IMAGES,), jnp.int32, sharding=sharded(mesh)),
     }
     text = make_train_step(config, mesh, backbone).lower(state, batch).compile().as_text()
     return text, len(jax.tree.leaves(state))

@@ -13,7 +13,7 @@ import pytest
 
 from faces.checkpoint import Checkpoints, load_weights
 from faces.errors import CheckpointError, OutputError
-from faces.mesh import copied, make_mesh, split
+from faces.mesh import make_mesh, replicated, sharded
 from faces.train_state import TrainState
 from tests.faces.configs import tiny
 
@@ -24,8 +24,8 @@ def state(seed: int, batch_stats: Any, has_centres: bool, devices: int = 4, rows
     params = {"conv": {"kernel": rng.normal(size=(3, 2)).astype(np.float32)}, "bias": np.float32(rng.normal())}
     centres = rng.normal(size=(rows, 5)).astype(np.float32) if has_centres else {}
     step, key = jnp.int32(seed), jax.random.key(seed)
-    params, batch_stats, step, key = jax.device_put((params, batch_stats, step, key), copied(mesh))
-    centres = jax.device_put(centres, split(mesh))
+    params, batch_stats, step, key = jax.device_put((params, batch_stats, step, key), replicated(mesh))
+    centres = jax.device_put(centres, sharded(mesh))
     return TrainState(step, params, batch_stats, centres, {"momentum": params, "centres": {"trace": centres}}, key)
 
 
@@ -106,7 +106,7 @@ def test_padding_of_centres_follows_the_devices(tmp_path: Path, devices: int, ro
 def test_other_shapes_are_no_damage(tmp_path: Path, change: dict[str, Any], classes: int, words: str):
     one = state(3, {}, True)
     save(tmp_path, one)
-    other = dataclasses.replace(one, **jax.device_put(change, copied(make_mesh(1))))
+    other = dataclasses.replace(one, **jax.device_put(change, replicated(make_mesh(1))))
     with Checkpoints(tmp_path) as checkpoints, pytest.raises(CheckpointError, match=words) as refused:
         checkpoints.restore(other, tiny(), classes)
     assert "the checkpoint is sound" in str(refused.value) and "damaged" not in str(refused.value)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from facenet_jax.watch import TripletWatch
+from facenet_jax.monitor import TripletMonitor
 from faces.checkpoint import Checkpoints
 from faces.mesh import make_mesh
 from faces.run_record import read_log
@@ -51,8 +51,8 @@ def run(folder, disturb, **changes):
     with Checkpoints(folder / "checkpoints") as checkpoints:
         try:
             console = Console(file=io.StringIO())
-            watch, mesh = TripletWatch(config), make_mesh(1)
-            train(step, state, Numbers(), config, mesh, folder, checkpoints, lambda state: {}, watch, console)
+            monitor, mesh = TripletMonitor(config), make_mesh(1)
+            train(step, state, Numbers(), config, mesh, folder, checkpoints, lambda state: {}, monitor, console)
         finally:
             restored, loader = checkpoints.restore(state, config)
             left = int(restored.step), int(restored.params["seen"][0]), loader["given"]

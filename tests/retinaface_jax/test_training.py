@@ -11,7 +11,7 @@ import pytest
 
 from faces.config import BatchConfig
 from faces.detect.losses import cross_entropy
-from faces.detect.watch import DetectionWatch
+from faces.detect.monitor import DetectionMonitor
 from faces.errors import TrainingStopped
 from faces.initialisers import linear_init
 from faces.mesh import make_mesh, place_batch
@@ -383,7 +383,7 @@ def test_a_step_that_is_not_finite_changes_nothing(patches: Config):
     after = jax.device_get((state.params, state.batch_stats, state.opt_state))
     jax.tree.map(np.testing.assert_array_equal, before, after)
     with pytest.raises(TrainingStopped, match="step 1: loss inf"):
-        DetectionWatch(config.optimiser).check(1, {name: float(value) for name, value in metrics.items()})
+        DetectionMonitor(config.optimiser).check(1, {name: float(value) for name, value in metrics.items()})
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -77,7 +77,7 @@ def test_rate_of_identification_is_of_probes_with_a_mate():
     probes = np.array([[1, 0, 0], [1, 0.5, 0], [0, 0, 1]], np.float32)
     scores = megaface.distractor_scores(probes, [np.array([[0, 0, 1]], np.float32)], 1, far=0.0)
     result = megaface.evaluate_distractors(probes, np.array([4, 4, 5]), scores, far=0.0, fpr=0.0)
-    assert result.tpr == 1.0 and result.tar == 0.0  # the stranger looks like the one without a mate
+    assert result.tpr == 1.0 and result.tar == 0.0  # the distractor looks like the one without a mate
 
 
 def test_distractors_left_out_count_as_refused():

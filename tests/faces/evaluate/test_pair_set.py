@@ -109,11 +109,11 @@ def embeddings_of_people():
 
 def test_judge(folder):
     pairs = open_pair_set("lfw", folder, (8, 8), evaluation())
-    result = pairs.judge(embeddings_of_people(), far=0.01)
+    result = pairs.evaluate(embeddings_of_people(), far=0.01)
     assert (result.accuracy, result.val, result.coverage, result.far_target) == (1.0, 1.0, 1.0, 0.01)
     swapped = embeddings_of_people()
     swapped[[1, 2]] = swapped[[2, 1]]  # the second Ann and the first Bo
-    assert pairs.judge(swapped, far=0.01).accuracy < 1.0
+    assert pairs.evaluate(swapped, far=0.01).accuracy < 1.0
 
 
 def test_a_missing_image_is_named_and_refused_unless_allowed(folder):
@@ -125,8 +125,8 @@ def test_a_missing_image_is_named_and_refused_unless_allowed(folder):
     embeddings = embeddings_of_people()
     embeddings[3] = np.nan  # a black image may give anything
     with pytest.raises(EvaluationError, match=r"2 of 8 pairs lack a picture \(Bo/Bo_0002\.jpg\)"):
-        pairs.judge(embeddings, far=0.01)
-    result = pairs.judge(embeddings, far=0.01, allow_missing=True)
+        pairs.evaluate(embeddings, far=0.01)
+    result = pairs.evaluate(embeddings, far=0.01, allow_missing=True)
     assert (result.pairs, result.listed, result.coverage) == (6, 8, 0.75)
     assert result.missing == ("Bo/Bo_0002.jpg",)
     assert result.accuracy == 1.0
@@ -150,12 +150,12 @@ def test_generated_pairs():
         inside = pairs.fold == one
         mine, others = ({*person[pairs.first[at]], *person[pairs.second[at]]} for at in (inside, ~inside))
         assert len(mine) == 2 and not mine & others
-    assert pairs.judge(np.eye(20, dtype=np.float32)[person - 7], far=0.01).accuracy == 1.0
+    assert pairs.evaluate(np.eye(20, dtype=np.float32)[person - 7], far=0.01).accuracy == 1.0
 
 
 def test_the_quality_of_generated_faces_is_lowered_as_of_others(monkeypatch):
     monkeypatch.setattr(pair_set, "generated_faces", cache(pair_set.generated_faces))
-    plain, lowered, as_large, narrow = (
+    plain, degraded, as_large, narrow = (
         generated_pair_set(**{**GENERATED, "size": size}, config=evaluation(crop=UNEVEN, **changes))
         for size, changes in (
             *(((64, 64), changes) for changes in ({}, {"pixels": 256, "jpeg_quality": 20}, {"pixels": 4096})),
@@ -164,8 +164,8 @@ def test_the_quality_of_generated_faces_is_lowered_as_of_others(monkeypatch):
     )
     np.testing.assert_array_equal(narrow.images[5], augment.crop(plain.images[5], (64, 48)))
     expected = augment.recompress(augment.reduce_pixels(plain.images[5], 256), 20)
-    np.testing.assert_array_equal(lowered.images[5], augment.crop(expected, (64, 64)))
-    assert (plain.remark, lowered.remark) == ("", "")
+    np.testing.assert_array_equal(degraded.images[5], augment.crop(expected, (64, 64)))
+    assert (plain.remark, degraded.remark) == ("", "")
     assert "shrinks nothing: all 260 faces have no more (64x64 = 4,096 at most)" in as_large.remark
 
 
@@ -179,8 +179,8 @@ def test_bin_is_aligned_and_never_cropped(tmp_path):
     assert pairs.same.tolist() == MIXED and pairs.remark == "" and not pairs.generated
     smaller = open_pair_set("agedb_30", path, (10, 8), evaluation(crop=UNEVEN))
     np.testing.assert_array_equal(smaller.images[7], augment.crop(picture(7), (10, 8)))
-    lowered = open_pair_set("agedb_30", path, (20, 16), evaluation(jpeg_quality=10))
-    np.testing.assert_array_equal(lowered.images[7], augment.recompress(picture(7), 10))
+    degraded = open_pair_set("agedb_30", path, (20, 16), evaluation(jpeg_quality=10))
+    np.testing.assert_array_equal(degraded.images[7], augment.recompress(picture(7), 10))
 
 
 def test_bin_with_one_kind_after_the_other_is_judged_with_a_note(tmp_path):
@@ -190,7 +190,7 @@ def test_bin_with_one_kind_after_the_other_is_judged_with_a_note(tmp_path):
     embeddings = np.eye(40, dtype=np.float32)
     for first, second in zip(pairs.first[pairs.same], pairs.second[pairs.same], strict=True):
         embeddings[second] = embeddings[first]
-    assert pairs.judge(embeddings, far=0.1).accuracy == 1.0
+    assert pairs.evaluate(embeddings, far=0.1).accuracy == 1.0
 
 
 @pytest.mark.parametrize(("name", "protocol", "profiles"), [("cfp_fp", "FP", 8), ("cfp_ff", "FF", 0)])
@@ -207,7 +207,7 @@ def test_cfp_by_its_name(tmp_path, name, protocol, profiles):
     assert pairs.names[row].endswith(f"{(a - 1) % FRONTAL + 1:02d}.jpg")
     np.testing.assert_array_equal(pairs.images[row], augment.crop(picture(a - 1), (8, 4), UNEVEN))
     with pytest.raises(EvaluationError, match=r"pairs lack a picture \(Data/Images/001/frontal/01\.jpg\)"):
-        pairs.judge(np.eye(len(pairs.names), dtype=np.float32), far=0.1)
+        pairs.evaluate(np.eye(len(pairs.names), dtype=np.float32), far=0.1)
 
 
 def test_two_line_lists(tmp_path):
@@ -242,5 +242,5 @@ def test_real_bin(faces_data):
     assert np.bincount(pairs.fold).tolist() == [60] * 10
     pixels = pairs.images[:, ::8, ::8].reshape(807, -1).astype(np.float32)
     pixels -= pixels.mean(axis=1)[:, None]
-    result = pairs.judge(pixels / np.linalg.norm(pixels, axis=1)[:, None], far=0.1)
+    result = pairs.evaluate(pixels / np.linalg.norm(pixels, axis=1)[:, None], far=0.1)
     assert 0.55 < result.accuracy < 0.75  # what raw pixels of aligned faces reach

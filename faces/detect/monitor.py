@@ -9,14 +9,14 @@ from faces.config import OptimiserConfig
 from faces.errors import TrainingStopped
 
 
-class DetectionWatch:
+class DetectionMonitor:
     """Stops a run whose numbers are no longer finite."""
 
     def __init__(self, optimiser: OptimiserConfig):
         self._optimiser = optimiser
 
     def check(self, step: int, metrics: dict[str, float]) -> None:
-        """See `faces.train_loop.Watch`."""
+        """See `faces.train_loop.Monitor`."""
         if not (math.isfinite(metrics["loss"]) and math.isfinite(metrics["gradient_norm"])):
             raise TrainingStopped(
                 f"step {step}: loss {metrics['loss']} with gradient norm {metrics['gradient_norm']} is not finite; the "
@@ -25,6 +25,6 @@ class DetectionWatch:
             )
 
     def show(self, metrics: dict[str, float]) -> str:
-        """See `faces.train_loop.Watch`."""
+        """See `faces.train_loop.Monitor`."""
         terms = "  ".join(f"{name} {metrics[name]:.3f}" for name in ("classification", "boxes", "points"))
         return f"loss {metrics['loss']:.3f}  {terms}"

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from facenet_jax.watch import COLLAPSE_SPREAD, COLLAPSE_STEPS, TripletWatch
+from facenet_jax.monitor import COLLAPSE_SPREAD, COLLAPSE_STEPS, TripletMonitor
 from faces.errors import TrainingStopped
 from tests.faces.configs import tiny
 
@@ -16,10 +16,10 @@ COLLAPSED = {"loss": 0.2, "gradient_norm": 1e-6, "loss_per_pair": 0.2, "spread":
 @pytest.mark.parametrize("metric", ["loss", "gradient_norm"])
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_number_that_is_not_finite_stops_at_once(metric, value):
-    watch = TripletWatch(CONFIG)
-    watch.check(1, SOUND)
+    monitor = TripletMonitor(CONFIG)
+    monitor.check(1, SOUND)
     with pytest.raises(TrainingStopped) as stopped:
-        watch.check(2, {**SOUND, metric: value})
+        monitor.check(2, {**SOUND, metric: value})
     message = str(stopped.value)
     assert message.startswith("step 2: ") and "is not finite" in message and str(value) in message
     assert "optimiser.learning_rate (now 0.7)" in message
@@ -28,11 +28,11 @@ def test_a_number_that_is_not_finite_stops_at_once(metric, value):
 
 
 def test_collapse_stops_after_so_many_steps_and_not_before():
-    watch = TripletWatch(CONFIG)
+    monitor = TripletMonitor(CONFIG)
     for step in range(1, COLLAPSE_STEPS):
-        watch.check(step, COLLAPSED)
+        monitor.check(step, COLLAPSED)
     with pytest.raises(TrainingStopped) as stopped:
-        watch.check(COLLAPSE_STEPS, COLLAPSED)
+        monitor.check(COLLAPSE_STEPS, COLLAPSED)
     message = str(stopped.value)
     assert message.startswith(f"step {COLLAPSE_STEPS}: ") and "collapsed" in message
     assert "0.2000" in message and "1.0e-07" in message
@@ -42,11 +42,11 @@ def test_collapse_stops_after_so_many_steps_and_not_before():
 
 
 def test_one_sound_step_starts_the_count_again():
-    watch = TripletWatch(CONFIG)
+    monitor = TripletMonitor(CONFIG)
     for _ in range(3):
         for step in range(1, COLLAPSE_STEPS):
-            watch.check(step, COLLAPSED)
-        watch.check(COLLAPSE_STEPS, SOUND)
+            monitor.check(step, COLLAPSED)
+        monitor.check(COLLAPSE_STEPS, SOUND)
 
 
 @pytest.mark.parametrize(
@@ -60,14 +60,14 @@ def test_one_sound_step_starts_the_count_again():
     ],
 )
 def test_what_is_no_collapse(changes):
-    watch = TripletWatch(CONFIG)
+    monitor = TripletMonitor(CONFIG)
     for step in range(1, 3 * COLLAPSE_STEPS):
-        watch.check(step, {**COLLAPSED, **changes})
+        monitor.check(step, {**COLLAPSED, **changes})
 
 
 @pytest.mark.parametrize("alpha", [0.05, 0.2, 1.0])
 def test_collapse_is_measured_by_the_margin(alpha):
-    watch = TripletWatch(tiny(loss__alpha=alpha))
+    monitor = TripletMonitor(tiny(loss__alpha=alpha))
     with pytest.raises(TrainingStopped, match=f"alpha is {alpha}"):
         for step in range(COLLAPSE_STEPS):
-            watch.check(step, {**COLLAPSED, "loss_per_pair": 0.99 * alpha})
+            monitor.check(step, {**COLLAPSED, "loss_per_pair": 0.99 * alpha})

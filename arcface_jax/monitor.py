@@ -10,17 +10,17 @@ from arcface_jax.config import Config
 from faces.train_loop import check_finite
 
 
-class AngleWatch:
+class AngleMonitor:
     """Stops a run whose numbers are no longer finite."""
 
     def __init__(self, config: Config):
         self._config = config
 
     def check(self, step: int, metrics: dict[str, float]) -> None:
-        """See `faces.train_loop.Watch`."""
+        """See `faces.train_loop.Monitor`."""
         check_finite(self._config, step, metrics)
 
     def show(self, metrics: dict[str, float]) -> str:
-        """See `faces.train_loop.Watch`."""
+        """See `faces.train_loop.Monitor`."""
         theta = f"  theta {metrics['theta']:.1f}°" if "theta" in metrics else ""
         return f"loss {metrics['loss']:.4f}{theta}"

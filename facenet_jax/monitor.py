@@ -16,7 +16,7 @@ COLLAPSE_STEPS = 20
 """Consecutive steps that must look collapsed before the run is stopped."""
 
 
-class TripletWatch:
+class TripletMonitor:
     """Stops a run whose embeddings have all become one point.
 
     Every distance is 0 then and the loss of every pair is the margin alpha; gradients vanish there, and training does
@@ -27,7 +27,7 @@ class TripletWatch:
         self._config, self._collapsed_steps = config, 0
 
     def check(self, step: int, metrics: dict[str, float]) -> None:
-        """See `faces.train_loop.Watch`."""
+        """See `faces.train_loop.Monitor`."""
         check_finite(self._config, step, metrics)
         optimiser, alpha = self._config.optimiser, self._config.loss.alpha
         stuck = abs(metrics["loss_per_pair"] - alpha) < 0.05 * alpha and metrics["spread"] < COLLAPSE_SPREAD
@@ -41,7 +41,7 @@ class TripletWatch:
             )
 
     def show(self, metrics: dict[str, float]) -> str:
-        """See `faces.train_loop.Watch`."""
+        """See `faces.train_loop.Monitor`."""
         return (
             f"loss {metrics['loss']:.4f}  active {metrics['active']:.0%}  d_ap {metrics['d_ap']:.2f}  "
             f"d_an {metrics['d_an']:.2f}"
