@@ -27,7 +27,7 @@ from arcface_jax.related import sphereface
 from faces import ops, schedules
 from faces.backbone import Backbone, per_device
 from faces.mesh import replicated, sharded
-from faces.train_state import Batch, TrainState
+from faces.train_state import Batch, TrainState, keep_if_finite
 
 Metrics = dict[str, jax.Array]
 ROWS = 64
@@ -148,10 +148,9 @@ def make_train_step(config: Config, mesh: Mesh, backbone: Backbone | None = None
             old, new = (state.centres, state.opt_state["centres"]), (centres, of_rows)
             centres, of_rows = _by_rows(partial_fc.update_sampled, old, new, indices=sampled.indices, mesh=mesh)
 
-        finite = jnp.isfinite(loss) & jnp.isfinite(gradient_norm)
         new = (params, batch_stats, centres, {"network": network_state, "centres": of_rows})
         old = (state.params, state.batch_stats, state.centres, state.opt_state)
-        params, batch_stats, centres, opt_state = jax.tree.map(partial(jnp.where, finite), new, old)
+        params, batch_stats, centres, opt_state = keep_if_finite(loss, gradient_norm, new, old)
         metrics |= {"loss": loss, "gradient_norm": gradient_norm, "learning_rate": learning_rate}
         return TrainState(state.step + 1, params, batch_stats, centres, opt_state, state.key), metrics
 

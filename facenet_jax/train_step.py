@@ -21,7 +21,7 @@ from facenet_jax.models import make_backbone
 from faces import ops, schedules
 from faces.backbone import Backbone, per_device
 from faces.mesh import replicated, sharded
-from faces.train_state import Batch, TrainState
+from faces.train_state import Batch, TrainState, keep_if_finite
 
 Metrics = dict[str, jax.Array]
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
@@ -120,10 +120,9 @@ def make_train_step(config: Config, mesh: Mesh, backbone: Backbone | None = None
         gradient_norm = optax.tree.norm(of_weights)
         updates, opt_state = optimiser.update(of_weights, state.opt_state, weights)
         learning_rate = schedules.learning_rate_of(opt_state)
-        finite = jnp.isfinite(loss) & jnp.isfinite(gradient_norm)
         new = (optax.apply_updates(weights, updates), batch_stats, opt_state)
         old = (weights, state.batch_stats, state.opt_state)
-        (params, centres), batch_stats, opt_state = jax.tree.map(partial(jnp.where, finite), new, old)
+        (params, centres), batch_stats, opt_state = keep_if_finite(loss, gradient_norm, new, old)
         metrics |= {"loss": loss, "gradient_norm": gradient_norm, "learning_rate": learning_rate}
         return TrainState(state.step + 1, params, batch_stats, centres, opt_state, state.key), metrics
 

@@ -1,12 +1,14 @@
-"""Everything that a training run is at one moment, as one pytree, and what a step is given.
+"""Everything that a training run is at one moment, as one pytree, what a step is given, and when it may not change.
 
 Not here: how it changes (`train_step.py` of each paper), how it is stored (`faces.checkpoint`).
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypedDict
 
 import jax
+import jax.numpy as jnp
 
 
 @jax.tree_util.register_dataclass
@@ -37,3 +39,18 @@ class Batch(TypedDict):
 
     images: Any  # uint8 (batch, rows, columns, 3), RGB
     identities: Any  # int32 (batch,)
+
+
+def keep_if_finite(loss: jax.Array, gradient_norm: jax.Array, new: Any, old: Any) -> Any:
+    """What a step leaves of a state: the new part, or the old where the loss or the gradient is NaN or infinite.
+
+    The last checkpoint of a run that diverges is then sound. The choice is an array's, made on the devices, so that no
+    step waits for the host.
+
+    Args:
+        loss, gradient_norm: scalars; the norm, before clipping, is not finite where one gradient is not.
+        new, old: trees of the same shapes.
+    Returns:
+        One of the two, all of it.
+    """
+    return jax.tree.map(partial(jnp.where, jnp.isfinite(loss) & jnp.isfinite(gradient_norm)), new, old)

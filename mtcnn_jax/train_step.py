@@ -6,7 +6,6 @@ Not here: the loop around it (`faces.train_loop`), the windows (`examples.py`), 
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import jax
@@ -16,7 +15,7 @@ from jax.sharding import Mesh
 
 from faces import ops, schedules
 from faces.mesh import replicated, sharded
-from faces.train_state import TrainState
+from faces.train_state import TrainState, keep_if_finite
 from mtcnn_jax.config import StageConfig
 from mtcnn_jax.examples import Batch
 from mtcnn_jax.losses import losses_of_batch
@@ -66,9 +65,8 @@ def make_train_step(name: Name, config: StageConfig, mesh: Mesh) -> TrainStep:
         gradient_norm = optax.tree.norm(gradients)
         updates, opt_state = optimiser.update(gradients, state.opt_state, state.params)
         learning_rate = schedules.learning_rate_of(opt_state)
-        finite = jnp.isfinite(loss) & jnp.isfinite(gradient_norm)
         new, old = (optax.apply_updates(state.params, updates), opt_state), (state.params, state.opt_state)
-        params, opt_state = jax.tree.map(partial(jnp.where, finite), new, old)
+        params, opt_state = keep_if_finite(loss, gradient_norm, new, old)
         metrics |= {"loss": loss, "gradient_norm": gradient_norm, "learning_rate": learning_rate}
         return TrainState(state.step + 1, params, {}, {}, opt_state, state.key), metrics
 

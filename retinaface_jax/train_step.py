@@ -17,7 +17,7 @@ from jax.sharding import Mesh
 
 from faces import schedules
 from faces.mesh import replicated, sharded
-from faces.train_state import TrainState
+from faces.train_state import TrainState, keep_if_finite
 from retinaface_jax.anchors import make_anchors
 from retinaface_jax.config import Config
 from retinaface_jax.examples import Batch
@@ -84,10 +84,9 @@ def make_train_step(config: Config, mesh: Mesh) -> TrainStep:
         gradient_norm = optax.tree.norm(gradients)
         updates, opt_state = optimiser.update(gradients, state.opt_state, state.params)
         learning_rate = schedules.learning_rate_of(opt_state)
-        finite = jnp.isfinite(loss) & jnp.isfinite(gradient_norm)
         new = (optax.apply_updates(state.params, updates), batch_stats, opt_state)
         old = (state.params, state.batch_stats, state.opt_state)
-        params, batch_stats, opt_state = jax.tree.map(partial(jnp.where, finite), new, old)
+        params, batch_stats, opt_state = keep_if_finite(loss, gradient_norm, new, old)
         metrics |= {"loss": loss, "gradient_norm": gradient_norm, "learning_rate": learning_rate}
         return TrainState(state.step + 1, params, batch_stats, state.centres, opt_state, state.key), metrics
 
