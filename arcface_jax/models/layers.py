@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from faces import ops
+from faces.depthwise_fast import depthwise_conv2d
 from faces.initialisers import linear_init, relu_init
 
 LAST_LAYER = "fc"
@@ -76,7 +77,7 @@ class Depthwise(nn.Module):
         # A grouped convolution is a sum of depthwise ones, over the members of the groups.
         size, padding = self.channels_per_group, ((1, 1), (1, 1))
         members = [x] if size == 1 else [jnp.repeat(x[..., m::size], size, axis=-1) for m in range(size)]
-        parts = [ops.depthwise_conv2d(x, kernel[:, :, m], self.stride, padding) for m, x in enumerate(members)]
+        parts = [depthwise_conv2d(x, kernel[:, :, m], self.stride, padding) for m, x in enumerate(members)]
         return functools.reduce(jnp.add, map(jnp.asarray, parts))
 
 
