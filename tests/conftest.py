@@ -48,3 +48,14 @@ def faces_data() -> Path:
     if not folder:
         pytest.skip("needs real faces: set FACES_DATA to the folder that holds lfw/, train/ and odd/")
     return Path(folder).resolve()
+
+
+@pytest.fixture(scope="module")
+def one_matrix() -> Iterator[list[str]]:
+    """Options that take `setting.OneMatrix` for the network."""
+    import arcface_jax.models
+    from tests.experiments import setting
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(arcface_jax.models.NETWORKS, setting.ONE_MATRIX, setting.NETWORK)
+        yield ["--model.name", setting.ONE_MATRIX]

@@ -177,7 +177,7 @@ def test_section_map_points_at_code(paper):
     assert len(references) > 50
     lost = []
     for file, name in references:
-        path = (ROOT if file.startswith(("faces/", "experiments/")) else ROOT / f"{paper}_jax") / file
+        path = (ROOT if file.startswith(("faces/", "recognizer/", "experiments/")) else ROOT / f"{paper}_jax") / file
         if not path.is_file() or name not in defined_names(path):
             lost.append(f"{file}:{name}")
     assert not lost

@@ -1,14 +1,10 @@
 """What the tests of the mains share: faces on disk, and a network that compiles at once."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-
-import arcface_jax.models
-from tests.experiments import setting
 
 PEOPLE, PICTURES = 12, 6
 
@@ -35,11 +31,3 @@ def faces_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ]
     (root / "lfw" / "pairs.txt").write_text("\n".join(lines) + "\n")
     return root
-
-
-@pytest.fixture(scope="module")
-def one_matrix() -> Iterator[list[str]]:
-    """Options that take `setting.OneMatrix` for the network."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(arcface_jax.models.NETWORKS, setting.ONE_MATRIX, setting.NETWORK)
-        yield ["--model.name", setting.ONE_MATRIX]
