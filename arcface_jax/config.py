@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from faces import config as shared
+from faces.toml_config import Rule
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,8 @@ class Config(shared.RunConfig):
     loss: LossConfig
     head: HeadConfig
 
-    def rules(self) -> list[shared.Rule]:
-        """See `faces.config.RunConfig.rules`."""
+    def rules(self) -> list[Rule]:
+        """See `faces.toml_config.Checked.rules`."""
         loss, head, per_identity = self.loss, self.head, self.batch.images_per_identity
         has_centres = loss.classifier != "none"
         return [

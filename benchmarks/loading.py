@@ -41,7 +41,7 @@ from arcface_jax.config import Config
 from benchmarks.rounds import Call, Row, check_options, cores, take_turns
 from experiments.arcface import RECIPE
 from faces import cli, outputs, run_record
-from faces.config import AugmentConfig, load_config
+from faces.config import AugmentConfig
 from faces.data.image_folder import FolderSource
 from faces.data.loader import make_loader
 from faces.data.prepared import PreparedFaces
@@ -49,6 +49,7 @@ from faces.data.preparing import write_prepared
 from faces.data.synthetic.generated import generated_faces
 from faces.mesh import make_mesh, place_batch
 from faces.terminal import make_console
+from faces.toml_config import load_config
 from recognizer.networks import backbone_of
 
 jax.config.update("jax_platforms", "cpu")

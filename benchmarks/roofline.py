@@ -38,9 +38,9 @@ from benchmarks.hlo import on_the_wire
 from benchmarks.scaling import head_exchanges, network_exchanges, shape_of_batch
 from faces import cli, outputs, run_record
 from faces.backbone import Backbone
-from faces.config import load_config
 from faces.mesh import make_mesh
 from faces.terminal import make_console
+from faces.toml_config import load_config
 
 CLASSES = {
     "arcface/table2_arcface_050": 10_575,  # CASIA-WebFace

@@ -38,9 +38,9 @@ from arcface_jax.centres import padded_classes
 from arcface_jax.margins import ARCFACE
 from benchmarks import hlo
 from faces import cli, outputs, run_record
-from faces.config import load_config
 from faces.mesh import make_mesh, sharded
 from faces.terminal import make_console
+from faces.toml_config import load_config
 
 DEVICES = (1, 2, 4, 8)
 S, BLOCK, RATE = 64.0, 4096, 0.1

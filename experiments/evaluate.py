@@ -25,7 +25,6 @@ from experiments.common.arguments import AppendNamed, named_path
 from experiments.common.coverage import refuse_missing, undetected_rows
 from experiments.common.results import deliver
 from faces import cli
-from faces.config import flatten
 from faces.cut_faces import Cut
 from faces.data import augment
 from faces.evaluate import plots
@@ -34,6 +33,7 @@ from faces.evaluate.report import error_table, fold_table, summary_table
 from faces.evaluate.verification import VerificationResult, few_names
 from faces.outputs import write_npz
 from faces.terminal import make_console
+from faces.toml_config import flatten
 from recognizer.cached_embedder import CachedEmbedder
 
 FAR = 1e-3

@@ -32,13 +32,13 @@ from experiments.common.coverage import refuse_missing
 from experiments.common.results import deliver
 from experiments.evaluate import FAR, degraded
 from faces import cli
-from faces.config import flatten
 from faces.errors import DataError
 from faces.evaluate.pair_set import open_photographs
 from faces.evaluate.plain_text import plain
 from faces.evaluate.plots import COLOURS, MUTED, save_figure, style
 from faces.outputs import write_json
 from faces.terminal import make_console
+from faces.toml_config import flatten
 from recognizer.cached_embedder import CachedEmbedder
 
 RECORD = "image_quality.json"

@@ -28,7 +28,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import jax
 import numpy as np
@@ -41,7 +41,6 @@ from experiments.common.detection_data import TestSet
 from experiments.common.run_folder import claim
 from faces import cli
 from faces.checkpoint import Checkpoints
-from faces.config import RunConfig, to_toml
 from faces.detect.detections import Detections
 from faces.detect.looks import TILE, Sizes
 from faces.detect.monitor import DetectionMonitor
@@ -52,6 +51,7 @@ from faces.mesh import make_mesh
 from faces.outputs import write_json, write_npz, write_text
 from faces.run_record import environment, read_log
 from faces.terminal import make_console, make_progress
+from faces.toml_config import to_toml
 from faces.train_loop import train
 from faces.train_state import TrainState
 from mtcnn_jax.config import NAMES, RECIPES, Config
@@ -118,7 +118,7 @@ def _run(options: argparse.Namespace, config: Config, folder: Path) -> None:
         starts: dict[Name, Start] = {
             name: start(name, config, mesh, checkpoints[name], options.resume) for name in NAMES
         }
-        write_text(folder / "config.toml", to_toml(cast(RunConfig, config)))
+        write_text(folder / "config.toml", to_toml(config))
         write_json(folder / "environment.json", environment() | record)
         cascade, stages = dict[Name, Params](), dict[str, dict[str, Any]]()
         for name in NAMES:
@@ -161,7 +161,7 @@ def start(name: Name, config: Config, mesh: Mesh, checkpoints: Checkpoints, resu
     state, place = init_state(name, stage, mesh), None
     initial = weights_of(state)
     if resume and checkpoints.latest_step() is not None:
-        state, place = checkpoints.restore(state, cast(RunConfig, stage))
+        state, place = checkpoints.restore(state, stage)
     return Start(initial, state, place)
 
 
@@ -225,7 +225,7 @@ def train_net(
         console.print(f"{name.upper()}-net: resumed at step {int(begin.state.step)}")
     step = make_train_step(name, stage, mesh)
     monitor = DetectionMonitor(stage.optimiser)
-    run = cast(RunConfig, stage)
+    run = stage
     trained = train(step, begin.state, loader, run, mesh, folder, checkpoints, evaluate, monitor, console)
     kept.unlink()
     return trained.state

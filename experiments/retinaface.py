@@ -28,7 +28,7 @@ import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import jax
 from matplotlib.figure import Figure
@@ -39,7 +39,6 @@ from experiments.common.detection_data import TestSet, trained_sizes
 from experiments.common.run_folder import claim
 from faces import cli
 from faces.checkpoint import Checkpoints
-from faces.config import RunConfig, to_toml
 from faces.detect.detections import Detections, Detector
 from faces.detect.looks import Sizes
 from faces.detect.monitor import DetectionMonitor
@@ -50,6 +49,7 @@ from faces.mesh import make_mesh
 from faces.outputs import write_json, write_npz, write_text
 from faces.run_record import environment, read_log
 from faces.terminal import make_console
+from faces.toml_config import to_toml
 from faces.train_loop import Trained, train
 from faces.train_state import TrainState
 from recognizer.detector_identity import make_record, of_body
@@ -86,22 +86,21 @@ def _run(options: argparse.Namespace, config: Config, folder: Path) -> None:
     loader = make_loader(examples, config)
     state = init_state(config, mesh)
     evaluate = partial(judged, config=config, test=test)
-    as_run = cast(RunConfig, config)  # of which the loop and the checkpoints need only what both have
     with Checkpoints(folder / "checkpoints") as checkpoints:
         if options.resume:
             common.check_same(folder, record, config)
         has_begun = options.resume and checkpoints.latest_step() is not None
-        resumed = checkpoints.restore(state, as_run) if has_begun else None
+        resumed = checkpoints.restore(state, config) if has_begun else None
         before = evaluate(state)
         console.print("before training: " + common.numbers_of(before))
         if resumed:
             state, place = resumed
             loader.set_state(place)
             console.print(f"resumed at step {int(state.step)}")
-        write_text(folder / "config.toml", to_toml(as_run))
+        write_text(folder / "config.toml", to_toml(config))
         write_json(folder / "environment.json", environment() | record)
         step, monitor = make_train_step(config, mesh), DetectionMonitor(config.optimiser)
-        trained = train(step, state, loader, as_run, mesh, folder, checkpoints, evaluate, monitor, console)
+        trained = train(step, state, loader, config, mesh, folder, checkpoints, evaluate, monitor, console)
     of_wider = common.judge_wider(detector_of(trained.state, config), wider, console) if wider else None
     sizes = trained_sizes(not options.data, config.input.size, config.augment.least_side)
     report(console, folder, config, sizes, examples, test, before, trained, of_wider)

@@ -25,7 +25,6 @@ from experiments.arcface import RECIPE
 from experiments.common import training
 from experiments.common.arguments import place
 from faces import cli
-from faces.config import check, flatten, load_config, shipped_configs
 from faces.continued import continued
 from faces.data.fingerprint import fingerprint
 from faces.data.loader import make_loader
@@ -37,6 +36,7 @@ from faces.mesh import make_mesh, place_batch
 from faces.outputs import append_text, write_json, write_text
 from faces.run_record import TRAINING_SET, check_training_set, environment, read_log, write_training_set
 from faces.terminal import make_console
+from faces.toml_config import check, flatten, load_config, shipped_configs
 from recognizer.networks import backbone_of
 
 FILES = ("rows.jsonl", "table2.md", "environment.json", TRAINING_SET)

@@ -20,12 +20,12 @@ from rich.console import Console
 from experiments.common import pipeline, report
 from experiments.common.results import deliver
 from faces import cli
-from faces.config import flatten
 from faces.cut_faces import Cut
 from faces.data.ytf import FOLDERS, Ytf, read_ytf
 from faces.evaluate import plots, ytf
 from faces.evaluate.report import fold_table, result_dict, summary_table
 from faces.terminal import make_console
+from faces.toml_config import flatten
 from recognizer.cached_embedder import CachedEmbedder
 from recognizer.model import Model
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from faces import config as shared
+from faces.toml_config import Rule
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,8 @@ class Config(shared.RunConfig):
     batch: BatchConfig
     loss: LossConfig
 
-    def rules(self) -> list[shared.Rule]:
-        """See `faces.config.RunConfig.rules`."""
+    def rules(self) -> list[Rule]:
+        """See `faces.toml_config.Checked.rules`."""
         batch = self.batch
         return [
             *super().rules(),

@@ -18,9 +18,9 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax.sharding import NamedSharding, PartitionSpec
 
-from faces.config import RunConfig, flatten
 from faces.errors import CheckpointError
 from faces.refused import writing
+from faces.toml_config import Checked, flatten
 from faces.train_state import TrainState
 
 _Shapes = dict[str, tuple[int, ...]]
@@ -55,7 +55,7 @@ class Checkpoints:
         """Step of the newest checkpoint, None if there is none."""
         return self._manager.latest_step()
 
-    def save(self, state: TrainState, loader_state: dict[str, Any], config: RunConfig) -> None:
+    def save(self, state: TrainState, loader_state: dict[str, Any], config: Checked) -> None:
         """Store the state as the checkpoint of its step; no effect if that step is stored already.
 
         Raises:
@@ -72,7 +72,7 @@ class Checkpoints:
         with writing(self._folder):  # this one, or the one before, which was written meanwhile
             self._manager.save(step, args=items)
 
-    def restore(self, like: TrainState, config: RunConfig, classes: int = 0) -> tuple[TrainState, dict[str, Any]]:
+    def restore(self, like: TrainState, config: Checked, classes: int = 0) -> tuple[TrainState, dict[str, Any]]:
         """The newest checkpoint, placed on devices as `like` is.
 
         Class centres, and what the optimiser keeps for each, may have been padded to another number of rows, for
@@ -272,5 +272,5 @@ def _check_same(stored: Mapping[str, Any], wanted: Mapping[str, Any], folder: Pa
         )
 
 
-def _to_json(config: RunConfig) -> dict[str, Any]:
+def _to_json(config: Checked) -> dict[str, Any]:
     return {key: list(value) if isinstance(value, tuple) else value for key, value in flatten(config).items()}

@@ -12,8 +12,8 @@ from typing import Any, Literal
 import numpy as np
 
 from faces.align import ALIGNMENTS
-from faces.config import Rule
 from faces.errors import ConfigError
+from faces.toml_config import Rule
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Preprocessing:
     """The mirrored picture's embedding: left out; added, as the network gives it; or put behind the other."""
 
     def rules(self) -> list[Rule]:
-        """As `faces.config.RunConfig.rules`."""
+        """As `faces.toml_config.Checked.rules`."""
         left, top, right, bottom = self.box
         return [
             (min(self.size) > 0, "preprocessing.size: rows and columns must be positive"),

@@ -17,10 +17,10 @@ from typing import Any
 
 import jax
 
-from faces.config import RunConfig, to_toml
 from faces.data.fingerprint import Fingerprint, from_json
 from faces.errors import CheckpointError, DataError
 from faces.outputs import append_text, write_json, write_text
+from faces.toml_config import Checked, to_toml
 
 TRAINING_SET = "training_set.json"
 """Beside `environment.json`: the fingerprint of what a run was trained on."""
@@ -61,7 +61,7 @@ def _git(*arguments: str) -> str:
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
-def write_start(folder: Path, config: RunConfig, training_set: Fingerprint) -> None:
+def write_start(folder: Path, config: Checked, training_set: Fingerprint) -> None:
     """Create the run's folder with `training_set.json`, `config.toml`, and `environment.json` with the set's counts."""
     write_training_set(folder, training_set)
     write_text(folder / "config.toml", to_toml(config))

@@ -23,11 +23,12 @@ from rich.progress import TextColumn, TimeElapsedColumn
 from rich.table import Column
 
 from faces.checkpoint import Checkpoints
-from faces.config import RunConfig
+from faces.config import BatchConfig, RunConfig, TrainConfig
 from faces.errors import TrainingStopped
 from faces.mesh import place_batch
 from faces.run_record import Log, read_log
 from faces.terminal import make_progress
+from faces.toml_config import Checked
 from faces.train_state import TrainState
 
 NUMBERS = TextColumn("{task.fields[numbers]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=12))
@@ -47,6 +48,20 @@ class Trained:
     state: TrainState
     images_per_second: float
     minutes: float
+
+
+class Course(Checked, Protocol):
+    """What the loop and its checkpoints need of a config."""
+
+    @property
+    def batch(self) -> BatchConfig:
+        """Its size, for the rate."""
+        ...
+
+    @property
+    def train(self) -> TrainConfig:
+        """Length and intervals."""
+        ...
 
 
 class Monitor(Protocol):
@@ -84,7 +99,7 @@ def train(
     step: Callable[[TrainState, Any], tuple[TrainState, dict[str, jax.Array]]],
     state: TrainState,
     loader: Any,
-    config: RunConfig,
+    config: Course,
     mesh: Mesh,
     folder: Path,
     checkpoints: Checkpoints,

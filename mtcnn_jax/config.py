@@ -13,7 +13,8 @@ Not here: what the values do (`windows.py`, `losses.py`, `train_step.py`).
 import dataclasses
 from dataclasses import dataclass
 
-from faces.config import BatchConfig, OptimiserConfig, Rule, TrainConfig
+from faces.config import BatchConfig, OptimiserConfig, TrainConfig
+from faces.toml_config import Checked, Rule
 from mtcnn_jax.networks import Name
 
 NAMES: tuple[Name, ...] = ("p", "r", "o")
@@ -77,7 +78,7 @@ class CourseConfig:
 
 
 @dataclass(frozen=True)
-class StageConfig:
+class StageConfig(Checked):
     """What defines one network's training: what its checkpoints are kept with."""
 
     windows: WindowConfig
@@ -89,7 +90,7 @@ class StageConfig:
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """What defines a run but its data's place."""
 
     windows: WindowConfig

@@ -15,7 +15,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
@@ -28,13 +27,14 @@ from arcface_jax.models import onnx_names
 from facenet_jax.models import slim_graph
 from faces.backbone import Apply, Backbone, BatchStats, Params
 from faces.checkpoint import load_weights, told_once
-from faces.config import DataConfig, ModelConfig, Rule, RunConfig, check, load_config, to_toml
+from faces.config import DataConfig, ModelConfig, RunConfig
 from faces.embed import make_embedder
 from faces.errors import CheckpointError, ConfigError, FacesError, WeightsError
 from faces.mesh import replicated
 from faces.outputs import results_folder, write_text
 from faces.preprocessing import Preprocessing, check_pictures
 from faces.refused import writing
+from faces.toml_config import Checked, Rule, check, load_config, to_toml
 from faces.weights import (
     is_graphdef,
     is_onnx,
@@ -79,7 +79,7 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Description:
+class Description(Checked):
     """What `model.toml` holds."""
 
     network: NetworkConfig
@@ -87,7 +87,7 @@ class Description:
     origin: Origin
 
     def rules(self) -> list[Rule]:
-        """As `faces.config.RunConfig.rules`."""
+        """As `faces.toml_config.Checked.rules`."""
         return [*self.preprocessing.rules(), (self.network.embedding_dim > 0, "network.embedding_dim: not positive")]
 
 
@@ -185,8 +185,7 @@ def convert(
     description = Description(
         NetworkConfig(published.network, published.embedding_dim), published.preprocessing, Origin(name, digest)
     )
-    config: Any = description  # though of no run
-    check(config, file)
+    check(description, file)
     backbone = _backbone(published.network, published.embedding_dim, published.preprocessing.size)
     params, batch_stats = receive(published, tensors, backbone, str(file))
     return Model(description, params, batch_stats, backbone.apply)
@@ -200,8 +199,7 @@ def write_model(model: Model, folder: Path, overwrite: bool = False) -> None:
     """
     with results_folder(folder, overwrite) as partial, writing(folder), told_once():
         _save_weights(partial / CHECKPOINTS, model.params, model.batch_stats)
-        description: Any = model.description  # a config, though of no run
-        write_text(partial / DESCRIPTION, to_toml(description))
+        write_text(partial / DESCRIPTION, to_toml(model.description))
 
 
 def _save_weights(folder: Path, params: Params, batch_stats: BatchStats) -> None:
@@ -314,8 +312,7 @@ def _backbone(name: str, embedding_dim: int, size: tuple[int, int]) -> Backbone:
 
 
 def _open_converted(folder: Path) -> Model:
-    schema: Any = Description
-    description: Description = load_config(str(folder / DESCRIPTION), schema)[0]
+    description, _ = load_config(str(folder / DESCRIPTION), Description)
     _, weights = load_weights(folder / CHECKPOINTS)
     network = description.network
     backbone = _backbone(network.name, network.embedding_dim, description.preprocessing.size)

@@ -15,9 +15,10 @@ import numpy as np
 import arcface_jax.config
 import facenet_jax.config
 from faces.checkpoint import load_weights
-from faces.config import AnyConfig, RunConfig, flatten, load_config, read_toml
+from faces.config import RunConfig
 from faces.data.source import FaceSource
 from faces.errors import CheckpointError, ConfigError
+from faces.toml_config import AnyConfig, flatten, load_config, read_toml
 from faces.train_state import TrainState
 
 

@@ -9,7 +9,8 @@ Not here: what the values do (`matching.py`, `losses.py`, `augment.py`, `train_s
 import dataclasses
 from dataclasses import dataclass
 
-from faces.config import BatchConfig, OptimiserConfig, Rule, TrainConfig
+from faces.config import BatchConfig, OptimiserConfig, TrainConfig
+from faces.toml_config import Checked, Rule
 from retinaface_jax.network import BODIES, STRIDES
 
 
@@ -56,7 +57,7 @@ class CropConfig:
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """What defines a run but its data's place."""
 
     input: InputConfig

@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import pytest
 
 from experiments import arcface, facenet
-from faces.config import RunConfig, flatten, load_config, shipped_configs
+from faces.config import RunConfig
+from faces.toml_config import flatten, load_config, shipped_configs
 from recognizer.networks import backbone_of
 
 ROOT = Path(__file__).parent.parent

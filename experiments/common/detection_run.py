@@ -6,10 +6,10 @@ Not here: the pictures that teach and judge (`detection_data.py`), training (`re
 import argparse
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import numpy as np
 import tyro
@@ -17,14 +17,14 @@ from rich.console import Console
 
 from experiments.common.arguments import named_path, place
 from experiments.common.detection_data import TestSet, photographs, scenes
-from faces.config import flatten, read_toml
 from faces.data.chunks import chunks
 from faces.data.wider import WiderFaces, open_wider, read_subset
 from faces.detect.detections import Detections, Detector, chosen
-from faces.errors import CheckpointError, ConfigError, DataError
+from faces.errors import CheckpointError, DataError
 from faces.evaluate.detection import wider_curve
 from faces.run_record import read_json
 from faces.terminal import make_progress
+from faces.toml_config import AnyConfig, check, flatten, read_toml
 from retinaface_jax.examples import Examples
 
 SUBSETS = ("easy", "medium", "hard")
@@ -33,23 +33,14 @@ _GROUND_TRUTH = ("ground_truth", "eval_tools/ground_truth", ".")
 _AT_ONCE = 16  # photographs in memory at a time, at most
 
 
-class _Config(Protocol):
-    """What the detectors' configs have in common."""
-
-    def rules(self) -> Iterable[tuple[bool, str]]: ...
-
-
-SomeConfig = TypeVar("SomeConfig", bound=_Config)
-
-
 def parse(
     name: str,
     description: str,
-    recipes: Mapping[str, SomeConfig],
+    recipes: Mapping[str, AnyConfig],
     of_data: str,
     example: str,
     arguments: list[str],
-) -> tuple[argparse.Namespace, SomeConfig]:
+) -> tuple[argparse.Namespace, AnyConfig]:
     """The command line of a main: options of the run, and the recipe's config with its overrides.
 
     Args:
@@ -76,10 +67,7 @@ def parse(
     options.recipe = options.recipe or (of_data if options.data else "scenes")
     config = recipes[options.recipe]
     config = tyro.cli(type(config), args=rest, default=config, prog=parser.prog) if rest else config
-    for holds, sentence in config.rules():
-        if not holds:
-            raise ConfigError(f"command line: {sentence}.")
-    return options, config
+    return options, check(config, "command line")
 
 
 def pictures(options: argparse.Namespace, size: int, seed: int, console: Console) -> tuple[Examples, TestSet]:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from experiments.common import pipeline
-from faces.config import flatten
 from faces.errors import ConfigError
+from faces.toml_config import flatten
 from recognizer.detectors import EDITION, digest
 from recognizer.model import Model
 

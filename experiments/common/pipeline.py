@@ -18,13 +18,13 @@ from experiments.common import report
 from experiments.common.arguments import NETWORK_HELP, place
 from faces.align import ALIGNMENTS
 from faces.cache import Cache
-from faces.config import flatten
 from faces.cut_faces import NUMBERS, Cut, Looked, cut_faces, look
 from faces.data.photographs import printable
 from faces.detect.detections import ALL, RULES
 from faces.errors import ConfigError, OutputError
 from faces.preprocessing import WHOLE, Preprocessing
 from faces.terminal import make_progress
+from faces.toml_config import flatten
 from recognizer.detector_identity import DETECTORS, NETWORKS
 from recognizer.detectors import EDITION, digest, open_detector
 from recognizer.model import Model, open_model

@@ -13,17 +13,18 @@ from jax.sharding import Mesh
 
 from experiments.common.arguments import AppendNamed, named_path, place
 from faces.backbone import Backbone
-from faces.config import AnyConfig, check, difference, load_config
+from faces.config import AnyRun
 from faces.data.source import FaceSource
 from faces.errors import ConfigError
 from faces.processes import WAIT
+from faces.toml_config import check, difference, load_config
 from faces.train_loop import Monitor
 from faces.train_state import TrainState
 from recognizer import runs
 
 
 @dataclass(frozen=True)
-class Recipe(Generic[AnyConfig]):
+class Recipe(Generic[AnyRun]):
     """What a paper brings to the common main.
 
     Args:
@@ -40,21 +41,21 @@ class Recipe(Generic[AnyConfig]):
     """
 
     name: str
-    schema: type[AnyConfig]
+    schema: type[AnyRun]
     generated_config: str
     real_config: str
-    select: Callable[[AnyConfig, FaceSource], FaceSource]
-    order: Callable[[AnyConfig, FaceSource], Callable[[int], np.ndarray]]
-    init_state: Callable[[AnyConfig, Mesh, Backbone, int], TrainState]
-    make_train_step: Callable[[AnyConfig, Mesh, Backbone, int], Callable[[TrainState, Any], Any]]
-    monitor: Callable[[AnyConfig], Monitor]
-    collapsed_loss: Callable[[AnyConfig], float | None]
-    describe: Callable[[AnyConfig, Mesh, int], str]
+    select: Callable[[AnyRun, FaceSource], FaceSource]
+    order: Callable[[AnyRun, FaceSource], Callable[[int], np.ndarray]]
+    init_state: Callable[[AnyRun, Mesh, Backbone, int], TrainState]
+    make_train_step: Callable[[AnyRun, Mesh, Backbone, int], Callable[[TrainState, Any], Any]]
+    monitor: Callable[[AnyRun], Monitor]
+    collapsed_loss: Callable[[AnyRun], float | None]
+    describe: Callable[[AnyRun, Mesh, int], str]
 
 
 def parse(
-    recipe: Recipe[AnyConfig], description: str, arguments: list[str]
-) -> tuple[argparse.Namespace, AnyConfig]:
+    recipe: Recipe[AnyRun], description: str, arguments: list[str]
+) -> tuple[argparse.Namespace, AnyRun]:
     """The command line: options of the run, and the config with its overrides."""
     parser = argparse.ArgumentParser(
         prog=f"python -m experiments.{recipe.name}",

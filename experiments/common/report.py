@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from faces.config import RunConfig, flatten
+from faces.config import RunConfig
 from faces.data import augment
 from faces.data.source import FaceSource
 from faces.evaluate import baselines as simple
@@ -15,6 +15,7 @@ from faces.evaluate.pair_set import PairSet
 from faces.evaluate.report import fold_table, result_dict, summary_table
 from faces.evaluate.verification import VerificationResult
 from faces.run_record import read_log
+from faces.toml_config import flatten
 
 PCA_FACES = 10_000
 """At most so many training faces are used to fit the eigenfaces."""

@@ -27,7 +27,7 @@ from experiments.common.recipe import Recipe, parse
 from experiments.common.run_folder import claim
 from faces import outputs, processes, run_record, start
 from faces.checkpoint import Checkpoints
-from faces.config import AnyConfig, RunConfig, difference, flatten, load_config
+from faces.config import AnyRun, RunConfig
 from faces.data import uncut
 from faces.data.fingerprint import Fingerprint, fingerprint
 from faces.data.loader import make_loader
@@ -41,6 +41,7 @@ from faces.evaluate.report import result_dict
 from faces.evaluate.verification import VerificationResult
 from faces.mesh import local_mesh, localised, make_mesh
 from faces.terminal import make_console
+from faces.toml_config import difference, flatten, load_config
 from faces.train_loop import train
 from faces.train_state import TrainState
 from recognizer import runs
@@ -50,7 +51,7 @@ GENERATED_TRAIN = {"identities": 400, "images_per_identity": 16}
 GENERATED_TEST = {"identities": 120, "images_per_identity": 16}
 
 
-def run(recipe: Recipe[AnyConfig], description: str, arguments: list[str]) -> None:
+def run(recipe: Recipe[AnyRun], description: str, arguments: list[str]) -> None:
     """Parse, claim the run's folder, train, evaluate, report."""
     options, config = parse(recipe, description, arguments)
     meeting = processes.meeting(options.coordinator, options.processes, options.process, options.wait)
@@ -98,7 +99,7 @@ class Faces:
     tests: list[PairSet]
 
 
-def _find_faces(recipe: Recipe[AnyConfig], options: argparse.Namespace, config: AnyConfig, console: Console) -> Faces:
+def _find_faces(recipe: Recipe[AnyRun], options: argparse.Namespace, config: AnyRun, console: Console) -> Faces:
     source = training_faces(recipe, config, options.data, console)
     if options.only is not None:
         source = kept.apply(options.only, source)
@@ -106,9 +107,9 @@ def _find_faces(recipe: Recipe[AnyConfig], options: argparse.Namespace, config: 
 
 
 def _run(
-    recipe: Recipe[AnyConfig],
+    recipe: Recipe[AnyRun],
     options: argparse.Namespace,
-    config: AnyConfig,
+    config: AnyRun,
     folder: Path,
     found: Faces | None,
     command_to_resume: str,
@@ -254,7 +255,7 @@ def _check_division(config: RunConfig, mesh: Mesh) -> None:
 
 
 def training_faces(
-    recipe: Recipe[AnyConfig], config: AnyConfig, data: Path | None, console: Console
+    recipe: Recipe[AnyRun], config: AnyRun, data: Path | None, console: Console
 ) -> FaceSource:
     """The training set of a config: all faces at a path, or generated ones, and of those what the config asks for.
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from arcface_jax.config import Config
 from faces.backbone import Backbone
-from faces.config import load_config
+from faces.toml_config import load_config
 
 SIZE = (8, 8)
 CLASSES = 11  # divides by no number of devices

@@ -15,8 +15,8 @@ from arcface_jax.models.iresnet import IResNet
 from arcface_jax.train_step import _optimisers, init_state, make_train_step
 from faces import schedules
 from faces.backbone import Backbone, Network, make_backbone
-from faces.config import load_config
 from faces.mesh import make_mesh, place_batch
+from faces.toml_config import load_config
 from faces.train_state import TrainState
 from tests.arcface_jax import setting
 

@@ -11,9 +11,9 @@ import facenet_jax.config
 from arcface_jax import head, margins
 from examples import arcface, facenet
 from facenet_jax import mining, train_step
-from faces.config import load_config
 from faces.data.source import ArraySource
 from faces.mesh import make_mesh
+from faces.toml_config import load_config
 
 
 def close(ours, theirs, tolerance=1e-6):

@@ -8,7 +8,7 @@ import pytest
 
 from arcface_jax.config import Config
 from experiments import table2
-from faces.config import load_config
+from faces.toml_config import load_config
 from tests.experiments.setting import refused, rows_of, run
 
 

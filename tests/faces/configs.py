@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from facenet_jax.config import Config
-from faces.config import load_config
+from faces.toml_config import load_config
 
 
 def tiny(**changes: Any) -> Config:

@@ -8,10 +8,10 @@ import pytest
 
 from facenet_jax.config import Config
 from faces import run_record
-from faces.config import load_config
 from faces.data.fingerprint import fingerprint
 from faces.data.source import ArraySource
 from faces.errors import CheckpointError, DataError, FacesError
+from faces.toml_config import load_config
 from tests.faces.configs import tiny
 
 

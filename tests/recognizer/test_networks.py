@@ -10,8 +10,9 @@ import pytest
 import arcface_jax.models
 import facenet_jax.models
 from arcface_jax.config import Config
-from faces.config import ModelConfig, load_config
+from faces.config import ModelConfig
 from faces.errors import ConfigError
+from faces.toml_config import load_config
 from recognizer.networks import backbone_of
 from tests.experiments import setting
 from tests.faces import configs

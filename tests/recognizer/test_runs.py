@@ -14,11 +14,12 @@ import arcface_jax.train_step
 import facenet_jax.train_step
 from faces import run_record
 from faces.checkpoint import Checkpoints
-from faces.config import RunConfig, difference
+from faces.config import RunConfig
 from faces.data.fingerprint import fingerprint
 from faces.data.source import ArraySource
 from faces.errors import CheckpointError, ConfigError
 from faces.mesh import make_mesh
+from faces.toml_config import difference
 from faces.train_state import TrainState
 from recognizer.runs import centres_of, check_network, open_run, start_from, take_network
 from tests.arcface_jax import setting as of_arcface

@@ -10,9 +10,9 @@ from rich.console import Console
 
 from experiments.common import detection_data
 from experiments.common.detection_run import check_same, data_record, judge_wider, open_wider_test
-from faces.config import to_toml
 from faces.detect.detections import Detections
 from faces.errors import CheckpointError, DataError
+from faces.toml_config import to_toml
 from retinaface_jax.config import SCENES
 from tests.experiments.wider_maker import BOXES, EVENT, write_wider
 from tests.retinaface_jax.test_training import Spots

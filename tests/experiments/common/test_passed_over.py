@@ -5,8 +5,8 @@ from pathlib import Path
 
 from experiments import arcface
 from experiments.common import passed_over, training
-from faces.config import load_config
 from faces.terminal import make_console
+from faces.toml_config import load_config
 from tests.faces.data.makers import encoded, image_folder, picture
 
 

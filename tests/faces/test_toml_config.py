@@ -6,7 +6,7 @@ import re
 import pytest
 
 from facenet_jax.config import Config
-from faces import config
+from faces import toml_config as config
 from faces.errors import ConfigError
 from tests.faces.configs import tiny
 
