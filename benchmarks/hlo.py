@@ -6,7 +6,7 @@ is the program of ONE device after all of XLA's passes: shapes in it are a devic
 other stands there as instructions of its own. Read here are those, transfers to the host, which arguments give their
 memory to results, and the shapes of all arrays.
 
-Not here: time and arithmetic (`roofline.py`), memory (`compiled.memory_analysis()`).
+Not here: time and arithmetic (`roofline.py`), memory (the compiled program's `memory_analysis()`).
 """
 
 import math

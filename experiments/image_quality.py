@@ -11,7 +11,8 @@ PAPER Table 4: NN1 on the first of five hold-out sets, VAL at FAR 1e-3; the pape
 lowered before or after its detector. CHOICE: after, so that the numbers are of the network and not of the detector.
 Sizes that a network's own input does not exceed change nothing: they are left out, and named as left out.
 
-Not here: training on lowered pictures (`augmentation.jpeg_quality`, `augmentation.pixels` of a config).
+Not here: training on compressed pictures (`augment.jpeg_quality` of a config), and what a training run itself is tested
+on (`evaluation.jpeg_quality` and `evaluation.pixels`).
 """
 
 import argparse

@@ -40,7 +40,7 @@ class Network:
 
     Args:
         detector: whose it is.
-        body: RetinaFace's, of `retinaface.network.BODIES`; empty otherwise.
+        body: RetinaFace's, of `retinaface_jax.network.BODIES`; empty otherwise.
         sees: what it takes and does, as far as no array says it; as JSON holds it.
         told: the same in words.
         sizes: of the faces that one look finds with published weights.

@@ -42,7 +42,7 @@ def open_detector(
     confidence: float | None = None,
     network: str | None = None,
 ) -> Detector:
-    """The detector `name` with its published settings, which finds faces of any size (`looks.py`).
+    """The detector `name` with its published settings, which finds faces of any size (`faces/detect/looks.py`).
 
     One look of RetinaFace finds faces of 16 to 512 pixels, the sides of its anchors, those below 40 less surely; one of
     MTCNN faces of 20 pixels up to all of a tile; one of weights trained here the sizes that their record has. A larger

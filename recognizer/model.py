@@ -6,7 +6,7 @@ What comes out is the same in each case: parameters, the network's function, and
     run's folder    as `experiments.facenet` and `experiments.arcface` write it
     file            any format of `faces.weights` with names that are known here; converted in memory
 
-Not here: the names in files (`published.py` in each paper's `models`), and the command (`convert.py`).
+Not here: the names in files (`published.py` in each paper's `models`), and the command (`experiments/convert.py`).
 """
 
 import dataclasses

@@ -72,7 +72,7 @@ def centres_of(run: Run, source: FaceSource) -> np.ndarray:
 
     Args:
         run: what `open_run` read.
-        source: the set that the run was trained on, which `run_record.check_training_set` has said it is.
+        source: the set that the run was trained on, which `faces.run_record.check_training_set` has said it is.
     """
     return run.centres[: int(source.identities.max()) + 1]
 

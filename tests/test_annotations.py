@@ -1,11 +1,9 @@
 """What the code says about the papers holds: tags, deviations, the section map, the heads and sources of configs."""
 
 import ast
-import io
 import itertools
 import re
 import shlex
-import tokenize
 import tomllib
 from functools import cache
 from pathlib import Path
@@ -19,8 +17,8 @@ from experiments import arcface, facenet
 from faces.config import RunConfig
 from faces.toml_config import flatten, load_config, shipped_configs
 from recognizer.networks import backbone_of
+from tests.prose import ROOT, name_of, prose
 
-ROOT = Path(__file__).parent.parent
 CONFIGS = ROOT / "paper_configs"
 
 PAPERS = ("facenet", "arcface")
@@ -55,27 +53,6 @@ DEVIATION = re.compile(r"\bD\d{2}\b")
 FOREIGN_TAG = re.compile(r"\b(?:TODO|FIXME|XXX|HACK|BUG|NOTE|WARNING)\b|\b(?i:todo|fixme|hack|note|warning)\s?:")
 LIKE_A_TAG = re.compile(r"^\W*([A-Z]{3,})(?: [^.:\n]{0,20}(?:\.\s?\d[\d.]*)?)?:", re.M)
 PLACE = re.compile(r"(Sec\. \d|Tables? \d|Eq\. \(?\d|Appendix)")
-
-
-def name_of(path: Path) -> str:
-    return str(path.relative_to(ROOT))
-
-
-@cache
-def prose(path: Path) -> tuple[str, ...]:
-    """Comments and docstrings of a Python file, those of attributes included."""
-    text = path.read_text(encoding="utf-8")
-    comments = [
-        token.string
-        for token in tokenize.generate_tokens(io.StringIO(text).readline)
-        if token.type == tokenize.COMMENT
-    ]
-    strings = [
-        node.value.value
-        for node in ast.walk(ast.parse(text))
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-    ]
-    return (*comments, *strings)
 
 
 def wrong_tags(text: str) -> list[str]:

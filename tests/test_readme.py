@@ -1,4 +1,4 @@
-"""Every command of the README is one that the mains take, and every file it points to exists."""
+"""Commands of the README and of RESULTS.md are those that the mains take, and what the README points to exists."""
 
 import re
 import shlex
@@ -9,6 +9,7 @@ import pytest
 import arcface_jax.models
 import facenet_jax.models
 from experiments import (
+    angles,
     arcface,
     cluster,
     convert,
@@ -23,16 +24,25 @@ from experiments import (
     prepare,
     retinaface,
     search,
+    table2,
     ytf,
 )
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
-COMMANDS = [line for block in BLOCKS for line in block.replace("\\\n", "").splitlines()]
+RESULTS = (ROOT / "RESULTS.md").read_text(encoding="utf-8")
+
+
+def commands(text: str) -> list[str]:
+    """Lines of the blocks without a language."""
+    blocks = re.findall(r"^```\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    return [line for block in blocks for line in block.replace("\\\n", "").splitlines()]
+
+
+COMMANDS = commands(README)
 MAINS = (
     facenet, arcface, prepare, convert, detect, evaluate, image_quality, ytf, identify, ijb, megaface,
-    retinaface, mtcnn, cluster, search,
+    retinaface, mtcnn, cluster, search, angles, table2,
 )  # fmt: skip
 PARSERS = {main.__name__.removeprefix("experiments."): main.parse for main in MAINS}
 NETWORKS = {f"{package.__name__}": package.NETWORKS for package in (facenet_jax.models, arcface_jax.models)}
@@ -52,6 +62,13 @@ def test_commands_parse(command: str):
         PARSERS[module.removeprefix("experiments.")](arguments)
     else:
         assert arguments[0] in NETWORKS[module]
+
+
+@pytest.mark.parametrize("command", [line for line in commands(RESULTS) if any(f"experiments.{name} " in line for name in PARSERS)])
+def test_commands_of_results_parse(command: str):
+    """What was run can be run again."""
+    _, module, *arguments = shlex.split(command.partition("python ")[2])
+    PARSERS[module.removeprefix("experiments.")](arguments)
 
 
 @pytest.mark.parametrize("link", re.findall(r"\]\(([^)]+)\)", README))

@@ -1,7 +1,7 @@
 """What made embeddings that are kept on disk, as one line, and the refusal to use them with any other.
 
 Not here: the embeddings (`search.py`, `megaface.py`), and caches, which are named after what made them
-(`cached_embedder.py`).
+(`recognizer/cached_embedder.py`).
 """
 
 import argparse

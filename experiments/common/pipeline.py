@@ -1,7 +1,7 @@
 """From photographs to embeddings, as the mains that evaluate a model share it: options, search for faces, cache.
 
 Not here: what is judged (`evaluate.py`, `ytf.py`), the cutting itself (`faces.cut_faces`), embeddings
-(`cached_embedder.py`).
+(`recognizer/cached_embedder.py`).
 """
 
 import argparse
