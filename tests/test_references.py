@@ -149,7 +149,7 @@ def known_options() -> frozenset[str]:
         for node in ast.walk(tree_of(path))
         if isinstance(node, ast.Call)
         for argument in node.args
-        if isinstance(argument, ast.Constant) and str(argument.value).startswith("--")
+        if isinstance(argument, ast.Constant) and isinstance(argument.value, str) and argument.value.startswith("--")
     }
     return frozenset(given | {"--" + key.replace("_", "-") for key in config_keys()} | {"--help"})
 
