@@ -34,10 +34,11 @@ from faces.evaluate.pair_set import PairSet
 from faces.evaluate.plain_text import plain
 from faces.evaluate.plots import BLUE, ORANGE, save_figure, style
 from faces.evaluate.verification import few_names
+from faces.mesh import make_mesh
 from faces.outputs import check_file, results_folder, write_json
 from faces.run_record import check_training_set
 from faces.terminal import make_console
-from recognizer.embedding import embed_faces, embedder_of
+from recognizer.model import embed_faces, embedder_of, model_of, without_mirror
 from recognizer.runs import centres_of, open_run
 
 RECIPES: dict[str, Recipe[Any]] = {"arcface": arcface.RECIPE, "facenet": facenet.RECIPE}
@@ -103,7 +104,7 @@ def measure(options: argparse.Namespace, out: Path) -> dict[str, Any]:
     indices = _whole_people(source.identities, options.images, run.config.train.seed)
     tests = [(test, people_of(test, options.allow_missing)) for test in training.pair_sets(options, run.config)]
 
-    embed = embedder_of(run)
+    embed = embedder_of(without_mirror(model_of(run, options.run.name)), make_mesh())
     chosen = Subset(source, indices)
     embeddings = embed_faces(embed, chosen, run.config.model.input_size, console)
     if centres is not None:

@@ -21,10 +21,11 @@ from faces import cli
 from faces.data.fingerprint import fingerprint
 from faces.data.source import Relabelled
 from faces.errors import ConfigError, DataError
+from faces.mesh import make_mesh
 from faces.outputs import check_file
 from faces.run_record import check_training_set
 from faces.terminal import make_console
-from recognizer.embedding import embed_faces, embedder_of
+from recognizer.model import embed_faces, embedder_of, model_of, without_mirror
 from recognizer.runs import centres_of, open_run
 
 MOST_DROPPED = 0.6
@@ -50,7 +51,8 @@ def main(arguments: list[str]) -> None:
     if remark := check_training_set(options.run, fingerprint(source)):
         console.print(remark)
     centres = centres_of(run, source)
-    embeddings = embed_faces(embedder_of(run), source, config.model.input_size, console)
+    embed = embedder_of(without_mirror(model_of(run, options.run.name)), make_mesh())
+    embeddings = embed_faces(embed, source, config.model.input_size, console)
     found = sub_center.keep(embeddings, source.identities, centres, options.degrees)
 
     if not found.kept.any():

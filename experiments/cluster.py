@@ -27,7 +27,7 @@ import numpy as np
 from rich.console import Console
 
 from experiments.common import passed_over, pipeline
-from experiments.common.photographs import Faces, counted, find_faces
+from experiments.common.photographs import counted, embed_photographs
 from experiments.common.results import deliver
 from faces import cli
 from faces.cluster import LINKAGES, cluster
@@ -35,6 +35,7 @@ from faces.data.images import encode_png
 from faces.evaluate.clusters import agreement
 from faces.outputs import write_bytes, write_json, write_text
 from faces.terminal import make_console
+from recognizer.photographs import Faces
 
 TILE, GAP, COLUMNS, ROWS = 72, 4, 12, 24
 """A sheet: side of a face and space between faces in pixels, faces of a cluster, clusters."""
@@ -53,8 +54,8 @@ def main(arguments: list[str]) -> None:
 def cluster_photographs(options: argparse.Namespace, out: Path, console: Console) -> dict[str, Any]:
     """Write lists and sheets to `out`; what `result.json` says."""
     model = pipeline.open_for(options, console)
-    faces = find_faces(options.photographs, model, options, console)
-    labels = cluster(faces.embeddings, options.threshold, options.linkage)
+    faces, embeddings, images_per_second = embed_photographs(options.photographs, model, options, console)
+    labels = cluster(embeddings, options.threshold, options.linkage)
     sizes = np.bincount(labels)
     console.print(
         f"{sizes.size:,} clusters by {options.linkage} linkage at cosine {options.threshold:g}: the largest has "
@@ -68,7 +69,7 @@ def cluster_photographs(options: argparse.Namespace, out: Path, console: Console
         **faces.record(),
         "linkage": options.linkage,
         "threshold": options.threshold,
-        **pipeline.record(model, faces.images_per_second, options),
+        **pipeline.record(model, images_per_second, options),
     }
     if options.labelled:
         result["agreement"] = _agreement(faces, labels, console)

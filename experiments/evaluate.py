@@ -35,6 +35,7 @@ from faces.outputs import write_npz
 from faces.terminal import make_console
 from faces.toml_config import flatten
 from recognizer.cached_embedder import CachedEmbedder
+from recognizer.pipeline import seen_in
 
 FAR = 1e-3
 
@@ -54,14 +55,13 @@ def evaluate(options: argparse.Namespace, out: Path, console: Console) -> dict[s
         refuse_missing(photos.name, photos.missing, f"{len(photos.names):,} pictures that its list names", options)
     model = pipeline.open_for(options, console)
     wanted, network, origin = model.preprocessing, model.description.network, model.description.origin
-    search = pipeline.Search(options)
-    search.check(wanted, aligned=all(photos.aligned for photos in sets))
+    search = pipeline.open_search(options, wanted, aligned=all(photos.aligned for photos in sets))
     embed = CachedEmbedder(model, options.cache)
     cut = {
         photos.name: search.cut(photos.read(), len(photos.names), photos.name, wanted, console, photos.aligned)
         for photos in sets
     }
-    seen = {p.name: pipeline.seen_in(cut[p.name], wanted, aligned=p.aligned) for p in sets}
+    seen = {p.name: seen_in(cut[p.name], wanted, aligned=p.aligned) for p in sets}
     quality = {"pixels": options.pixels, "jpeg_quality": options.jpeg_quality}
     tests = [degraded(photos, cut[photos.name], options, **quality) for photos in sets]
     after = dict[str, VerificationResult]()

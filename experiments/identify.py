@@ -29,6 +29,7 @@ from faces.evaluate.identification import IdentificationResult, evaluate_lfw_ide
 from faces.evaluate.report import far_text
 from faces.terminal import make_console
 from recognizer.cached_embedder import CachedEmbedder
+from recognizer.pipeline import seen_in
 
 LFW_PICTURES = 13_233
 FAR = 0.01
@@ -60,12 +61,11 @@ def identify(options: argparse.Namespace, out: Path, console: Console) -> dict[s
             "people with one, who are the distractors."
         )
     model = pipeline.open_for(options, console)
-    search = pipeline.Search(options)
-    search.check(model.preprocessing)
+    search = pipeline.open_search(options, model.preprocessing)
     embed = CachedEmbedder(model, options.cache)
     photographs = (source[row] for row in range(len(source)))
     cut = search.cut(photographs, len(source), "the photographs", model.preprocessing, console)
-    console.print(pipeline.seen_in(cut, model.preprocessing))
+    console.print(seen_in(cut, model.preprocessing))
     lost = undetected_rows(options.data, cut, source.source_name, "photographs", options)
     kept = np.setdiff1d(np.arange(len(source)), lost)
     people = [source.identity_names[identity] for identity in source.identities[kept]]

@@ -32,6 +32,7 @@ from faces.preprocessing import align
 from faces.terminal import make_console
 from recognizer.cached_embedder import CachedEmbedder
 from recognizer.model import Model
+from recognizer.pipeline import Search
 
 IMAGES = "loose_crop"
 AT_ONCE = 16_384
@@ -55,12 +56,10 @@ def evaluate(options: argparse.Namespace, out: Path, console: Console) -> dict[s
     galleries, probes = read_galleries(meta, name), read_probes(meta, name)
     at_hand = _at_hand(options.data / IMAGES, faces, options)
     model = pipeline.open_for(options, console)
-    search = pipeline.Search(options)
     by_list = options.detector == pipeline.NONE and model.preprocessing.alignment == "five_points"
-    if not by_list:
-        search.check(model.preprocessing)
+    search = None if by_list else pipeline.open_search(options, model.preprocessing)
     embed = CachedEmbedder(model, options.cache, unit=options.face_length == "unit")
-    embeddings, found = _embed(options, faces, at_hand, model, None if by_list else search, embed, console)
+    embeddings, found = _embed(options, faces, at_hand, model, search, embed, console)
     rows = np.flatnonzero(found)
     score = faces.score[rows] if options.score == "weigh" else None
     numbers, features = ijb.template_features(
@@ -145,7 +144,7 @@ def _embed(
     faces: IjbFaces,
     at_hand: np.ndarray,
     model: Model,
-    search: pipeline.Search | None,
+    search: Search | None,
     embed: CachedEmbedder,
     console: Console,
 ) -> tuple[np.ndarray, np.ndarray]:

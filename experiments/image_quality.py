@@ -41,6 +41,7 @@ from faces.outputs import write_json
 from faces.terminal import make_console
 from faces.toml_config import flatten
 from recognizer.cached_embedder import CachedEmbedder
+from recognizer.pipeline import seen_in
 
 RECORD = "image_quality.json"
 UNTOUCHED = "as they are"
@@ -69,11 +70,10 @@ def evaluate(
     passed_over.tell(console, photos.passed_over)
     refuse_missing(photos.name, photos.missing, f"{len(photos.names):,} pictures that its list names", options)
     model = pipeline.open_for(options, console)
-    search = pipeline.Search(options)
-    search.check(model.preprocessing, aligned=photos.aligned)
+    search = pipeline.open_search(options, model.preprocessing, aligned=photos.aligned)
     embed = CachedEmbedder(model, options.cache)
     cut = search.cut(photos.read(), len(photos.names), photos.name, model.preprocessing, console, photos.aligned)
-    console.print(pipeline.seen_in(cut, model.preprocessing, aligned=photos.aligned))
+    console.print(seen_in(cut, model.preprocessing, aligned=photos.aligned))
 
     table = Table("faces", f"VAL at FAR {FAR:g}, % ± SE", "accuracy, % ± SE", "the paper's NN1, VAL, %")
     rows: list[dict[str, Any]] = []

@@ -25,7 +25,7 @@ from rich.console import Console
 
 from experiments.common import passed_over, pipeline
 from experiments.common.made_by import check_same, made_by
-from experiments.common.photographs import Faces, counted, find_faces
+from experiments.common.photographs import counted, embed_photographs
 from experiments.common.results import deliver
 from faces import cli, gallery
 from faces.data.photographs import classify, printable, scan
@@ -34,6 +34,7 @@ from faces.evaluate.verification import few_names
 from faces.outputs import write_npz, write_text
 from faces.terminal import make_console
 from faces.weights import read_weights
+from recognizer.photographs import Faces
 
 INDEX = "index.npz"
 SHOWN = 20  # faces whose match is printed; the file has all
@@ -101,7 +102,7 @@ def enrol(options: argparse.Namespace, out: Path, console: Console) -> dict[str,
         DataError: pictures that give no face, unless the command line allows missing ones; pictures beside the folders.
     """
     model = pipeline.open_for(options, console)
-    faces = find_faces([options.people], model, options, console)
+    faces, embeddings, images_per_second = embed_photographs([options.people], model, options, console)
     lost = [*(() if options.undetected != "refuse" else faces.without_face), *faces.unreadable]
     if lost and not options.allow_missing:
         raise DataError(
@@ -119,7 +120,7 @@ def enrol(options: argparse.Namespace, out: Path, console: Console) -> dict[str,
         console.print(f"  not enrolled, no usable picture in the folder: {few_names(absent)}")
     passed_over.tell_alike(console, people.tolist(), "are enrolled as different people")
     write_index(
-        out / INDEX, Index(faces.embeddings, person, tuple(people.tolist()), pictures, made_by(model, options))
+        out / INDEX, Index(embeddings, person, tuple(people.tolist()), pictures, made_by(model, options))
     )
     console.print(f"{len(people):,} people enrolled by {counted(len(person), 'pictures')}")
     return {
@@ -128,7 +129,7 @@ def enrol(options: argparse.Namespace, out: Path, console: Console) -> dict[str,
         "left_out": faces.left_out,
         "people_left_out": absent,
         "several": len(faces.several) if faces.looked else None,
-        **pipeline.record(model, faces.images_per_second, options),
+        **pipeline.record(model, images_per_second, options),
     }
 
 
@@ -146,10 +147,10 @@ def find(options: argparse.Namespace, out: Path, console: Console) -> dict[str, 
     index = read_index(options.index)
     model = pipeline.open_for(options, console)
     check_same(options.index, index.made_by, made_by(model, options))
-    faces = find_faces(options.photographs, model, options, console)
+    faces, embeddings, images_per_second = embed_photographs(options.photographs, model, options, console)
     matches = [
         {**faces.entry(face), "person": ranked[0]["person"] if known else None, "ranked": ranked}
-        for face, ranked in enumerate(rank_people(index, faces.embeddings, options.top))
+        for face, ranked in enumerate(rank_people(index, embeddings, options.top))
         for known in [ranked[0]["score"] >= options.threshold]
     ]
     known = sum(match["person"] is not None for match in matches)
@@ -169,7 +170,7 @@ def find(options: argparse.Namespace, out: Path, console: Console) -> dict[str, 
         "unknown": len(faces) - known,
         "people": len(index.people),
         "threshold": options.threshold,
-        **pipeline.record(model, faces.images_per_second, options),
+        **pipeline.record(model, images_per_second, options),
     }
 
 

@@ -28,6 +28,7 @@ from faces.terminal import make_console
 from faces.toml_config import flatten
 from recognizer.cached_embedder import CachedEmbedder
 from recognizer.model import Model
+from recognizer.pipeline import Search, seen_in
 
 AT_ONCE = 16_384
 """Frames cut and embedded at a time: the faces of 340,000 in memory would be 13 GB."""
@@ -48,8 +49,7 @@ def evaluate(options: argparse.Namespace, out: Path, console: Console) -> dict[s
         at_hand, data.pairs, data.expected, at_hand, options.frames, allow_missing=options.allow_missing
     )
     model = pipeline.open_for(options, console)
-    search = pipeline.Search(options)
-    search.check(model.preprocessing)
+    search = pipeline.open_search(options, model.preprocessing)
     embed = CachedEmbedder(model, options.cache)
     names, video = frames_of(data, options.frames)
     cut, embeddings = cut_and_embed(data, names, search, embed, model, console)
@@ -62,7 +62,7 @@ def evaluate(options: argparse.Namespace, out: Path, console: Console) -> dict[s
         rule: ytf.evaluate_ytf(*given, rule, options.frames, allow_missing=options.allow_missing) for rule in ytf.RULES
     }
     main_result = results[options.rule]
-    console.print(pipeline.seen_in(cut, model.preprocessing, "frames"))
+    console.print(seen_in(cut, model.preprocessing, "frames"))
     console.print(main_result.remark)
     title = "PARTIAL YouTube Faces" if main_result.is_partial else "YouTube Faces"
     verified = {rule: result.verification for rule, result in results.items()}
@@ -102,7 +102,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def cut_and_embed(
-    data: Ytf, names: Sequence[str], search: pipeline.Search, embed: CachedEmbedder, model: Model, console: Console
+    data: Ytf, names: Sequence[str], search: Search, embed: CachedEmbedder, model: Model, console: Console
 ) -> tuple[Cut, np.ndarray]:
     """What was found in all frames, without the faces themselves, and the faces' embeddings, (frames, d)."""
     cuts, parts = list[Cut](), list[np.ndarray]()

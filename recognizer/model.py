@@ -6,115 +6,42 @@ What comes out is the same in each case: parameters, the network's function, and
     run's folder    as `experiments.facenet` and `experiments.arcface` write it
     file            any format of `faces.weights` with names that are known here; converted in memory
 
-Not here: the names in files (`published.py` in each paper's `models`), and the command (`experiments/convert.py`).
+Not here: what a file of others holds (`convert.py`), embeddings that are kept (`cached_embedder.py`).
 """
 
 import dataclasses
 import hashlib
-import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from jax.sharding import Mesh
+from rich.console import Console
 
-import arcface_jax.models.published as of_arcface
-import facenet_jax.models.published as of_facenet
-from arcface_jax.models import onnx_names
-from facenet_jax.models import slim_graph
-from faces.backbone import Apply, Backbone, BatchStats, Params
+from faces.backbone import BatchStats, Params
 from faces.checkpoint import load_weights, told_once
-from faces.config import DataConfig, ModelConfig, RunConfig
+from faces.config import DataConfig, RunConfig
+from faces.data import augment
+from faces.data.source import FaceSource
 from faces.embed import make_embedder
-from faces.errors import CheckpointError, ConfigError, FacesError, WeightsError
+from faces.errors import CheckpointError, FacesError
 from faces.mesh import replicated
 from faces.outputs import results_folder, write_text
 from faces.preprocessing import Preprocessing, check_pictures
 from faces.refused import writing
-from faces.toml_config import Checked, Rule, check, load_config, to_toml
-from faces.weights import (
-    is_graphdef,
-    is_onnx,
-    read_graphdef,
-    read_onnx_graph,
-    read_onnx_outputs,
-    read_symbol,
-    read_weights,
-)
-from faces.weights.layouts import Tensors, receive
-from recognizer.mistaken import refuse_detector, refuse_detectors_in
+from faces.terminal import make_progress
+from faces.toml_config import load_config, to_toml
+from recognizer.convert import convert
+from recognizer.description import DESCRIPTION, Description, Model, NetworkConfig, Origin, backbone_in
+from recognizer.mistaken import refuse_detectors_in
 from recognizer.networks import backbone_of
-from recognizer.runs import open_run
+from recognizer.runs import Run, open_run
 
-DESCRIPTION, CHECKPOINTS = "model.toml", "checkpoints"
-OF_MXNET = "mobilefacenet_y1"
-"""The network whose weights come with a graph of their own."""
-
-
-WRAPPERS = ("module.", "_orig_mod.", "model.", "net.", "network.", "backbone.", "encoder.")
-"""Of PyTorch's DataParallel, of its compiler, and what training programs call a network inside a module of theirs."""
-
-
-@dataclass(frozen=True)
-class NetworkConfig:
-    """Which network."""
-
-    name: str
-    """Name in `facenet_jax.models` or `arcface_jax.models`."""
-    embedding_dim: int
-    """d."""
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Where weights come from."""
-
-    file: str
-    """Name of the file, or of the run's folder and its step."""
-    sha256: str
-    """Of the file's bytes, or of the run's weights."""
-
-
-@dataclass(frozen=True)
-class Description(Checked):
-    """What `model.toml` holds."""
-
-    network: NetworkConfig
-    preprocessing: Preprocessing
-    origin: Origin
-
-    def rules(self) -> list[Rule]:
-        """As `faces.toml_config.Checked.rules`."""
-        return [*self.preprocessing.rules(), (self.network.embedding_dim > 0, "network.embedding_dim: not positive")]
-
-
-@dataclass(frozen=True)
-class Model:
-    """A network with weights.
-
-    Args:
-        description: its name, what it must be given, and where it comes from.
-        params, batch_stats: NumPy arrays.
-        apply: as `faces.backbone.Backbone.apply`; whether embeddings are of length 1 the network says.
-    """
-
-    description: Description
-    params: Params
-    batch_stats: BatchStats
-    apply: Apply
-
-    @property
-    def name(self) -> str:
-        """Of the network."""
-        return self.description.network.name
-
-    @property
-    def preprocessing(self) -> Preprocessing:
-        """What the network must be given."""
-        return self.description.preprocessing
+CHECKPOINTS = "checkpoints"
+BLOCK = 1024
+"""Images of a source read at a time."""
 
 
 def open_model(path: Path, network: str | None = None, symbol: Path | None = None) -> Model:
@@ -132,7 +59,7 @@ def open_model(path: Path, network: str | None = None, symbol: Path | None = Non
         return _open_converted(path)
     if path.is_dir():
         try:
-            return _open_run(path)
+            return model_of(open_run(path), path.name)
         except FacesError:
             refuse_detectors_in(path)
             raise
@@ -142,53 +69,6 @@ def open_model(path: Path, network: str | None = None, symbol: Path | None = Non
             "is expected."
         )
     return convert(path, network, symbol)
-
-
-def convert(
-    file: Path, network: str | None = None, symbol: Path | None = None, state_dict: str | None = None
-) -> Model:
-    """A published file as a model, in memory.
-
-    Args:
-        file: of any format that `faces.weights` reads.
-        network: that the file is of; None: recognised by its tensors.
-        symbol: MXNet's graph; None: PREFIX-symbol.json where it lies beside PREFIX-0000.params.
-        state_dict: its key in a checkpoint of PyTorch; None: found by the rule of `faces.weights.state_dicts`.
-    Raises:
-        WeightsError: the file cannot be read, is of no network here, or does not fit the one that it is of.
-        ConfigError: an embedding of no values; a graph for weights that have none.
-    """
-    if file.is_dir():
-        refuse_detectors_in(file)
-        if (file / DESCRIPTION).is_file() or (file / "config.toml").is_file():
-            raise WeightsError(f"{file}: a model of this project already; give it as it is, by --weights {file}.")
-    tensors, pixels = _tensors_by_known_names(file, state_dict)
-    graph_of = symbol or _symbol_beside(file)
-    graph = read_symbol(graph_of) if graph_of else ()
-    try:
-        published = of_facenet.recognise(tensors, network) or of_arcface.recognise(tensors, network, graph)
-    except WeightsError as error:
-        raise WeightsError(f"{file}: {error}") from None
-    if published is None:
-        raise WeightsError(_unknown(file, tensors, network))
-    if published.network == of_facenet.NETWORK and is_graphdef(file):
-        _follow(file, tensors)
-    if pixels is not None:
-        published = published._replace(preprocessing=_seen_by(published.preprocessing, *pixels, file))
-    if symbol and published.network != OF_MXNET:
-        raise ConfigError(
-            f"--symbol {symbol} changes nothing: {file} is of {published.network}, not MXNet's; leave it out."
-        )
-    with file.open("rb") as opened:
-        digest = hashlib.file_digest(opened, "sha256").hexdigest()
-    name = file.name.encode("ascii", "backslashreplace").decode()  # TOML takes no halves of a character
-    description = Description(
-        NetworkConfig(published.network, published.embedding_dim), published.preprocessing, Origin(name, digest)
-    )
-    check(description, file)
-    backbone = _backbone(published.network, published.embedding_dim, published.preprocessing.size)
-    params, batch_stats = receive(published, tensors, backbone, str(file))
-    return Model(description, params, batch_stats, backbone.apply)
 
 
 def write_model(model: Model, folder: Path, overwrite: bool = False) -> None:
@@ -244,78 +124,40 @@ def embedder_of(model: Model, mesh: Mesh, unit: bool = True) -> Callable[[np.nda
     return embed_pictures
 
 
-def _tensors_by_known_names(file: Path, state_dict: str | None) -> tuple[Tensors, tuple[float, float] | None]:
-    """A file's tensors by names that are known, and what its graph does to pixels, (x - mean) * factor, if anything."""
-    tensors = read_weights(file, state_dict)
-    refuse_detector(file, tensors)
-    if is_onnx(file):
-        try:
-            named = onnx_names.named(read_onnx_graph(file), tensors, read_onnx_outputs(file))
-        except WeightsError as error:
-            raise WeightsError(f"{file}: {error}") from None
-        return named.tensors, None if (named.mean, named.factor) == (0, 1) else (named.mean, named.factor)
-    return _unwrapped(tensors), None
+def without_mirror(model: Model) -> Model:
+    """The model, embedding pictures alone and not their mirror images."""
+    preprocessing = dataclasses.replace(model.preprocessing, flip="none")
+    return dataclasses.replace(model, description=dataclasses.replace(model.description, preprocessing=preprocessing))
 
 
-def _unwrapped(tensors: Tensors) -> Tensors:
-    """The tensors without what programs put before all names: one module around the network, or several."""
-    for wrapper in WRAPPERS:
-        if all(name.startswith(wrapper) for name in tensors):
-            return _unwrapped({name.removeprefix(wrapper): tensor for name, tensor in tensors.items()})
-    return tensors
+def embed_faces(
+    embed: Callable[[np.ndarray], np.ndarray], source: FaceSource, size: tuple[int, int], console: Console
+) -> np.ndarray:
+    """Embeddings of all images of a source, whole and without random changes, in blocks, with a bar of progress.
 
-
-def _follow(file: Path, tensors: Tensors) -> None:
-    try:
-        slim_graph.follow(read_graphdef(file), tensors)
-    except WeightsError as error:
-        raise WeightsError(f"{file}: {error}") from None
-
-
-def _seen_by(usual: Preprocessing, mean: float, factor: float, file: Path) -> Preprocessing:
-    """The preprocessing of a graph that begins with (x - mean) * factor, x being pixels of 0 to 255 or of 0 to 1.
-
-    Raises:
-        WeightsError: neither gives the network about the range that faces are trained in.
+    Args:
+        embed: as `embedder_of` returns.
+        source: the images.
+        size: rows and columns of the network's input.
+        console: where the bar is drawn, if it is a terminal.
+    Returns:
+        float32 (images, d), of length 1.
     """
-    for largest in (255.0, 1.0):
-        black, white = -mean * factor, (largest - mean) * factor
-        if _LEAST_END <= -black <= _MOST_END and _LEAST_END <= white <= _MOST_END:
-            return dataclasses.replace(usual, mean=255 / largest * mean, scale=255 / largest / factor)
-    raise WeightsError(
-        f"{file}: its graph begins with (x - {mean:g}) * {factor:g}, which brings neither pixels of 0 to 255 nor those "
-        "of 0 to 1 to a range about 0; export the network without it."
-    )
-
-
-_LEAST_END, _MOST_END = 0.3, 3.0
-"""Of black, below 0, and of white, above: so it is for every network whose training is known here."""
-
-
-def _symbol_beside(file: Path) -> Path | None:
-    match = re.fullmatch(r"(.+)-\d{4}\.params", file.name)
-    symbol = file.with_name(f"{match[1]}-symbol.json") if match else None
-    return symbol if symbol and symbol.is_file() else None
-
-
-def _unknown(file: Path, tensors: Tensors, network: str | None) -> str:
-    known = (of_facenet.NETWORK, OF_MXNET, "mobilefacenet_mbf", *of_arcface.IRESNETS)
-    if network is not None and network not in known:
-        return f"{file}: no published weights of {network!r} are known here, only those of {', '.join(known)}."
-    first = ", ".join(repr(name) for name in list(tensors)[:3])
-    of_one = "none of the networks whose names are known here" if network is None else f"not {network}"
-    return f"{file}: {of_one}; its {len(tensors)} tensors begin with {first}. Known: {', '.join(known)}."
-
-
-def _backbone(name: str, embedding_dim: int, size: tuple[int, int]) -> Backbone:
-    return backbone_of(ModelConfig(name, size, embedding_dim, "float32", "global"), "arcface")
+    rows = []
+    with make_progress(console) as bar:
+        task = bar.add_task("embedding", total=len(source))
+        for start in range(0, len(source), BLOCK):
+            part = range(start, min(start + BLOCK, len(source)))
+            rows.append(embed(np.stack([augment.crop(source[index], size) for index in part])))
+            bar.advance(task, len(part))
+    return np.concatenate(rows)
 
 
 def _open_converted(folder: Path) -> Model:
     description, _ = load_config(str(folder / DESCRIPTION), Description)
     _, weights = load_weights(folder / CHECKPOINTS)
     network = description.network
-    backbone = _backbone(network.name, network.embedding_dim, description.preprocessing.size)
+    backbone = backbone_in(description)
     params, batch_stats = weights["params"], weights["batch_stats"]
     wanted = jax.tree.map(lambda x: x.shape, jax.eval_shape(backbone.init, jax.random.key(0)))
     if jax.tree.map(np.shape, (params, batch_stats)) != wanted:
@@ -326,15 +168,20 @@ def _open_converted(folder: Path) -> Model:
     return Model(description, params, batch_stats, backbone.apply)
 
 
-def _open_run(folder: Path) -> Model:
-    run = open_run(folder)
+def model_of(run: Run, name: str) -> Model:
+    """A run's network as a model.
+
+    Args:
+        run: what `open_run` read.
+        name: of its folder.
+    """
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves((run.params, run.batch_stats)):
         digest.update(np.ascontiguousarray(leaf).tobytes())
     description = Description(
         NetworkConfig(run.config.model.name, run.config.model.embedding_dim),
         preprocessing_of(run.config),
-        Origin(f"{folder.name}, step {run.step}", digest.hexdigest()),
+        Origin(f"{name}, step {run.step}", digest.hexdigest()),
     )
     return Model(description, run.params, run.batch_stats, backbone_of(run.config.model, run.trained_as).apply)
 

@@ -1,198 +1,71 @@
-"""Photographs of any folders to embeddings, each with its name and box: what clustering and search start from.
+"""The faces and embeddings of photographs that a command line names; what is found and left out, on the screen.
 
-A photograph shows any number of people, and `--select all` means every face that is found in it; a rule means one, and
-then the others are counted. A photograph that cannot be decoded, and one in which no face is found, is named and left
-out: here nobody is asked for a number that it would falsify.
-
-Not here: sets with a protocol (`evaluate.py` and its siblings).
+Not here: the faces (`recognizer.photographs`), sets with a protocol (`evaluate.py` and its siblings).
 """
 
 import argparse
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rich.console import Console
 
 from experiments.common import passed_over, pipeline
-from faces.cut_faces import Looked
-from faces.data.images import read_image
-from faces.data.photographs import find_photographs, printable
-from faces.detect.detections import select
-from faces.errors import DataError, ImageError
+from faces.data.photographs import find_photographs
+from faces.errors import DataError
 from faces.evaluate.verification import few_names
 from recognizer.cached_embedder import CachedEmbedder
 from recognizer.model import Model
-
-NO_FACE = "no face found in it"
-
-
-@dataclass(frozen=True)
-class Faces:
-    """The faces of some photographs, in the order of the photographs; in each the best first.
-
-    Args:
-        photographs: path of each photograph that was looked at, with a face or without.
-        sizes: height and width of each; None of one that could not be decoded.
-        photograph: the row in `photographs` that each face is of, int64 (faces,).
-        boxes: left, top, right, bottom in pixels, float32 (faces, 4); NaN of a picture that is of no detection.
-        scores: the detector's, float32 (faces,); NaN likewise.
-        is_main: which faces are the most central of their photograph, bool (faces,): of whom it is, if of one person.
-        pictures: aligned faces, uint8 (faces, rows, columns, 3), RGB.
-        embeddings: float32 (faces, d), of length 1.
-        looked: whether a detector looked; otherwise each picture is a part of a photograph, a face or not.
-        several: paths of photographs with more than one face.
-        not_meant: faces that were found and are not among these, since `--select` means others.
-        without_face: paths of photographs in which none was found.
-        unreadable: of those that could not be decoded, with the reason.
-        left_out: every path that gives no face, with the reason: what is no photograph, and the two above.
-        images_per_second: of the embedding.
-    """
-
-    photographs: tuple[str, ...]
-    sizes: tuple[tuple[int, int] | None, ...]
-    photograph: np.ndarray
-    boxes: np.ndarray
-    scores: np.ndarray
-    is_main: np.ndarray
-    pictures: np.ndarray
-    embeddings: np.ndarray
-    looked: bool
-    several: tuple[str, ...]
-    not_meant: int
-    without_face: tuple[str, ...]
-    unreadable: dict[str, str]
-    left_out: dict[str, str]
-    images_per_second: float | None
-
-    def __len__(self) -> int:
-        return len(self.photograph)
-
-    @property
-    def noun(self) -> str:
-        """What they may be called."""
-        return "faces" if self.looked else "pictures"
-
-    def folder(self, face: int | np.intp) -> str:
-        """Name of the folder in which the face's photograph lies."""
-        return Path(self.photographs[self.photograph[face]]).parent.name
-
-    def entry(self, face: int) -> dict[str, Any]:
-        """Where a face is, as JSON holds it; a thousandth of a pixel is as much as the numbers are worth."""
-        is_found = bool(np.isfinite(self.scores[face]))
-        return {
-            "box": np.round(self.boxes[face].astype(float), 3).tolist() if is_found else None,
-            "detector_score": round(float(self.scores[face]), 6) if is_found else None,
-        }
-
-    def record(self) -> dict[str, Any]:
-        """What `result.json` says about them; nobody counts faces who has not looked."""
-        return {
-            "photographs": len(self.photographs),
-            "pictures": len(self),
-            "faces": int(np.isfinite(self.scores).sum()) if self.looked else None,
-            "several": len(self.several) if self.looked else None,
-            "faces_passed_over": self.not_meant if self.looked else None,
-            "without_face": len(self.without_face) if self.looked else None,
-            "unreadable": len(self.unreadable),
-            "left_out": self.left_out,
-        }
+from recognizer.photographs import Faces, find_faces
+from recognizer.pipeline import taken_as
 
 
-def find_faces(places: Sequence[Path], model: Model, options: argparse.Namespace, console: Console) -> Faces:
-    """The faces of files, and of folders with all they contain, in the order of their paths.
+def embed_photographs(
+    places: Sequence[Path], model: Model, options: argparse.Namespace, console: Console
+) -> tuple[Faces, np.ndarray, float | None]:
+    """The faces of files, and of folders with all they contain.
 
+    Returns:
+        The faces; their embeddings, float32 (faces, d), of length 1; and how many were computed in a second, if any.
     Raises:
         DataError: no such file or folder, no image in them, or no face in any.
     """
     there = find_photographs(places)
-    files = there.files
     passed_over.tell(console, there.passed_over)
-    names = tuple(printable(str(file)) for file in files)
-    unreadable = dict[str, str]()
+    search = pipeline.open_search(options, model.preprocessing)
+    faces = find_faces(there, search, model.preprocessing, console)
+    _tell(faces, model, options, console)
+    if not len(faces):
+        where, count = ", ".join(map(str, places)), counted(len(there.files), "photographs")
+        first = faces.photographs[0]
+        if len(faces.unreadable) == len(there.files):
+            raise DataError(f"{where}: none of {count} can be decoded, the first is {first}: {faces.unreadable[first]}")
+        raise DataError(f"{where}: no face found in any of {count}.")
+    embed = CachedEmbedder(model, options.cache)
+    return faces, embed(faces.pictures, console), embed.images_per_second
 
-    def read() -> Iterator[np.ndarray | None]:
-        for file, name in zip(files, names, strict=True):
-            try:
-                yield read_image(file, name)
-            except ImageError as error:
-                unreadable[name] = str(error).removeprefix(f"{name}: ")
-                yield None
 
-    search = pipeline.Search(options)
-    search.check(model.preprocessing)
-    looked = list(search.look(read(), len(files), "the photographs", model.preprocessing, console))
-    sizes: list[tuple[int, int] | None] = [None] * len(files)
-    for one in looked:
-        sizes[one.row] = one.size
-    found = [(one, one.found) for one in looked if one.found is not None]
-    several = tuple(names[one.row] for one, faces in found if len(faces) > 1)
-    without_face = tuple(names[one.row] for one, faces in found if not len(faces))
-    chosen = sum(face is not None for one in looked for face in one.chosen)
-    not_meant = sum(len(faces) for _, faces in found) - chosen
-    pictures = np.concatenate([np.empty((0, *model.preprocessing.size, 3), np.uint8), *(o.pictures for o in looked)])
-    if options.detector == pipeline.NONE:
-        console.print(f"{counted(len(looked), 'photographs')}, {pipeline.taken_as(model.preprocessing)}")
+def _tell(faces: Faces, model: Model, options: argparse.Namespace, console: Console) -> None:
+    """Print what was found, and in what nothing was."""
+    looked = counted(len(faces.photographs) - len(faces.unreadable), "photographs")
+    if faces.looked:
+        found = counted(int(np.isfinite(faces.scores).sum()) + faces.not_meant, "faces")
+        with_face = len(faces.photographs) - len(faces.unreadable) - len(faces.without_face)
+        console.print(f"{looked}, {found} in {with_face:,} of them, more than one in {len(faces.several):,}")
     else:
-        faces = f"{counted(chosen + not_meant, 'faces')} in {len(found) - len(without_face):,} of them"
-        console.print(f"{counted(len(looked), 'photographs')}, {faces}, more than one in {len(several):,}")
-    if not_meant:
+        console.print(f"{looked}, {taken_as(model.preprocessing)}")
+    if faces.not_meant:
         console.print(
-            f"  {counted(not_meant, 'faces')} passed over, --select {options.select} means one of several: "
-            f"{few_names(several)}"
+            f"  {counted(faces.not_meant, 'faces')} passed over, --select {options.select} means one of several: "
+            f"{few_names(faces.several)}"
         )
     nowhere = "no face in" if options.undetected == "refuse" else "no face, and the middle taken, in"
-    if without_face:
-        console.print(f"  {nowhere} {few_names(without_face)}")
-    for reason, whose in passed_over.by_reason(unreadable).items():
+    if faces.without_face:
+        console.print(f"  {nowhere} {few_names(faces.without_face)}")
+    for reason, whose in passed_over.by_reason(faces.unreadable).items():
         console.print(f"  cannot be decoded: {few_names(whose)}: {reason}")
-    if not len(pictures):
-        where, count = ", ".join(map(str, places)), counted(len(files), "photographs")
-        if not looked:
-            raise DataError(f"{where}: none of {count} can be decoded, the first is {names[0]}: {unreadable[names[0]]}")
-        raise DataError(f"{where}: no face found in any of {count}.")
-    lost = without_face if options.undetected == "refuse" else ()
-    embed = CachedEmbedder(model, options.cache)
-    boxes, scores, is_main = _places(looked)
-    return Faces(
-        names,
-        tuple(sizes),
-        np.repeat([one.row for one in looked], [len(one.chosen) for one in looked]),
-        boxes,
-        scores,
-        is_main,
-        pictures,
-        embed(pictures, console),
-        options.detector != pipeline.NONE,
-        several,
-        not_meant,
-        without_face,
-        unreadable,
-        dict(sorted({**there.passed_over, **unreadable, **dict.fromkeys(lost, NO_FACE)}.items())),
-        embed.images_per_second,
-    )
 
 
 def counted(number: int, plural: str) -> str:
     """A number of things whose plural ends in s."""
     return f"{number:,} {plural.removesuffix('s') if number == 1 else plural}"
-
-
-def _places(looked: Sequence[Looked]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Box and score of each chosen face, NaN of a picture that is of no detection, and whether it is the main one."""
-    boxes, scores, is_main = [], [], []
-    for one in looked:
-        found, main = one.found, one.chosen[0] if len(one.chosen) == 1 else None
-        if len(one.chosen) > 1 and found is not None:
-            main = select(found, "most_central", one.size)
-        for face in one.chosen:
-            is_main.append(face == main)
-            if found is None or face is None:
-                boxes.append(np.full(4, np.nan))
-                scores.append(np.nan)
-            else:
-                boxes.append(found.boxes[face])
-                scores.append(found.scores[face])
-    return np.array(boxes, np.float32).reshape(-1, 4), np.array(scores, np.float32), np.array(is_main, bool)

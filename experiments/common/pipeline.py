@@ -1,37 +1,29 @@
-"""From photographs to embeddings, as the mains that evaluate a model share it: options, search for faces, cache.
+"""The command line of the mains that evaluate a model on photographs: model, detector, alignment, cache, and records.
 
-Not here: what is judged (`evaluate.py`, `ytf.py`), the cutting itself (`faces.cut_faces`), embeddings
-(`recognizer/cached_embedder.py`).
+Not here: what they do with it (`recognizer.pipeline`), what is evaluated (`evaluate.py`, `ytf.py`).
 """
 
 import argparse
-import contextlib
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 
 from experiments.common import report
 from experiments.common.arguments import NETWORK_HELP, place
 from faces.align import ALIGNMENTS
-from faces.cache import Cache
-from faces.cut_faces import NUMBERS, Cut, Looked, cut_faces, look
 from faces.data.photographs import printable
 from faces.detect.detections import ALL, RULES
 from faces.errors import ConfigError, OutputError
 from faces.preprocessing import WHOLE, Preprocessing
-from faces.terminal import make_progress
 from faces.toml_config import flatten
 from recognizer.detector_identity import DETECTORS, NETWORKS
-from recognizer.detectors import EDITION, digest, open_detector
 from recognizer.model import Model, open_model
+from recognizer.pipeline import NEED_NO_FACE, Search, SearchSettings
 
 NONE = "none"
-NEED_NO_FACE = ("centre_crop", "fixed_box")
-"""Alignments that ask no detector."""
 OF_DETECTOR = ("detector_network", "select", "undetected")
 OF_ALIGNMENT = ("alignment", "margin", "resized", "box")
 OF_FILE = ("symbol", "network")
@@ -113,7 +105,7 @@ def open_for(options: argparse.Namespace, console: Console) -> Model:
     if options.weights.is_dir():
         _refuse(_given(options, *OF_FILE), f"{options.weights} is a folder and says itself what it holds; name a file")
     model = open_model(options.weights, options.network, options.symbol)
-    stored, wanted = model.preprocessing, preprocessing_of(options, model.preprocessing)
+    stored, wanted = model.preprocessing, asked_preprocessing(options, model.preprocessing)
     network, origin = model.description.network, model.description.origin
     console.print(f"{network.name}, {network.embedding_dim} dimensions, of {origin.file}")
     console.print("preprocessing: " + ", ".join(f"{key} {value}" for key, value in flatten(wanted).items()))
@@ -123,7 +115,7 @@ def open_for(options: argparse.Namespace, console: Console) -> Model:
     return dataclasses.replace(model, description=dataclasses.replace(model.description, preprocessing=wanted))
 
 
-def preprocessing_of(options: argparse.Namespace, stored: Preprocessing) -> Preprocessing:
+def asked_preprocessing(options: argparse.Namespace, stored: Preprocessing) -> Preprocessing:
     """The model's own, with what the command line changes.
 
     Raises:
@@ -147,102 +139,38 @@ def preprocessing_of(options: argparse.Namespace, stored: Preprocessing) -> Prep
     return wanted
 
 
-class Search:
-    """Finding the faces of photographs, with what was found before."""
+def open_search(options: argparse.Namespace, preprocessing: Preprocessing, aligned: bool = False) -> Search:
+    """The search for faces that the command line asks for.
 
-    def __init__(self, options: argparse.Namespace):
-        self._options, self._middle = options, options.undetected == "centre_crop"
-        self._detect = self._cache = None
-        if options.detector != NONE:
-            weights = options.detector_weights
-            self._cache = Cache(options.cache / f"{options.detector}-{EDITION}-{digest(weights)[:16]}.npz", NUMBERS)
-            self._detect = open_detector(options.detector, weights, network=options.detector_network)
-
-    def check(self, preprocessing: Preprocessing, aligned: bool = False) -> None:
-        """Refuse an alignment that needs a face where nobody looks for one, and options that change nothing.
-
-        Args:
-            preprocessing: the model's, with what the command line changes.
-            aligned: whether all pictures are faces already, which are taken whole.
-        """
-        options, alignment = self._options, preprocessing.alignment
-        if aligned:
-            given = _given(options, "detector_weights", "detector_network", "margin", "resized", "box")
-            given += [] if options.alignment in (None, "fixed_box") else ["--alignment"]
-            _refuse(given, "the pictures are aligned faces, which are taken whole; name photographs")
-        elif self._detect is None and alignment not in NEED_NO_FACE:
-            raise ConfigError(f"alignment {alignment}: needs the face found; name a --detector.")
-        elif self._detect is not None and alignment in NEED_NO_FACE:
-            whose = f"--alignment {alignment}" if options.alignment else f"the model's alignment, {alignment},"
-            _refuse([f"--detector {options.detector}"], f"{whose} takes the same part of every photograph, wherever "
-                    "the face is; align by the face, as with --alignment five_points")  # fmt: skip
-
-    def cut(
-        self,
-        photographs: Iterable[np.ndarray | None],
-        count: int,
-        name: str,
-        preprocessing: Preprocessing,
-        console: Console,
-        aligned: bool = False,
-    ) -> Cut:
-        """The faces of photographs; of `aligned` pictures all of the picture, whatever the alignment."""
-        how = _whole(preprocessing) if aligned else preprocessing
-        with self._watched(count, name, console) as progress:
-            detect = None if aligned else self._detect
-            rule = self._options.select
-            return cut_faces(photographs, count, how, detect, rule, self._fallback(how), self._cache, progress)
-
-    def look(
-        self,
-        photographs: Iterable[np.ndarray | None],
-        count: int,
-        name: str,
-        preprocessing: Preprocessing,
-        console: Console,
-    ) -> Iterator[Looked]:
-        """The photographs one by one, each with the faces that `--select` names, which may be all."""
-        fallback, rule = self._fallback(preprocessing), self._options.select
-        with self._watched(count, name, console) as progress:
-            yield from look(photographs, preprocessing, self._detect, rule, fallback, self._cache, progress)
-
-    @contextlib.contextmanager
-    def _watched(self, count: int, name: str, console: Console) -> Iterator[Callable[[int], None]]:
-        """The bar's progress; what was found is kept however the block ends."""
-        try:
-            with make_progress(console) as bar:
-                task = bar.add_task(name if self._detect is None else f"faces of {name}", total=count)
-                yield lambda done: bar.advance(task, done)
-        finally:
-            if self._cache is not None:
-                self._cache.save()
-
-    def _fallback(self, preprocessing: Preprocessing) -> Preprocessing | None:
-        middle = dataclasses.replace(_whole(preprocessing), alignment="centre_crop")
-        return middle if self._middle else None
-
-
-def _whole(preprocessing: Preprocessing) -> Preprocessing:
-    return dataclasses.replace(preprocessing, alignment="fixed_box", margin=0.0, resized=0, box=WHOLE)
-
-
-def seen_in(cut: Cut, preprocessing: Preprocessing, what: str = "photographs", aligned: bool = False) -> str:
-    """A sentence on what was looked at: nobody speaks of faces found who did not look for any."""
-    if cut.looked:
-        return f"a face found in {cut.seen - len(cut.undetected):,} of {cut.seen:,} {what}"
-    return f"{cut.seen:,} {what}, {'aligned faces, taken whole' if aligned else taken_as(preprocessing)}"
-
-
-def taken_as(preprocessing: Preprocessing) -> str:
-    """Which part of a photograph an alignment takes that needs no face."""
-    if preprocessing.alignment == "centre_crop":
-        part = "the middle of each taken, as alignment centre_crop says"
-    elif preprocessing.box == WHOLE:
-        part = "taken whole, as alignment fixed_box says"
-    else:
-        box = ", ".join(f"{side:g}" for side in preprocessing.box)
-        part = f"the same part of each taken ({box} of width and height), as alignment fixed_box says"
-    return f"{part}; no face was looked for"
+    Args:
+        options: as of `check_options`.
+        preprocessing: the model's, with what the command line changes.
+        aligned: whether all pictures are faces already, which are taken whole.
+    Raises:
+        ConfigError: an alignment that needs a face where nobody looks for one, and options that change nothing.
+        WeightsError, DataError: as `recognizer.detectors.open_detector`.
+    """
+    alignment, looks = preprocessing.alignment, options.detector != NONE
+    if aligned:
+        given = _given(options, "detector_weights", "detector_network", "margin", "resized", "box")
+        given += [] if options.alignment in (None, "fixed_box") else ["--alignment"]
+        _refuse(given, "the pictures are aligned faces, which are taken whole; name photographs")
+    elif not looks and alignment not in NEED_NO_FACE:
+        raise ConfigError(f"alignment {alignment}: needs the face found; name a --detector.")
+    elif looks and alignment in NEED_NO_FACE:
+        whose = f"--alignment {alignment}" if options.alignment else f"the model's alignment, {alignment},"
+        _refuse([f"--detector {options.detector}"], f"{whose} takes the same part of every photograph, wherever "
+                "the face is; align by the face, as with --alignment five_points")  # fmt: skip
+    return Search(
+        SearchSettings(
+            options.detector if looks else None,
+            options.detector_weights,
+            options.detector_network,
+            options.select,
+            options.undetected == "centre_crop",
+            options.cache,
+        )
+    )
 
 
 def check_apart(options: argparse.Namespace, *inputs: Path) -> None:

@@ -21,7 +21,7 @@ from faces.data.source import ArraySource
 from faces.errors import DataError, EvaluationError
 from faces.evaluate.pair_set import PairSet
 from faces.mesh import make_mesh
-from recognizer import embedding
+from recognizer import model as recognizer_model
 from tests.arcface_jax import setting
 from tests.arcface_jax.test_angles import loop_table3
 from tests.faces import configs
@@ -59,7 +59,7 @@ def no_picture(monkeypatch: pytest.MonkeyPatch):
 
 @pytest.fixture(autouse=True)
 def one_matrix(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(embedding, "backbone_of", lambda model, trained_as: setting.linear())
+    monkeypatch.setattr(recognizer_model, "backbone_of", lambda model, trained_as: setting.linear())
 
 
 def save_run(folder: Path, data: Path, **changes: Any) -> Path:

@@ -13,11 +13,12 @@ import pytest
 from PIL import Image
 
 from experiments import cluster, search
-from experiments.common import made_by, pipeline
+from experiments.common import made_by
 from faces.data.images import decode_image
 from faces.detect.detections import Detections
 from faces.errors import DataError
 from faces.preprocessing import align
+from recognizer import pipeline
 from recognizer.model import open_model
 from tests.experiments.setting import one_matrix_model, refused, result_of, run
 

@@ -43,7 +43,7 @@ def test_both_rules_against_loops(given: list[str], tmp_path: Path, monkeypatch:
     model, data = open_model(Path(given[1])), read_ytf(Path(given[3]))
 
     def embed(frame: str) -> np.ndarray:
-        face = align(ytf.pipeline.preprocessing_of(ytf.parse([*given, "--out", "x"]), model.preprocessing),
+        face = align(ytf.pipeline.asked_preprocessing(ytf.parse([*given, "--out", "x"]), model.preprocessing),
                      data.load(frame), None, None)  # fmt: skip
         pixels = (face.astype(np.float32) - model.preprocessing.mean) / model.preprocessing.scale
         x = np.asarray(model.apply(model.params, model.batch_stats, pixels[None], False)[0][0], np.float64)

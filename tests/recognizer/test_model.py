@@ -18,7 +18,8 @@ from experiments import convert as command
 from faces.backbone import Network
 from faces.errors import CheckpointError, ConfigError, OutputError, WeightsError
 from faces.mesh import make_mesh
-from recognizer import model as published
+from recognizer import convert as convert_module
+from recognizer import model as model_module
 from recognizer.model import (
     Description,
     Model,
@@ -201,7 +202,7 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
     def fail(*_: Any) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(published, "write_text", fail)
+    monkeypatch.setattr(model_module, "write_text", fail)
     with pytest.raises(OutputError, match="disk full"):
         write_model(dataclasses.replace(first_pixel(), params={"w": np.ones(2)}), tmp_path / "model")
     assert not list(tmp_path.iterdir())
@@ -261,7 +262,7 @@ def test_mobilefacenet_y1_and_its_symbol(faces_data: Path, tmp_path: Path):
 )
 def test_what_a_graph_does_to_pixels_is_the_preprocessing(mean, factor, expected):
     usual = of_arcface.PREPROCESSING
-    seen = published._seen_by(usual, mean, factor, Path("a.onnx"))
+    seen = convert_module._seen_by(usual, mean, factor, Path("a.onnx"))
     assert (seen.mean, seen.scale) == pytest.approx(expected)
 
 
@@ -270,4 +271,4 @@ def test_what_a_graph_does_to_pixels_is_the_preprocessing(mean, factor, expected
 )
 def test_a_range_of_pixels_that_is_not_about_0_is_refused(mean, factor):
     with pytest.raises(WeightsError, match=r"a\.onnx: its graph begins with .* export the network without it"):
-        published._seen_by(of_arcface.PREPROCESSING, mean, factor, Path("a.onnx"))
+        convert_module._seen_by(of_arcface.PREPROCESSING, mean, factor, Path("a.onnx"))

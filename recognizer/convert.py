@@ -1,0 +1,145 @@
+"""Published weights as a model, in memory: which network a file is of, and what that was trained to see.
+
+Not here: the names in files (`published.py` in each paper's `models`), reading files (`faces.weights`), the command
+(`experiments.convert`).
+"""
+
+import dataclasses
+import hashlib
+import re
+from pathlib import Path
+
+import arcface_jax.models.published as of_arcface
+import facenet_jax.models.published as of_facenet
+from arcface_jax.models import onnx_names
+from facenet_jax.models import slim_graph
+from faces.errors import ConfigError, WeightsError
+from faces.preprocessing import Preprocessing
+from faces.toml_config import check
+from faces.weights import (
+    is_graphdef,
+    is_onnx,
+    read_graphdef,
+    read_onnx_graph,
+    read_onnx_outputs,
+    read_symbol,
+    read_weights,
+)
+from faces.weights.layouts import Tensors, receive
+from recognizer.description import DESCRIPTION, Description, Model, NetworkConfig, Origin, backbone_in
+from recognizer.mistaken import refuse_detector, refuse_detectors_in
+
+OF_MXNET = "mobilefacenet_y1"
+"""The network whose weights come with a graph of their own."""
+WRAPPERS = ("module.", "_orig_mod.", "model.", "net.", "network.", "backbone.", "encoder.")
+"""Of PyTorch's DataParallel, of its compiler, and what training programs call a network inside a module of theirs."""
+
+
+def convert(
+    file: Path, network: str | None = None, symbol: Path | None = None, state_dict: str | None = None
+) -> Model:
+    """A published file as a model, in memory.
+
+    Args:
+        file: of any format that `faces.weights` reads.
+        network: that the file is of; None: recognised by its tensors.
+        symbol: MXNet's graph; None: PREFIX-symbol.json where it lies beside PREFIX-0000.params.
+        state_dict: its key in a checkpoint of PyTorch; None: found by the rule of `faces.weights.state_dicts`.
+    Raises:
+        WeightsError: the file cannot be read, is of no network here, or does not fit the one that it is of.
+        ConfigError: an embedding of no values; a graph for weights that have none.
+    """
+    if file.is_dir():
+        refuse_detectors_in(file)
+        if (file / DESCRIPTION).is_file() or (file / "config.toml").is_file():
+            raise WeightsError(f"{file}: a model of this project already; give it as it is, by --weights {file}.")
+    tensors, pixels = _tensors_by_known_names(file, state_dict)
+    graph_of = symbol or _symbol_beside(file)
+    graph = read_symbol(graph_of) if graph_of else ()
+    try:
+        published = of_facenet.recognise(tensors, network) or of_arcface.recognise(tensors, network, graph)
+    except WeightsError as error:
+        raise WeightsError(f"{file}: {error}") from None
+    if published is None:
+        raise WeightsError(_unknown(file, tensors, network))
+    if published.network == of_facenet.NETWORK and is_graphdef(file):
+        _follow(file, tensors)
+    if pixels is not None:
+        published = published._replace(preprocessing=_seen_by(published.preprocessing, *pixels, file))
+    if symbol and published.network != OF_MXNET:
+        raise ConfigError(
+            f"--symbol {symbol} changes nothing: {file} is of {published.network}, not MXNet's; leave it out."
+        )
+    with file.open("rb") as opened:
+        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    name = file.name.encode("ascii", "backslashreplace").decode()  # TOML takes no halves of a character
+    description = Description(
+        NetworkConfig(published.network, published.embedding_dim), published.preprocessing, Origin(name, digest)
+    )
+    check(description, file)
+    backbone = backbone_in(description)
+    params, batch_stats = receive(published, tensors, backbone, str(file))
+    return Model(description, params, batch_stats, backbone.apply)
+
+
+def _tensors_by_known_names(file: Path, state_dict: str | None) -> tuple[Tensors, tuple[float, float] | None]:
+    """A file's tensors by names that are known, and what its graph does to pixels, (x - mean) * factor, if anything."""
+    tensors = read_weights(file, state_dict)
+    refuse_detector(file, tensors)
+    if is_onnx(file):
+        try:
+            named = onnx_names.named(read_onnx_graph(file), tensors, read_onnx_outputs(file))
+        except WeightsError as error:
+            raise WeightsError(f"{file}: {error}") from None
+        return named.tensors, None if (named.mean, named.factor) == (0, 1) else (named.mean, named.factor)
+    return _unwrapped(tensors), None
+
+
+def _unwrapped(tensors: Tensors) -> Tensors:
+    """The tensors without what programs put before all names: one module around the network, or several."""
+    for wrapper in WRAPPERS:
+        if all(name.startswith(wrapper) for name in tensors):
+            return _unwrapped({name.removeprefix(wrapper): tensor for name, tensor in tensors.items()})
+    return tensors
+
+
+def _follow(file: Path, tensors: Tensors) -> None:
+    try:
+        slim_graph.follow(read_graphdef(file), tensors)
+    except WeightsError as error:
+        raise WeightsError(f"{file}: {error}") from None
+
+
+def _seen_by(usual: Preprocessing, mean: float, factor: float, file: Path) -> Preprocessing:
+    """The preprocessing of a graph that begins with (x - mean) * factor, x being pixels of 0 to 255 or of 0 to 1.
+
+    Raises:
+        WeightsError: neither gives the network about the range that faces are trained in.
+    """
+    for largest in (255.0, 1.0):
+        black, white = -mean * factor, (largest - mean) * factor
+        if _LEAST_END <= -black <= _MOST_END and _LEAST_END <= white <= _MOST_END:
+            return dataclasses.replace(usual, mean=255 / largest * mean, scale=255 / largest / factor)
+    raise WeightsError(
+        f"{file}: its graph begins with (x - {mean:g}) * {factor:g}, which brings neither pixels of 0 to 255 nor those "
+        "of 0 to 1 to a range about 0; export the network without it."
+    )
+
+
+_LEAST_END, _MOST_END = 0.3, 3.0
+"""Of black, below 0, and of white, above: so it is for every network whose training is known here."""
+
+
+def _symbol_beside(file: Path) -> Path | None:
+    match = re.fullmatch(r"(.+)-\d{4}\.params", file.name)
+    symbol = file.with_name(f"{match[1]}-symbol.json") if match else None
+    return symbol if symbol and symbol.is_file() else None
+
+
+def _unknown(file: Path, tensors: Tensors, network: str | None) -> str:
+    known = (of_facenet.NETWORK, OF_MXNET, "mobilefacenet_mbf", *of_arcface.IRESNETS)
+    if network is not None and network not in known:
+        return f"{file}: no published weights of {network!r} are known here, only those of {', '.join(known)}."
+    first = ", ".join(repr(name) for name in list(tensors)[:3])
+    of_one = "none of the networks whose names are known here" if network is None else f"not {network}"
+    return f"{file}: {of_one}; its {len(tensors)} tensors begin with {first}. Known: {', '.join(known)}."

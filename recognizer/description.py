@@ -1,0 +1,80 @@
+"""A model that embeds faces: its network, what the network must be given, and where its weights come from.
+
+Not here: opening one (`model.py`), the networks (`networks.py`).
+"""
+
+from dataclasses import dataclass
+
+from faces.backbone import Apply, Backbone, BatchStats, Params
+from faces.config import ModelConfig
+from faces.preprocessing import Preprocessing
+from faces.toml_config import Checked, Rule
+from recognizer.networks import backbone_of
+
+DESCRIPTION = "model.toml"
+"""Name of the file in a model's folder."""
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Which network."""
+
+    name: str
+    """Name in `facenet_jax.models` or `arcface_jax.models`."""
+    embedding_dim: int
+    """d."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where weights come from."""
+
+    file: str
+    """Name of the file, or of the run's folder and its step."""
+    sha256: str
+    """Of the file's bytes, or of the run's weights."""
+
+
+@dataclass(frozen=True)
+class Description(Checked):
+    """What `model.toml` holds."""
+
+    network: NetworkConfig
+    preprocessing: Preprocessing
+    origin: Origin
+
+    def rules(self) -> list[Rule]:
+        """As `faces.toml_config.Checked.rules`."""
+        return [*self.preprocessing.rules(), (self.network.embedding_dim > 0, "network.embedding_dim: not positive")]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network with weights.
+
+    Args:
+        description: its name, what it must be given, and where it comes from.
+        params, batch_stats: NumPy arrays.
+        apply: as `faces.backbone.Backbone.apply`; whether embeddings are of length 1 the network says.
+    """
+
+    description: Description
+    params: Params
+    batch_stats: BatchStats
+    apply: Apply
+
+    @property
+    def name(self) -> str:
+        """Of the network."""
+        return self.description.network.name
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What the network must be given."""
+        return self.description.preprocessing
+
+
+def backbone_in(description: Description) -> Backbone:
+    """The network of a description that is of no run: published ones are as ArcFace's loss trained them."""
+    network, size = description.network, description.preprocessing.size
+    return backbone_of(ModelConfig(network.name, size, network.embedding_dim, "float32", "global"), "arcface")
