@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from experiments import arcface, evaluate
-from experiments.common import pipeline
 from faces.data.lfw import read_lfw
 from faces.detect.detections import NOTHING, Detections
 from faces.preprocessing import align
+from recognizer import pipeline
 from recognizer.model import open_model
 from tests.experiments.setting import SMALL, refused, result_of, run
 from tests.faces.data.pair_makers import pair_bin
