@@ -1,6 +1,6 @@
 """A model's embeddings of aligned pictures, with those computed before.
 
-Not here: the pictures (`experiments/common/pipeline.py`), a training run's own embeddings (`embedding.py`).
+Not here: the pictures (`pipeline.py`), the function that embeds them (`model.py`).
 """
 
 import hashlib
