@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from faces import config as shared
-from faces.toml_config import Rule
+from faces.schema import Rule
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Config(shared.RunConfig):
     head: HeadConfig
 
     def rules(self) -> list[Rule]:
-        """See `faces.toml_config.Checked.rules`."""
+        """See `faces.schema.Checked.rules`."""
         loss, head, per_identity = self.loss, self.head, self.batch.images_per_identity
         has_centres = loss.classifier != "none"
         return [

@@ -32,8 +32,8 @@ from faces.evaluate.pair_set import PairSet, Photographs, open_photographs, unsh
 from faces.evaluate.report import error_table, fold_table, summary_table
 from faces.evaluate.verification import VerificationResult, few_names
 from faces.outputs import write_npz
+from faces.schema import flatten
 from faces.terminal import make_console
-from faces.toml_config import flatten
 from recognizer.cached_embedder import CachedEmbedder
 from recognizer.pipeline import seen_in
 

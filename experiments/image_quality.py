@@ -38,8 +38,8 @@ from faces.evaluate.pair_set import open_photographs
 from faces.evaluate.plain_text import plain
 from faces.evaluate.plots import COLOURS, MUTED, save_figure, style
 from faces.outputs import write_json
+from faces.schema import flatten
 from faces.terminal import make_console
-from faces.toml_config import flatten
 from recognizer.cached_embedder import CachedEmbedder
 from recognizer.pipeline import seen_in
 

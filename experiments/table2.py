@@ -35,8 +35,9 @@ from faces.evaluate.pair_set import PairSet, generated_pair_set, open_pair_set
 from faces.mesh import make_mesh, place_batch
 from faces.outputs import append_text, write_json, write_text
 from faces.run_record import TRAINING_SET, check_training_set, environment, read_log, write_training_set
+from faces.schema import check, flatten
 from faces.terminal import make_console
-from faces.toml_config import check, flatten, load_config, shipped_configs
+from faces.toml_config import load_config, shipped_configs
 from recognizer.networks import backbone_of
 
 FILES = ("rows.jsonl", "table2.md", "environment.json", TRAINING_SET)

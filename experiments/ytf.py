@@ -24,8 +24,8 @@ from faces.cut_faces import Cut
 from faces.data.ytf import FOLDERS, Ytf, read_ytf
 from faces.evaluate import plots, ytf
 from faces.evaluate.report import fold_table, result_dict, summary_table
+from faces.schema import flatten
 from faces.terminal import make_console
-from faces.toml_config import flatten
 from recognizer.cached_embedder import CachedEmbedder
 from recognizer.model import Model
 from recognizer.pipeline import Search, seen_in

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from faces import config as shared
-from faces.toml_config import Rule
+from faces.schema import Rule
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Config(shared.RunConfig):
     loss: LossConfig
 
     def rules(self) -> list[Rule]:
-        """See `faces.toml_config.Checked.rules`."""
+        """See `faces.schema.Checked.rules`."""
         batch = self.batch
         return [
             *super().rules(),

@@ -20,7 +20,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from faces.errors import CheckpointError
 from faces.refused import writing
-from faces.toml_config import Checked, flatten
+from faces.schema import Checked, flatten
 from faces.train_state import TrainState
 
 _Shapes = dict[str, tuple[int, ...]]

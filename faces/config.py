@@ -9,7 +9,7 @@ Not here: what is one paper's alone (`config.py` of each, which extends `RunConf
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from faces.toml_config import Checked, Rule
+from faces.schema import Checked, Rule
 
 
 @dataclass(frozen=True)

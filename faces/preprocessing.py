@@ -13,7 +13,7 @@ import numpy as np
 
 from faces.align import ALIGNMENTS
 from faces.errors import ConfigError
-from faces.toml_config import Rule
+from faces.schema import Rule
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Preprocessing:
     """The mirrored picture's embedding: left out; added, as the network gives it; or put behind the other."""
 
     def rules(self) -> list[Rule]:
-        """As `faces.toml_config.Checked.rules`."""
+        """As `faces.schema.Checked.rules`."""
         left, top, right, bottom = self.box
         return [
             (min(self.size) > 0, "preprocessing.size: rows and columns must be positive"),

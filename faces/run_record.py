@@ -20,7 +20,8 @@ import jax
 from faces.data.fingerprint import Fingerprint, from_json
 from faces.errors import CheckpointError, DataError
 from faces.outputs import append_text, write_json, write_text
-from faces.toml_config import Checked, to_toml
+from faces.schema import Checked
+from faces.toml_config import to_toml
 
 TRAINING_SET = "training_set.json"
 """Beside `environment.json`: the fingerprint of what a run was trained on."""

@@ -27,8 +27,8 @@ from faces.config import BatchConfig, RunConfig, TrainConfig
 from faces.errors import TrainingStopped
 from faces.mesh import place_batch
 from faces.run_record import Log, read_log
+from faces.schema import Checked
 from faces.terminal import make_progress
-from faces.toml_config import Checked
 from faces.train_state import TrainState
 
 NUMBERS = TextColumn("{task.fields[numbers]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=12))

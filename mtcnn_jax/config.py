@@ -14,7 +14,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from faces.config import BatchConfig, OptimiserConfig, TrainConfig
-from faces.toml_config import Checked, Rule
+from faces.schema import Checked, Rule
 from mtcnn_jax.networks import Name
 
 NAMES: tuple[Name, ...] = ("p", "r", "o")

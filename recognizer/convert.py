@@ -15,7 +15,7 @@ from arcface_jax.models import onnx_names
 from facenet_jax.models import slim_graph
 from faces.errors import ConfigError, WeightsError
 from faces.preprocessing import Preprocessing
-from faces.toml_config import check
+from faces.schema import check
 from faces.weights import (
     is_graphdef,
     is_onnx,

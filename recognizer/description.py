@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from faces.backbone import Apply, Backbone, BatchStats, Params
 from faces.config import ModelConfig
 from faces.preprocessing import Preprocessing
-from faces.toml_config import Checked, Rule
+from faces.schema import Checked, Rule
 from recognizer.networks import backbone_of
 
 DESCRIPTION = "model.toml"
@@ -44,7 +44,7 @@ class Description(Checked):
     origin: Origin
 
     def rules(self) -> list[Rule]:
-        """As `faces.toml_config.Checked.rules`."""
+        """As `faces.schema.Checked.rules`."""
         return [*self.preprocessing.rules(), (self.network.embedding_dim > 0, "network.embedding_dim: not positive")]
 
 

@@ -18,7 +18,8 @@ from faces.checkpoint import load_weights
 from faces.config import RunConfig
 from faces.data.source import FaceSource
 from faces.errors import CheckpointError, ConfigError
-from faces.toml_config import AnyConfig, flatten, load_config, read_toml
+from faces.schema import AnyConfig, flatten
+from faces.toml_config import load_config, read_toml
 from faces.train_state import TrainState
 
 

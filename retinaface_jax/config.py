@@ -10,7 +10,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from faces.config import BatchConfig, OptimiserConfig, TrainConfig
-from faces.toml_config import Checked, Rule
+from faces.schema import Checked, Rule
 from retinaface_jax.network import BODIES, STRIDES
 
 

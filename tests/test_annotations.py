@@ -15,7 +15,8 @@ import pytest
 
 from experiments import arcface, facenet
 from faces.config import RunConfig
-from faces.toml_config import flatten, load_config, shipped_configs
+from faces.schema import flatten
+from faces.toml_config import load_config, shipped_configs
 from recognizer.networks import backbone_of
 from tests.prose import ROOT, name_of, prose
 

@@ -23,8 +23,9 @@ from faces.detect.detections import Detections, Detector, chosen
 from faces.errors import CheckpointError, DataError
 from faces.evaluate.detection import wider_curve
 from faces.run_record import read_json
+from faces.schema import AnyConfig, check, flatten
 from faces.terminal import make_progress
-from faces.toml_config import AnyConfig, check, flatten, read_toml
+from faces.toml_config import read_toml
 from retinaface_jax.examples import Examples
 
 SUBSETS = ("easy", "medium", "hard")

@@ -10,7 +10,7 @@ from typing import Any
 
 from experiments.common import pipeline
 from faces.errors import ConfigError
-from faces.toml_config import flatten
+from faces.schema import flatten
 from recognizer.detectors import EDITION, digest
 from recognizer.model import Model
 

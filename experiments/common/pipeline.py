@@ -18,7 +18,7 @@ from faces.data.photographs import printable
 from faces.detect.detections import ALL, RULES
 from faces.errors import ConfigError, OutputError
 from faces.preprocessing import WHOLE, Preprocessing
-from faces.toml_config import flatten
+from faces.schema import flatten
 from recognizer.detector_identity import DETECTORS, NETWORKS
 from recognizer.model import Model, open_model
 from recognizer.pipeline import NEED_NO_FACE, Search, SearchSettings

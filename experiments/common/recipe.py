@@ -17,7 +17,8 @@ from faces.config import AnyRun
 from faces.data.source import FaceSource
 from faces.errors import ConfigError
 from faces.processes import WAIT
-from faces.toml_config import check, difference, load_config
+from faces.schema import check, difference
+from faces.toml_config import load_config
 from faces.train_loop import Monitor
 from faces.train_state import TrainState
 from recognizer import runs

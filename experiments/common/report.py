@@ -15,7 +15,7 @@ from faces.evaluate.pair_set import PairSet
 from faces.evaluate.report import fold_table, result_dict, summary_table
 from faces.evaluate.verification import VerificationResult
 from faces.run_record import read_log
-from faces.toml_config import flatten
+from faces.schema import flatten
 
 PCA_FACES = 10_000
 """At most so many training faces are used to fit the eigenfaces."""

@@ -40,8 +40,9 @@ from faces.evaluate.pair_set import PairSet, generated_pair_set, open_pair_set
 from faces.evaluate.report import result_dict
 from faces.evaluate.verification import VerificationResult
 from faces.mesh import local_mesh, localised, make_mesh
+from faces.schema import difference, flatten
 from faces.terminal import make_console
-from faces.toml_config import difference, flatten, load_config
+from faces.toml_config import load_config
 from faces.train_loop import train
 from faces.train_state import TrainState
 from recognizer import runs

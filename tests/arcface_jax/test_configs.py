@@ -10,7 +10,8 @@ import pytest
 from arcface_jax import margins
 from arcface_jax.config import Config
 from faces.schedules import learning_rate
-from faces.toml_config import find_config, flatten, load_config, shipped_configs
+from faces.schema import flatten
+from faces.toml_config import find_config, load_config, shipped_configs
 
 NAMES = [name for name in shipped_configs() if name.startswith("arcface/")]
 CONFIGS = {name.removeprefix("arcface/"): load_config(name, Config)[0] for name in NAMES}

@@ -12,7 +12,8 @@ import pytest
 from arcface_jax.config import Config
 from arcface_jax.train_step import init_state, make_train_step
 from faces.mesh import make_mesh, place_batch
-from faces.toml_config import check, load_config, shipped_configs
+from faces.schema import check
+from faces.toml_config import load_config, shipped_configs
 from faces.train_state import TrainState
 from tests.arcface_jax import setting
 

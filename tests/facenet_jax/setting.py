@@ -15,7 +15,7 @@ SIZE = (16, 16)
 
 
 def config(**changes: Any) -> Config:
-    """The tiny config for 16x16 images and batches of 32, with SGD; changes as "section__field"."""
+    """The tiny config for 16x16 images and batches of 32, with SGD; changes as for `with_`."""
     settings = {
         "model__input_size": SIZE,
         "model__embedding_dim": 8,

@@ -8,6 +8,7 @@ import pytest
 from facenet_jax.config import Config
 from faces import toml_config as config
 from faces.errors import ConfigError
+from faces.schema import flatten
 from tests.faces.configs import tiny
 
 TEXT = config.to_toml(tiny())
@@ -120,7 +121,7 @@ def test_one_source_for_all_values(tmp_path):
     assert {key: list(values) for key, values in sources.items()} == {
         key: list(values) for key, values in dataclasses.asdict(made).items()
     }
-    assert set(config.flatten(sources).values()) == {"ours: a guess"}
+    assert set(flatten(sources).values()) == {"ours: a guess"}
     with pytest.raises(ConfigError, match=r"mine\.toml: source: a sentence or a table is expected, 3 found\."):
         config.load_config(write(tmp_path, "source = 3\n" + TEXT), Config)
 
@@ -133,59 +134,6 @@ def test_one_source_for_all_values(tmp_path):
 def test_to_toml_and_back(tmp_path, changes):
     made = tiny(**changes)
     assert config.load_config(write(tmp_path, config.to_toml(made)), Config) == (made, {})
-
-
-def test_difference():
-    other = tiny(loss__alpha=0.3, optimiser__decay_steps=(5,))
-    assert config.difference(tiny(), tiny()) == {}
-    assert config.difference(tiny(), other) == {"loss.alpha": (0.2, 0.3), "optimiser.decay_steps": ((), (5,))}
-
-
-@pytest.mark.parametrize(
-    ("changes", "sentence"),
-    [
-        ({"batch__images": 1, "batch__random_negatives": 0}, "batch.images: at least 2"),
-        ({"batch__images_per_identity": 1}, "batch.images_per_identity: at least 2 are needed to make a positive pair"),
-        ({"batch__random_negatives": 128}, "batch.random_negatives: fewer than batch.images are needed"),
-        ({"batch__random_negatives": -1}, "batch.random_negatives: fewer than batch.images are needed"),
-        ({"model__batch_norm": "none", "batch__micro_batch": -64}, "batch.micro_batch: must divide batch.images"),
-        ({"model__batch_norm": "none", "batch__micro_batch": 48}, "batch.micro_batch: must divide batch.images"),
-        ({"model__batch_norm": "none", "batch__micro_batch": 256}, "batch.micro_batch: must divide batch.images"),
-        ({"model__input_size": (48, 0)}, "model: sizes must be positive"),
-        ({"model__embedding_dim": 0}, "model: sizes must be positive"),
-        ({"loss__alpha": 0.0}, "loss.alpha: must be positive"),
-        ({"loss__classifier": 0.1, "optimiser__name": "muon"}, 'optimiser.name: "muon" is for a network alone'),
-        ({"loss__alpha": float("nan")}, "loss.alpha: must be positive"),
-        ({"train__steps": 0}, "train: steps and log_every must be positive"),
-        ({"train__log_every": 0}, "train: steps and log_every must be positive"),
-        ({"data__scale": 0.0}, "data.scale: must be positive"),
-        ({"optimiser__learning_rate": 0.0}, "optimiser.learning_rate: must be positive"),
-        ({"optimiser__warmup_steps": -1}, "optimiser.warmup_steps: must not be negative"),
-        ({"optimiser__decay": 0.0}, "optimiser.decay: must be positive"),
-        ({"augment__zoom": 1.0}, "augment: zoom and shift lie between 0 and 1"),
-        ({"augment__jpeg_quality": 96}, "jpeg_quality: 0 for none"),
-        ({"evaluation__crop": (0.8, 0.2, 0.2, 0.8)}, "evaluation.crop: left, top, right, bottom"),
-        ({"train__seed": -1}, "train.seed: must not be negative"),
-        ({"evaluation__far": 0.0}, "evaluation.far: must lie between 0 and 1"),
-        ({"evaluation__far": 1.0}, "evaluation.far: must lie between 0 and 1"),
-        ({"model__batch_norm": "global", "batch__micro_batch": 64}, "batch.micro_batch: the gradient cache is"),
-        ({"model__batch_norm": "per_device", "batch__micro_batch": 64}, "batch.micro_batch: the gradient cache is"),
-    ],
-)
-def test_values_that_make_no_sense(changes, sentence):
-    with pytest.raises(ConfigError, match="^" + re.escape(f"there: {sentence}")):
-        config.check(tiny(**changes), "there")
-
-
-@pytest.mark.parametrize("changes", [
-    {},
-    {"batch__images": 2, "batch__images_per_identity": 2, "batch__random_negatives": 1},
-    {"model__batch_norm": "none", "batch__micro_batch": 32},
-    {"train__evaluate_every": 0, "train__checkpoint_every": 0},
-])  # fmt: skip
-def test_values_that_do(changes):
-    made = tiny(**changes)
-    assert config.check(made, "there") is made
 
 
 def test_shipped_configs_are_found_by_name():

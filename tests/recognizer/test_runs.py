@@ -19,7 +19,7 @@ from faces.data.fingerprint import fingerprint
 from faces.data.source import ArraySource
 from faces.errors import CheckpointError, ConfigError
 from faces.mesh import make_mesh
-from faces.toml_config import difference
+from faces.schema import difference
 from faces.train_state import TrainState
 from recognizer.runs import centres_of, check_network, open_run, start_from, take_network
 from tests.arcface_jax import setting as of_arcface
