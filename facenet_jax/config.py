@@ -68,8 +68,4 @@ class Config(shared.RunConfig):
                 "batch.micro_batch: the gradient cache is exact only without batch norm, whose statistics would be "
                 "each micro-batch's own; set it to 0, or take a network without batch norm",
             ),
-            (
-                self.loss.classifier == 0 or batch.micro_batch == 0,
-                "loss.classifier: not together with the gradient cache; set batch.micro_batch to 0",
-            ),
         ]

@@ -32,23 +32,25 @@ Embed = Callable[[Any, jax.Array], jax.Array]
 
 def value_and_grad(
     embed: Embed,
-    loss: Callable[[jax.Array], tuple[jax.Array, Any]],
+    loss: Callable[[jax.Array, Any], tuple[jax.Array, Any]],
     params: Any,
+    centres: Any,
     images: jax.Array,
     micro_batch: int,
     mesh: Mesh,
 ) -> tuple[tuple[jax.Array, Any], Any]:
-    """`jax.value_and_grad` of loss(embed(params, images)) with respect to `params`, in two passes.
+    """`jax.value_and_grad` of loss(embed(params, images), centres) by `params` and `centres`, in two passes.
 
     Args:
         embed: one image's embedding must not depend on the others.
-        loss: embeddings (batch, d) -> (scalar, anything to hand through).
-        params: the pytree to differentiate by.
+        loss: (embeddings (batch, d), centres) -> (scalar, anything to hand through).
+        params: a pytree.
+        centres: what the loss has to train beside the network, a pytree; {} for nothing.
         images: (batch, ...), divided over the mesh.
         micro_batch: images embedded at a time, over all devices; divides the batch.
         mesh: each micro-batch is divided over its devices too, taking an equal share of what each of them holds.
     Returns:
-        ((loss, what was handed through), gradient).
+        ((loss, what was handed through), (gradient by `params`, gradient by `centres`)).
     """
     batch = images.shape[0]
     parts = batch // micro_batch
@@ -58,24 +60,24 @@ def value_and_grad(
 
     embeddings = jax.lax.map(lambda part: embed(params, part), grouped)  # (parts, micro_batch, d)
 
-    def loss_of_grouped(embeddings: jax.Array) -> tuple[jax.Array, Any]:
-        return loss(embeddings.swapaxes(0, 1).reshape(batch, -1))  # back in the batch's own order
+    def loss_of_grouped(embeddings: jax.Array, centres: Any) -> tuple[jax.Array, Any]:
+        return loss(embeddings.swapaxes(0, 1).reshape(batch, -1), centres)  # back in the batch's own order
 
-    value, of_embeddings = jax.value_and_grad(loss_of_grouped, has_aux=True)(embeddings)
+    value, (g, centres_grads) = jax.value_and_grad(loss_of_grouped, (0, 1), has_aux=True)(embeddings, centres)
 
-    def on_one_device(params: Any, grouped: jax.Array, of_embeddings: jax.Array) -> Any:
+    def on_one_device(params: Any, grouped: jax.Array, g: jax.Array) -> Any:
         # Each device's own copy, so that the gradient is of its own images until all parts are added: one exchange.
         params = jax.tree.map(lambda x: jax.lax.pcast(x, DATA, to="varying"), params)
 
         def add_part(total: Any, part: tuple[jax.Array, jax.Array]) -> tuple[Any, None]:
-            part_images, part_gradient = part
+            part_images, part_g = part
             _, pull_back = jax.vjp(lambda p: embed(p, part_images), params)
-            (gradient,) = pull_back(part_gradient)
-            return jax.tree.map(jnp.add, total, gradient), None
+            (grads,) = pull_back(part_g)
+            return jax.tree.map(jnp.add, total, grads), None
 
         zero = jax.tree.map(jnp.zeros_like, params)
-        total, _ = jax.lax.scan(add_part, zero, (grouped, of_embeddings))
+        total, _ = jax.lax.scan(add_part, zero, (grouped, g))
         return jax.lax.psum(total, DATA)
 
     run = jax.shard_map(on_one_device, mesh=mesh, in_specs=(_WHOLE, _PARTS, _PARTS), out_specs=_WHOLE)
-    return value, run(params, grouped, of_embeddings)
+    return value, (run(params, grouped, g), centres_grads)

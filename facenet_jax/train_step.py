@@ -7,7 +7,6 @@ Not here: the loop around it (`faces.train_loop`), the batch's composition (`sam
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import jax
@@ -20,8 +19,8 @@ from facenet_jax.config import Config
 from facenet_jax.models import make_backbone
 from faces import ops, schedules
 from faces.backbone import Backbone, per_device
-from faces.mesh import replicated, sharded
-from faces.train_state import Batch, TrainState, keep_if_finite
+from faces.mesh import gathered, replicated, sharded
+from faces.train_state import Batch, TrainState, check_classes, keep_if_finite
 
 Metrics = dict[str, jax.Array]
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
@@ -41,19 +40,23 @@ def init_state(config: Config, mesh: Mesh, backbone: Backbone | None = None, cla
         mesh: the devices.
         backbone: another network than the one that the config names in `facenet_jax.models`; of length-1 embeddings.
         classes: identities of the training set, for `loss.classifier`.
+    Raises:
+        ConfigError: the config has a classifier, and `classes` is not given.
     """
+    if config.loss.classifier > 0:
+        check_classes(classes)
     backbone = backbone or backbone_of(config)
-    optimiser = schedules.make_optimiser(config.optimiser, config.train.steps)
+    tx = schedules.make_optimiser(config.optimiser, config.train.steps)
 
     def make() -> TrainState:
-        of_weights, of_steps = jax.random.split(jax.random.key(config.train.seed))
-        params, batch_stats = backbone.init(of_weights)
+        init_key, step_key = jax.random.split(jax.random.key(config.train.seed))
+        params, batch_stats = backbone.init(init_key)
         centres: Any = {}
         if config.loss.classifier > 0:
-            of_classifier = jax.random.fold_in(of_weights, 1)  # the network's first layer has drawn from of_weights
-            centres = auxiliary.init_classifier(of_classifier, classes, config.model.embedding_dim)
-        opt_state = optimiser.init((params, centres))
-        return TrainState(jnp.zeros((), jnp.int32), params, batch_stats, centres, opt_state, of_steps)
+            classifier_key = jax.random.fold_in(init_key, 1)  # the network's first layer has drawn from init_key itself
+            centres = auxiliary.init_classifier(classifier_key, classes, config.model.embedding_dim)
+        opt_state = tx.init((params, centres))
+        return TrainState(jnp.zeros((), jnp.int32), params, batch_stats, centres, opt_state, step_key)
 
     return jax.jit(make, out_shardings=replicated(mesh))()
 
@@ -78,52 +81,46 @@ def make_train_step(config: Config, mesh: Mesh, backbone: Backbone | None = None
         backbone: as for `init_state`.
     """
     backbone = backbone or backbone_of(config)
-    optimiser = schedules.make_optimiser(config.optimiser, config.train.steps)
+    tx = schedules.make_optimiser(config.optimiser, config.train.steps)
     apply = per_device(backbone.apply, mesh) if config.model.batch_norm == "per_device" else backbone.apply
-    micro_batch = config.batch.micro_batch
-
-    def gradient(state: TrainState, batch: Batch, key: jax.Array) -> tuple[tuple[jax.Array, Any], Any]:
-        identities = batch["identities"]
-        if micro_batch == 0:
-
-            def of_weights(weights: tuple[Any, Any]) -> tuple[jax.Array, Any]:
-                params, centres = weights
-                images = ops.normalise(batch["images"], config.data.mean, config.data.scale)
-                embeddings, batch_stats = apply(params, state.batch_stats, images, True, key)
-                loss, metrics = triplet_objective(embeddings, identities, config, key, mesh)
-                if config.loss.classifier > 0:
-                    of_classes = jnp.mean(auxiliary.classifier_loss(embeddings, centres, identities))
-                    loss = loss + config.loss.classifier * of_classes
-                    metrics = metrics | {"classifier_loss": of_classes}
-                return loss, (batch_stats, metrics)
-
-            return jax.value_and_grad(of_weights, has_aux=True)((state.params, state.centres))
-
-        def embed(params: Any, images: jax.Array) -> jax.Array:
-            images = ops.normalise(images, config.data.mean, config.data.scale)
-            return apply(params, state.batch_stats, images, True, key)[0]
-
-        (loss, metrics), of_params = gradient_cache.value_and_grad(
-            embed,
-            lambda embeddings: triplet_objective(embeddings, identities, config, key, mesh),
-            state.params,
-            batch["images"],
-            micro_batch,
-            mesh,
-        )
-        return (loss, (state.batch_stats, metrics)), (of_params, state.centres)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(state.key, state.step)
         weights = (state.params, state.centres)
-        (loss, (batch_stats, metrics)), of_weights = gradient(state, batch, key)
-        gradient_norm = optax.tree.norm(of_weights)
-        updates, opt_state = optimiser.update(of_weights, state.opt_state, weights)
+
+        def embed(params: Any, images: jax.Array) -> tuple[jax.Array, Any]:
+            images = ops.normalise(images, config.data.mean, config.data.scale)
+            return apply(params, state.batch_stats, images, True, key)  # f(x), (B, d)
+
+        def objective(embeddings: jax.Array, centres: Any) -> tuple[jax.Array, Metrics]:
+            loss, metrics = triplet_objective(embeddings, batch["identities"], config, key, mesh)  # Eq. (3)
+            if config.loss.classifier > 0:
+                per_image = auxiliary.classifier_loss(embeddings, centres, batch["identities"])  # (B,)
+                metrics = metrics | {"classifier_loss": jnp.mean(per_image)}
+                loss = loss + config.loss.classifier * metrics["classifier_loss"]
+            return loss, metrics
+
+        def loss_of_batch(weights: tuple[Any, Any]) -> tuple[jax.Array, tuple[Any, Metrics]]:
+            params, centres = weights
+            embeddings, batch_stats = embed(params, batch["images"])
+            loss, metrics = objective(embeddings, centres)
+            return loss, (batch_stats, metrics)
+
+        if config.batch.micro_batch == 0:
+            (loss, (batch_stats, metrics)), grads = jax.value_and_grad(loss_of_batch, has_aux=True)(weights)
+        else:  # the same in less memory; without batch norm, so that its statistics stay
+            (loss, metrics), grads = gradient_cache.value_and_grad(
+                lambda *x: embed(*x)[0], objective, *weights, batch["images"], config.batch.micro_batch, mesh
+            )
+            batch_stats = state.batch_stats
+
+        gradient_norm = optax.tree.norm(grads)
+        updates, opt_state = tx.update(grads, state.opt_state, weights)  # Sec. 3.3
         learning_rate = schedules.learning_rate_of(opt_state)
+        metrics |= {"loss": loss, "gradient_norm": gradient_norm, "learning_rate": learning_rate}
         new = (optax.apply_updates(weights, updates), batch_stats, opt_state)
         old = (weights, state.batch_stats, state.opt_state)
         (params, centres), batch_stats, opt_state = keep_if_finite(loss, gradient_norm, new, old)
-        metrics |= {"loss": loss, "gradient_norm": gradient_norm, "learning_rate": learning_rate}
         return TrainState(state.step + 1, params, batch_stats, centres, opt_state, state.key), metrics
 
     return jax.jit(
@@ -148,9 +145,9 @@ def triplet_objective(
         The loss, and metrics as `make_train_step` lists them (those of the embeddings).
     """
     embeddings = jax.lax.with_sharding_constraint(embeddings.astype(jnp.float32), sharded(mesh))  # (anchors, d)
-    gallery: Any = _gathered(embeddings, mesh)  # (B, d)
+    gallery: Any = gathered(embeddings, mesh)  # (B, d)
     identities = jax.lax.with_sharding_constraint(identities, replicated(mesh))
-    negative, is_pair = mine(gallery, identities, config, key)  # (B, B) each
+    negative, is_pair = mine(gallery, identities, config, key)  # (B, B) each  Eq. (4)
     negative, is_pair = jax.lax.with_sharding_constraint((negative, is_pair), sharded(mesh))
     per_pair = losses.triplet_loss_of_pairs(embeddings, negative, config.loss.alpha, gallery)  # (B, B)
     per_pair = jnp.where(is_pair, per_pair, 0.0)
@@ -159,29 +156,6 @@ def triplet_objective(
     divisor = {"sum": 1, "mean_of_pairs": jnp.maximum(pairs, 1), "mean_of_active": jnp.maximum(active, 1)}
     loss = total / divisor[config.loss.reduction]  # DEVIATION D01: Eq. (3) is the sum, which "sum" gives
     return loss, _describe(gallery, negative, is_pair, total, pairs, active)
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(1,))
-def _gathered(x: jax.Array, mesh: Mesh) -> jax.Array:
-    """Rows that are divided among the devices, whole on every device.
-
-    The gradient comes back divided: a device needs its own rows' alone. The transpose of a placement would be the same
-    placement, and send all of it to all devices once more.
-    """
-    return jax.lax.with_sharding_constraint(x, replicated(mesh))
-
-
-def _gathered_forward(x: jax.Array, mesh: Mesh) -> tuple[jax.Array, None]:
-    return _gathered(x, mesh), None
-
-
-def _gathered_backward(mesh: Mesh, _: None, gradient: jax.Array) -> tuple[jax.Array]:
-    # Summed over the devices first: for divided rows alone XLA would exchange (B, B) distances' gradients instead.
-    summed = jax.lax.with_sharding_constraint(gradient, replicated(mesh))
-    return (jax.lax.with_sharding_constraint(summed, sharded(mesh)),)
-
-
-_gathered.defvjp(_gathered_forward, _gathered_backward)
 
 
 def mine(embeddings: jax.Array, identities: jax.Array, config: Config, key: jax.Array) -> mining.Mined:

@@ -6,6 +6,7 @@ of a batch, and embeds test images on its own devices.
 Not here: what is computed on them (`train_step.py` of each paper).
 """
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -59,3 +60,26 @@ def localised(mesh: Mesh, tree: Any) -> Any:
 def place_batch(mesh: Mesh, batch: Any) -> Any:
     """Arrays of this process's part of a batch -> global arrays divided among the mesh's devices."""
     return jax.tree.map(lambda part: jax.make_array_from_process_local_data(sharded(mesh), np.asarray(part)), batch)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def gathered(x: jax.Array, mesh: Mesh) -> jax.Array:
+    """Rows that are divided among the devices, whole on every device; for what a step differentiates.
+
+    The gradient comes back divided: a device needs its own rows' alone. The transpose of a placement would be the same
+    placement, and send all of it to all devices once more.
+    """
+    return jax.lax.with_sharding_constraint(x, replicated(mesh))
+
+
+def _gathered_forward(x: jax.Array, mesh: Mesh) -> tuple[jax.Array, None]:
+    return gathered(x, mesh), None
+
+
+def _gathered_backward(mesh: Mesh, _: None, gradient: jax.Array) -> tuple[jax.Array]:
+    # Summed over the devices first: of divided rows alone XLA would exchange the gradients of all (B, B) pairs instead.
+    summed = jax.lax.with_sharding_constraint(gradient, replicated(mesh))
+    return (jax.lax.with_sharding_constraint(summed, sharded(mesh)),)
+
+
+gathered.defvjp(_gathered_forward, _gathered_backward)

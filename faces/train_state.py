@@ -10,6 +10,8 @@ from typing import Any, TypedDict
 import jax
 import jax.numpy as jnp
 
+from faces.errors import ConfigError
+
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
@@ -54,3 +56,18 @@ def keep_if_finite(loss: jax.Array, gradient_norm: jax.Array, new: Any, old: Any
         One of the two, all of it.
     """
     return jax.tree.map(partial(jnp.where, jnp.isfinite(loss) & jnp.isfinite(gradient_norm)), new, old)
+
+
+def check_classes(classes: int) -> None:
+    """Refuse centres of nobody, before an array of no rows is made.
+
+    Args:
+        classes: people of the training set, as `init_state` is given them.
+    Raises:
+        ConfigError: fewer than one.
+    """
+    if classes < 1:
+        raise ConfigError(
+            f"classes = {classes}: the loss of this config compares each image with all people of the training set; "
+            "give their number as `classes`."
+        )

@@ -7,6 +7,7 @@ import pytest
 
 from facenet_jax.auxiliary import classifier_loss, init_classifier
 from facenet_jax.train_step import init_state, make_train_step
+from faces.errors import ConfigError
 from faces.mesh import make_mesh, place_batch
 from tests.facenet_jax import setting
 
@@ -44,3 +45,8 @@ def test_a_step_adds_the_weighted_mean_and_moves_the_classifier():
     np.testing.assert_allclose(metrics[0.5]["loss"], metrics[0.0]["loss"] + 0.5 * extra, rtol=1e-5)
     before, after = states[0.5]
     assert before.shape == (8, 8) and (before != after).all(axis=1).any()
+
+
+def test_the_number_of_people_must_be_given():
+    with pytest.raises(ConfigError, match=r"classes = 0: .* give their number"):
+        init_state(setting.config(loss__classifier=0.5), make_mesh(1), setting.without_batch_norm())

@@ -97,6 +97,30 @@ def test_gradient_cache_equals_the_full_batch(devices: int, mining: str, micro_b
     np.testing.assert_allclose(metrics[0]["gradient_norm"], theirs[0]["gradient_norm"], rtol=1e-5)
 
 
+@pytest.mark.parametrize("devices", [1, 4])
+def test_gradient_cache_with_a_classifier_equals_the_full_batch(devices: int):
+    """Loss, next parameters and next rows of the classifier."""
+    mesh, backbone, found = make_mesh(devices), setting.without_batch_norm(), []
+    for micro_batch in (0, 8):
+        config = setting.config(loss__classifier=0.5, model__batch_norm="none", batch__micro_batch=micro_batch)
+        state = init_state(config, mesh, backbone, classes=8)
+        state, metrics = make_train_step(config, mesh, backbone)(state, place_batch(mesh, setting.batch()))
+        found.append(jax.device_get((state.params, state.centres, metrics)))
+    assert_close(*found, rtol=1e-5)
+
+
+def test_rows_that_no_loss_sees_stay_where_they_are():
+    """With the gradient cache as without: centres are not their own gradient."""
+    mesh, backbone = make_mesh(2), setting.without_batch_norm()
+    for micro_batch in (0, 8):
+        config = setting.config(model__batch_norm="none", batch__micro_batch=micro_batch)
+        state = init_state(dataclasses.replace(config, loss=dataclasses.replace(config.loss, classifier=0.5)), mesh,
+                           backbone, classes=8)  # fmt: skip
+        before = jax.device_get(state.centres)
+        state, _ = make_train_step(config, mesh, backbone)(state, place_batch(mesh, setting.batch()))
+        np.testing.assert_array_equal(state.centres, before)
+
+
 def test_per_device_batch_norm():
     """On one device it is global batch norm; on four, each quarter of the batch has its own statistics."""
     per_device, network = setting.config(model__batch_norm="per_device"), "with_batch_norm"
