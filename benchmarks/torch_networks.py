@@ -130,7 +130,7 @@ class IResNet50(nn.Module):
 class ConvNormRelu(nn.Module):
     """Inception-ResNet-v1's convolution."""
 
-    def __init__(self, inside: int, layer: ours.Conv):
+    def __init__(self, inside: int, layer: ours.ConvSpec):
         super().__init__()
         self.conv = conv(inside, layer.features, layer.window, layer.stride, layer.padding == "SAME")
         self.norm = norm(layer.features)

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from faces.detect.losses import cross_entropy
+from faces.ops import masked_mean
 from mtcnn_jax.networks import Outputs
 from mtcnn_jax.windows import NEGATIVE, PART, POINTS, POSITIVE
 
@@ -77,12 +78,8 @@ def losses_of_batch(
     of_points = jnp.sum(jnp.square(outputs.points - points), axis=(1, 2))  # (batch,)  Eq. (3)
     is_right = (outputs.face[:, 1] > outputs.face[:, 0]) == is_face
     return Terms(
-        classification=_mean(losses, hard),
-        boxes=_mean(of_boxes, is_face | (kinds == PART)),
-        points=_mean(of_points, kinds == POINTS),
-        accuracy=_mean(is_right.astype(jnp.float32), classified),
+        classification=masked_mean(losses, hard),
+        boxes=masked_mean(of_boxes, is_face | (kinds == PART)),
+        points=masked_mean(of_points, kinds == POINTS),
+        accuracy=masked_mean(is_right.astype(jnp.float32), classified),
     )
-
-
-def _mean(values: Float[Array, "batch"], counts: Bool[Array, "batch"]) -> Float[Array, ""]:
-    return jnp.sum(jnp.where(counts, values, 0.0)) / jnp.maximum(jnp.sum(counts), 1)

@@ -23,9 +23,13 @@ import jax
 import jax.numpy as jnp
 
 from faces import ops
+from faces.layers import Conv, PReLU
 
 Params = dict[str, Any]
 Name = Literal["p", "r", "o"]
+
+INIT = nn.initializers.he_normal()
+"""Of all kernels but the heads'. CHOICE: the paper is silent; He et al.'s, as before a ReLU."""
 
 
 class Outputs(NamedTuple):
@@ -94,8 +98,8 @@ class PNet(nn.Module):
         )  # (B, h, 2) and (B, w, 2)
         inside = in_rows[:, :, None, :, None] & in_columns[:, None, :, None, :]  # (B, h, w, 2, 2)
         x = pool_pairs(jnp.where(inside[..., None], x, -1e9), 2)
-        x = PReLU(name="prelu2")(Conv(16, 3, name="conv2")(x))
-        x = PReLU(name="prelu3")(Conv(32, 3, name="conv3")(x))
+        x = PReLU(name="prelu2")(_conv(16, 3, name="conv2")(x))
+        x = PReLU(name="prelu3")(_conv(32, 3, name="conv3")(x))
         return Heads(self.points, name="heads")(x)
 
 
@@ -107,10 +111,10 @@ class RNet(nn.Module):
     @nn.compact
     def __call__(self, images: jax.Array) -> Outputs:
         x = pool_pairs(PReLU(name="prelu1")(FirstConv(28, name="conv1")(images)), 3)  # (B, 11, 11, 28)
-        x = max_pool(PReLU(name="prelu2")(Conv(48, 3, name="conv2")(x)), 3)  # (B, 4, 4, 48)
-        x = PReLU(name="prelu3")(Conv(64, 2, name="conv3")(x))  # (B, 3, 3, 64)
+        x = max_pool(PReLU(name="prelu2")(_conv(48, 3, name="conv2")(x)), 3)  # (B, 4, 4, 48)
+        x = PReLU(name="prelu3")(_conv(64, 2, name="conv3")(x))  # (B, 3, 3, 64)
         x = x.reshape(len(x), -1)  # (B, 576)
-        x = PReLU(name="prelu4")(nn.Dense(128, kernel_init=nn.initializers.he_normal(), name="dense")(x))
+        x = PReLU(name="prelu4")(nn.Dense(128, kernel_init=INIT, name="dense")(x))
         return Heads(self.points, name="heads")(x)
 
 
@@ -122,11 +126,11 @@ class ONet(nn.Module):
     @nn.compact
     def __call__(self, images: jax.Array) -> Outputs:
         x = pool_pairs(PReLU(name="prelu1")(FirstConv(32, name="conv1")(images)), 3)  # (B, 23, 23, 32)
-        x = max_pool(PReLU(name="prelu2")(Conv(64, 3, name="conv2")(x)), 3)  # (B, 10, 10, 64)
-        x = max_pool(PReLU(name="prelu3")(Conv(64, 3, name="conv3")(x)), 2)  # (B, 4, 4, 64)
-        x = PReLU(name="prelu4")(Conv(128, 2, name="conv4")(x))  # (B, 3, 3, 128)
+        x = max_pool(PReLU(name="prelu2")(_conv(64, 3, name="conv2")(x)), 3)  # (B, 10, 10, 64)
+        x = max_pool(PReLU(name="prelu3")(_conv(64, 3, name="conv3")(x)), 2)  # (B, 4, 4, 64)
+        x = PReLU(name="prelu4")(_conv(128, 2, name="conv4")(x))  # (B, 3, 3, 128)
         x = x.reshape(len(x), -1)  # (B, 1152)
-        x = PReLU(name="prelu5")(nn.Dense(256, kernel_init=nn.initializers.he_normal(), name="dense")(x))
+        x = PReLU(name="prelu5")(nn.Dense(256, kernel_init=INIT, name="dense")(x))
         return Heads(self.points, name="heads")(x)
 
 
@@ -157,7 +161,8 @@ class FirstConv(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        kernel, bias = _kernel_and_bias(self, (3, 3, 3, self.features))
+        kernel = jnp.asarray(self.param("kernel", INIT, (3, 3, 3, self.features)))
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
         h, w = (-(-(side - 2) // 2) for side in x.shape[1:3])
         x = jnp.pad(x, ((0, 0), (0, 2 * h + 2 - x.shape[1]), (0, 2 * w + 2 - x.shape[2]), (0, 0)))
         blocks = _blocks(x.reshape(-1, h + 1, 2, w + 1, 2, 3))  # (B, h + 1, w + 1, 12)
@@ -174,30 +179,9 @@ def _blocks(x: jax.Array) -> jax.Array:
     return jnp.moveaxis(x, 2, 3).reshape(x.shape[0], x.shape[1], x.shape[3], -1)
 
 
-class Conv(nn.Module):
+def _conv(features: int, window: int, name: str) -> Conv:
     """Square convolution of stride 1 with bias, without padding."""
-
-    features: int
-    window: int
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        kernel, bias = _kernel_and_bias(self, (self.window, self.window, x.shape[-1], self.features))
-        return jnp.add(ops.conv2d(x, kernel, 1, "VALID"), bias[None, None, None, :])
-
-
-def _kernel_and_bias(module: nn.Module, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
-    kernel = module.param("kernel", nn.initializers.he_normal(), shape)
-    return jnp.asarray(kernel), module.param("bias", nn.initializers.zeros, shape[-1:])
-
-
-class PReLU(nn.Module):
-    """max(x, 0) + slope * min(x, 0), a slope for each channel."""
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        slope = self.param("slope", nn.initializers.constant(0.25), (x.shape[-1],))
-        return jnp.where(x > 0, x, slope.reshape((1,) * (x.ndim - 1) + (-1,)) * x)
+    return Conv(features, (window, window), padding="VALID", init=INIT, name=name)
 
 
 def pool_pairs(x: jax.Array, window: int) -> jax.Array:

@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 
 from faces.initialisers import linear_init
-from retinaface_jax.layers import Conv, ConvNorm, Depthwise, Inside, batch_norm
+from faces.layers import Depthwise, padded_conv
+from retinaface_jax.layers import ConvNorm, Inside, batch_norm
 
 
 class MobileNet(nn.Module):
@@ -46,7 +47,7 @@ class Separable(nn.Module):
     def __call__(self, x: jax.Array, train: bool, inside: Inside) -> jax.Array:
         x = Depthwise(self.stride, name="depthwise")(inside(x))
         x = nn.leaky_relu(batch_norm(train, "depthwise_norm")(x), 0.1)
-        x = Conv(self.features, 1, 1, name="pointwise")(x)
+        x = padded_conv(self.features, 1, 1, name="pointwise")(x)
         return nn.leaky_relu(batch_norm(train, "pointwise_norm")(x), 0.1)
 
 
@@ -61,7 +62,7 @@ class ResNet(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool, inside: Inside) -> list[jax.Array]:
-        x = Conv(self.width, 7, 2, name="conv1")(inside(x))  # (B, H/2, W/2, width)
+        x = padded_conv(self.width, 7, 2, name="conv1")(inside(x))  # (B, H/2, W/2, width)
         x = inside(nn.relu(batch_norm(train, "bn1")(x)))
         x = nn.pool(x, -jnp.inf, jax.lax.max, (3, 3), (2, 2), ((1, 1), (1, 1)))  # no value is below the zeros outside
         maps = []
@@ -82,9 +83,9 @@ class Bottleneck(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool, inside: Inside) -> jax.Array:
-        y = nn.relu(batch_norm(train, "bn1")(Conv(self.inner, 1, 1, name="conv1")(x)))
-        y = nn.relu(batch_norm(train, "bn2")(Conv(self.inner, 3, self.stride, name="conv2")(inside(y))))
-        y = batch_norm(train, "bn3")(Conv(4 * self.inner, 1, 1, linear_init, name="conv3")(y))
+        y = nn.relu(batch_norm(train, "bn1")(padded_conv(self.inner, 1, 1, name="conv1")(x)))
+        y = nn.relu(batch_norm(train, "bn2")(padded_conv(self.inner, 3, self.stride, name="conv2")(inside(y))))
+        y = batch_norm(train, "bn3")(padded_conv(4 * self.inner, 1, 1, init=linear_init, name="conv3")(y))
         if x.shape != y.shape:
             x = ConvNorm(4 * self.inner, 1, self.stride, slope=None, name="downsample")(x, train, inside)
         return nn.relu(x + y)

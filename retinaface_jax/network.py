@@ -25,8 +25,9 @@ from jaxtyping import Array, Int
 from faces.backbone import BatchStats, Params
 from faces.errors import ConfigError
 from faces.initialisers import init_variables, linear_init
+from faces.layers import padded_conv
 from retinaface_jax.bodies import MobileNet, ResNet
-from retinaface_jax.layers import Conv, ConvNorm, Inside
+from retinaface_jax.layers import ConvNorm, Inside
 
 STRIDES = (8, 16, 32)
 ANCHORS_PER_PLACE = 2
@@ -140,14 +141,12 @@ class RetinaFace(nn.Module):
         parts = []
         for level, x in enumerate(maps, start=1):
             x = Context(self.features, self.slope, name=f"ssh{level}")(x, train, inside)
-            heads = {"class": 2, "box": 4, "points": 10}
-            parts.append(
-                [
-                    Conv(ANCHORS_PER_PLACE * numbers, 1, 1, linear_init, use_bias=True, name=f"{head}_head{level}")(x)
-                    .reshape(len(x), -1, numbers)  # (B, h w 2, numbers)
-                    for head, numbers in heads.items()
-                ]
-            )
+            of_level = []
+            for head, numbers in {"class": 2, "box": 4, "points": 10}.items():
+                channels, name = ANCHORS_PER_PLACE * numbers, f"{head}_head{level}"
+                y = padded_conv(channels, 1, init=linear_init, use_bias=True, name=name)(x)
+                of_level.append(y.reshape(len(x), -1, numbers))  # (B, h w 2, numbers)
+            parts.append(of_level)
         return Outputs(*(jnp.concatenate(levels, axis=1) for levels in zip(*parts, strict=True)))
 
 

@@ -14,9 +14,10 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from arcface_jax.models.layers import LAST_LAYER, Conv, Pointwise, PReLU, batch_norm
+from arcface_jax.models.layers import LAST_LAYER, batch_norm
 from faces.errors import ConfigError
 from faces.initialisers import linear_init
+from faces.layers import PReLU, padded_conv
 
 # Units of each stage. PAPER Sec. 3.1: ResNet50 and ResNet100. CHOICE: the paper does not divide the layers among the
 # stages; these numbers, the other depths and the order within a unit are those of the authors' code.
@@ -53,7 +54,7 @@ class IResNet(nn.Module):
                 f"rows and columns of the images must be multiples of {self.patch}, not {images.shape[1:3]}"
             )
         x = blocks_to_channels(images.astype(self.dtype), self.patch)  # (B, H/patch, W/patch, 3 patch^2)
-        x = Conv(self.widths[0], 3, self.stem_stride, self.dtype, name="stem_conv")(x)
+        x = padded_conv(self.widths[0], 3, self.stem_stride, self.dtype, name="stem_conv")(x)
         x = PReLU(name="stem_prelu")(batch_norm(train, self.dtype, "stem_norm")(x))
         stages = zip(self.units, self.widths, self.strides, strict=True)
         for stage, (units, width, stride) in enumerate(stages, start=1):
@@ -84,12 +85,12 @@ class Unit(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         inner = batch_norm(train, self.dtype, "norm1")(x)
-        inner = Conv(self.features, 3, 1, self.dtype, name="conv1")(inner)
+        inner = padded_conv(self.features, 3, 1, self.dtype, name="conv1")(inner)
         inner = PReLU(name="prelu")(batch_norm(train, self.dtype, "norm2")(inner))
-        inner = Conv(self.features, 3, self.stride, self.dtype, init=linear_init, name="conv2")(inner)
+        inner = padded_conv(self.features, 3, self.stride, self.dtype, init=linear_init, name="conv2")(inner)
         inner = batch_norm(train, self.dtype, "norm3")(inner)
         if self.stride != 1 or x.shape[-1] != self.features:
-            x = Pointwise(self.features, self.dtype, self.stride, name="shortcut_conv")(x)
+            x = padded_conv(self.features, 1, self.stride, self.dtype, init=linear_init, name="shortcut_conv")(x)
             x = batch_norm(train, self.dtype, "shortcut_norm")(x)
         return x + inner
 

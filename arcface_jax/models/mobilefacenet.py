@@ -14,8 +14,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from arcface_jax.models.layers import LAST_LAYER, Conv, Depthwise, Pointwise, PReLU, batch_norm
-from faces.initialisers import linear_init, relu_init
+from arcface_jax.models.layers import LAST_LAYER, batch_norm
+from faces.initialisers import linear_init
+from faces.layers import Depthwise, PReLU, padded_conv
 
 Row = tuple[int, int, int, int]
 """Expansion t, output channels c, number n and first stride s of bottlenecks, as in Table 1 of MobileFaceNet."""
@@ -44,7 +45,7 @@ class MobileFaceNet(nn.Module):
     @nn.compact
     def __call__(self, images: jax.Array, train: bool) -> jax.Array:
         norm = partial(batch_norm, train, self.dtype, epsilon=self.epsilon)
-        x = Conv(self.stem, 3, 2, self.dtype, name="conv1")(images.astype(self.dtype))
+        x = padded_conv(self.stem, 3, 2, self.dtype, name="conv1")(images.astype(self.dtype))
         x = PReLU(name="conv1_prelu")(norm("conv1_norm")(x))  # (B, H/2, W/2, stem)
         x = Depthwise(1, self.dtype, self.group, name="conv2")(x)
         x = PReLU(name="conv2_prelu")(norm("conv2_norm")(x))
@@ -52,7 +53,7 @@ class MobileFaceNet(nn.Module):
         for number, (expansion, features, stride) in enumerate(blocks, start=1):
             inner, name = expansion * x.shape[-1], f"bottleneck{number}"
             x = Bottleneck(inner, features, stride, self.epsilon, self.dtype, name=name)(x, train)
-        x = Pointwise(512, self.dtype, init=relu_init, name="conv3")(x)
+        x = padded_conv(512, 1, dtype=self.dtype, name="conv3")(x)
         x = PReLU(name="conv3_prelu")(norm("conv3_norm")(x))  # (B, H/16, W/16, 512)
         x = GlobalDepthwise(self.dtype, name="global")(x)  # (B, 512)
         x = norm("global_norm")(x)
@@ -77,11 +78,12 @@ class Bottleneck(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         norm = partial(batch_norm, train, self.dtype, epsilon=self.epsilon)
-        y = Pointwise(self.inner, self.dtype, init=relu_init, name="widen")(x)
+        y = padded_conv(self.inner, 1, dtype=self.dtype, name="widen")(x)
         y = PReLU(name="widen_prelu")(norm("widen_norm")(y))
         y = Depthwise(self.stride, self.dtype, name="depthwise")(y)
         y = PReLU(name="depthwise_prelu")(norm("depthwise_norm")(y))
-        y = norm("narrow_norm")(Pointwise(self.features, self.dtype, name="narrow")(y))
+        narrow = padded_conv(self.features, 1, dtype=self.dtype, init=linear_init, name="narrow")
+        y = norm("narrow_norm")(narrow(y))
         return x + y if self.stride == 1 and x.shape[-1] == self.features else y
 
 

@@ -14,8 +14,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from arcface_jax.models.layers import LAST_LAYER, Conv, PReLU
+from arcface_jax.models.layers import LAST_LAYER
 from faces.initialisers import linear_init
+from faces.layers import PReLU, padded_conv
 
 SPHEREFACE_20: Sequence[int] = (1, 2, 4, 1)
 SPHEREFACE_64: Sequence[int] = (3, 8, 16, 3)
@@ -34,14 +35,14 @@ class SphereFaceNet(nn.Module):
     def __call__(self, images: jax.Array, train: bool) -> jax.Array:
         x = images.astype(self.dtype)
         for stage, (units, width) in enumerate(zip(self.units, self.widths, strict=True), start=1):
-            x = Conv(width, 3, 2, self.dtype, use_bias=True, init=linear_init, name=f"conv{stage}")(x)
+            x = padded_conv(width, 3, 2, self.dtype, use_bias=True, init=linear_init, name=f"conv{stage}")(x)
             x = PReLU(name=f"conv{stage}_prelu")(x)
             for unit in range(1, units + 1):
                 inner = x
                 for half in "ab":
                     name = f"stage{stage}_unit{unit}{half}"
                     # CHOICE: small, as in SphereFace's code: without batch norm 30 sums would grow.
-                    inner = Conv(width, 3, 1, self.dtype, init=nn.initializers.constant(0.01), name=name)(inner)
+                    inner = padded_conv(width, 3, 1, self.dtype, init=nn.initializers.constant(0.01), name=name)(inner)
                     inner = PReLU(name=f"{name}_prelu")(inner)
                 x = x + inner
         x = x.reshape(x.shape[0], -1)  # (B, h w c)

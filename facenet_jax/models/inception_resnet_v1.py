@@ -25,7 +25,7 @@ EPSILON = 1e-3
 """Added to the variance in every batch norm."""
 
 
-class Conv(NamedTuple):
+class ConvSpec(NamedTuple):
     """A convolution with batch norm and ReLU: output channels, rows and columns of its kernel, stride, padding."""
 
     features: int
@@ -34,7 +34,7 @@ class Conv(NamedTuple):
     padding: str = "SAME"
 
 
-Branch = Sequence[Conv]
+Branch = Sequence[ConvSpec]
 """Convolutions one after the other; of none, in a reduction, the branch is a max pooling."""
 
 
@@ -46,37 +46,41 @@ class Residual(NamedTuple):
     scale: float
 
 
-def _halving(features: int) -> Conv:
-    return Conv(features, (3, 3), 2, "VALID")
+def _halving(features: int) -> ConvSpec:
+    return ConvSpec(features, (3, 3), 2, "VALID")
 
 
-STEM: Branch = (Conv(32, (3, 3), 2, "VALID"), Conv(32, (3, 3), 1, "VALID"), Conv(64, (3, 3)))
-AFTER_POOL: Branch = (Conv(80, (1, 1)), Conv(192, (3, 3), 1, "VALID"), _halving(256))
+STEM: Branch = (ConvSpec(32, (3, 3), 2, "VALID"), ConvSpec(32, (3, 3), 1, "VALID"), ConvSpec(64, (3, 3)))
+AFTER_POOL: Branch = (ConvSpec(80, (1, 1)), ConvSpec(192, (3, 3), 1, "VALID"), _halving(256))
 
 BLOCK_35 = Residual(
     (
-        (Conv(32, (1, 1)),),
-        (Conv(32, (1, 1)), Conv(32, (3, 3))),
-        (Conv(32, (1, 1)), Conv(32, (3, 3)), Conv(32, (3, 3))),
+        (ConvSpec(32, (1, 1)),),
+        (ConvSpec(32, (1, 1)), ConvSpec(32, (3, 3))),
+        (ConvSpec(32, (1, 1)), ConvSpec(32, (3, 3)), ConvSpec(32, (3, 3))),
     ),
     number=5,
     scale=0.17,
 )
 BLOCK_17 = Residual(
-    ((Conv(128, (1, 1)),), (Conv(128, (1, 1)), Conv(128, (1, 7)), Conv(128, (7, 1)))), number=10, scale=0.1
+    ((ConvSpec(128, (1, 1)),), (ConvSpec(128, (1, 1)), ConvSpec(128, (1, 7)), ConvSpec(128, (7, 1)))),
+    number=10,
+    scale=0.1,
 )
 BLOCK_8 = Residual(
-    ((Conv(192, (1, 1)),), (Conv(192, (1, 1)), Conv(192, (1, 3)), Conv(192, (3, 1)))), number=5, scale=0.2
+    ((ConvSpec(192, (1, 1)),), (ConvSpec(192, (1, 1)), ConvSpec(192, (1, 3)), ConvSpec(192, (3, 1)))),
+    number=5,
+    scale=0.2,
 )
 MIXED_6A: Sequence[Branch] = (
     (_halving(384),),
-    (Conv(192, (1, 1)), Conv(192, (3, 3)), _halving(256)),
+    (ConvSpec(192, (1, 1)), ConvSpec(192, (3, 3)), _halving(256)),
     (),
 )
 MIXED_7A: Sequence[Branch] = (
-    (Conv(256, (1, 1)), _halving(384)),
-    (Conv(256, (1, 1)), _halving(256)),
-    (Conv(256, (1, 1)), Conv(256, (3, 3)), _halving(256)),
+    (ConvSpec(256, (1, 1)), _halving(384)),
+    (ConvSpec(256, (1, 1)), _halving(256)),
+    (ConvSpec(256, (1, 1)), ConvSpec(256, (3, 3)), _halving(256)),
     (),
 )
 
@@ -123,7 +127,7 @@ class InceptionResNetV1(nn.Module):
 class ConvNormRelu(nn.Module):
     """Convolution without bias, batch norm without scale, ReLU."""
 
-    conv: Conv
+    conv: ConvSpec
     dtype: DTypeLike
 
     @nn.compact

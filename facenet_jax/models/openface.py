@@ -19,7 +19,7 @@ from jax.typing import DTypeLike
 from facenet_jax.models.inception import NN2_ROWS, Row
 from facenet_jax.models.layers import l2_pool, max_pool, response_norm
 from faces.initialisers import linear_init
-from faces.layers import Conv
+from faces.layers import padded_conv
 from faces.ops import l2_normalise
 
 NN4_ROWS: Mapping[str, Row] = {
@@ -104,7 +104,7 @@ def _conv_norm_relu(
     x: jax.Array, features: int, kernel: int, stride: int, *, name: str, dtype: DTypeLike, train: bool
 ) -> jax.Array:
     """Convolution with bias, batch norm with Torch's constants, ReLU; called inside a module's compact method."""
-    conv = Conv(features, (kernel, kernel), stride, _both_sides(kernel), dtype=dtype, name=name)
+    conv = padded_conv(features, kernel, stride, dtype, use_bias=True, name=name)
     norm = nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=1e-5, dtype=dtype, name=f"{name}_norm")
     return nn.relu(norm(conv(x)))
 

@@ -20,7 +20,7 @@ from facenet_jax.models.inception_resnet_v1 import (
     MIXED_7A,
     STEM,
     Branch,
-    Conv,
+    ConvSpec,
 )
 from faces.preprocessing import WHOLE, Preprocessing
 from faces.weights.layouts import (
@@ -163,12 +163,12 @@ def _modules() -> Iterator[tuple[Place, Sequence[Branch]]]:
     yield Place("mixed_7a", f"{SLIM}/Mixed_7a", "mixed_7a"), MIXED_7A
 
 
-def conv_scope(name: str, conv: Conv) -> str:
+def conv_scope(name: str, conv: ConvSpec) -> str:
     """Slim's name of a convolution of the stem, such as "1a"."""
     return f"{SLIM}/Conv2d_{name}_{_window(conv)}"
 
 
-def _window(conv: Conv) -> str:
+def _window(conv: ConvSpec) -> str:
     return "x".join(map(str, conv.window))
 
 

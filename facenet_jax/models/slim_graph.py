@@ -21,7 +21,7 @@ from facenet_jax.models.inception_resnet_v1 import (
     MIXED_7A,
     STEM,
     Branch,
-    Conv,
+    ConvSpec,
     Residual,
 )
 from facenet_jax.models.published import SLIM, conv_scope, order
@@ -161,7 +161,7 @@ class _Back:
             raise _differs(self.node(added), f"multiplies by {scale} where {module.scale} is expected")
         bias, (value, offset) = self.take(projected, "BiasAdd")
         self.named(bias, offset, f"{scope}/Conv2d_1x1/biases")
-        joined = self._conv(value, f"{scope}/Conv2d_1x1", Conv(0, (1, 1)))
+        joined = self._conv(value, f"{scope}/Conv2d_1x1", ConvSpec(0, (1, 1)))
         for branch, end in self._branches(joined, scope, module.branches):
             if self.node(end) is not self.node(x):
                 raise _differs(add, f"adds another value than branch {branch} of {scope} reads")
@@ -190,12 +190,12 @@ class _Back:
             starts.append((branch, at))
         return starts
 
-    def convolution(self, value: str, scope: str, conv: Conv) -> str:
+    def convolution(self, value: str, scope: str, conv: ConvSpec) -> str:
         """Convolution, batch norm, ReLU: back to what is convolved."""
         _, (value,) = self.take(value, "Relu")
         return self._conv(self._norm(value, scope), scope, conv)
 
-    def _conv(self, value: str, scope: str, conv: Conv) -> str:
+    def _conv(self, value: str, scope: str, conv: ConvSpec) -> str:
         node, (value, weights) = self.take(value, "Conv2D")
         self.check(node, strides=(1, conv.stride, conv.stride, 1), dilations=(1, 1, 1, 1), data_format="NHWC")
         if conv.window != (1, 1):  # which no padding changes

@@ -8,6 +8,10 @@ from jaxtyping import Array, Bool, Float
 def cross_entropy(logits: Float[Array, "anchors 2"], is_face: Bool[Array, "anchors"]) -> Float[Array, "anchors"]:
     """-log softmax of the right class: log(1 + exp(other logit - own logit)), in float32.
 
+    More exact for sure answers than a difference of the log of a sum of exponentials and a logit, as optax has it: with
+    the right logit 20 above the other it is 2.1e-9, and there 0. Most anchors are that sure, and the hard negatives
+    are chosen by the order of these losses.
+
     Args:
         logits: background, face.
         is_face: which class is right.

@@ -9,11 +9,11 @@ import pytest
 
 from arcface_jax.models import LAST_LAYER, NETWORKS, make_backbone
 from arcface_jax.models.iresnet import IResNet, Unit, blocks_to_channels
-from arcface_jax.models.layers import Depthwise
 from arcface_jax.models.mobilefacenet import Bottleneck, MobileFaceNet
 from arcface_jax.models.sphereface import SphereFaceNet
 from faces.backbone import Network
 from faces.errors import ConfigError
+from faces.layers import Depthwise
 
 # One short network of each kind: a whole one takes longer to compile than everything else here.
 KINDS = {

@@ -13,7 +13,14 @@ import numpy as np
 import pytest
 
 from facenet_jax.models import make_backbone
-from facenet_jax.models.inception_resnet_v1 import BLOCK_8, BLOCK_17, BLOCK_35, Conv, ConvNormRelu, InceptionResNetV1
+from facenet_jax.models.inception_resnet_v1 import (
+    BLOCK_8,
+    BLOCK_17,
+    BLOCK_35,
+    ConvNormRelu,
+    ConvSpec,
+    InceptionResNetV1,
+)
 from facenet_jax.models.published import recognise
 from faces import backbone
 from faces.backbone import Network
@@ -281,7 +288,7 @@ def test_a_kernel_of_another_size_is_refused():
 
 
 def test_batch_norm_has_no_scale_and_keeps_most_of_its_statistics():
-    unit = ConvNormRelu(Conv(4, (1, 3)), jnp.float32)
+    unit = ConvNormRelu(ConvSpec(4, (1, 3)), jnp.float32)
     x = 2.0 + jax.random.normal(jax.random.key(0), (3, 5, 5, 2))
     variables = unit.init(jax.random.key(1), x, False)
     assert set(variables["params"]["norm"]) == {"bias"} and set(variables["params"]["conv"]) == {"kernel"}

@@ -237,7 +237,7 @@ def test_only_the_hardest_windows_have_a_gradient():
         assert np.flatnonzero(hardest(losses, counts, share)).tolist() == expected
     ten = jnp.arange(10.0)
     assert hardest(ten, ten >= 0, 0.7).sum() == 7
-    kinds = np.array([NEGATIVE, NEGATIVE, POSITIVE, PART, POINTS])
+    kinds = jnp.array([NEGATIVE, NEGATIVE, POSITIVE, PART, POINTS])
     zeros = Outputs(jnp.array([[0, 1], [3.0, 0], [0, 2.0], [0, 0], [0, 0]]), jnp.zeros((5, 4)), jnp.zeros((5, 5, 2)))
 
     def total(outputs: Outputs) -> jax.Array:

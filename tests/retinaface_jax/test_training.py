@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from faces.config import BatchConfig
@@ -198,9 +199,14 @@ def test_pieces_of_the_loss_and_their_gradients():
         assert np.flatnonzero(hardest(losses, background, jnp.float32(number))).tolist() == expected
     smooth = jax.jit(jax.vmap(jax.value_and_grad(smooth_l1)))(jnp.array([0.0, 0.5, -1.0, 3.0]))
     np.testing.assert_allclose(smooth, [[0, 0.125, 0.5, 2.5], [0, 0.5, -1, 1]])
+    differences = jnp.linspace(-3, 3, 1001)
+    np.testing.assert_array_equal(smooth_l1(differences), optax.huber_loss(differences))
+    assert jax.grad(smooth_l1)(jnp.float32(1e-4)) == jnp.float32(1e-4)
     logits = jnp.array([[0.0, 1e4], [1e4, 0.0], [2.0, 2.0]])
     is_face = jnp.array([False, False, True])
     np.testing.assert_allclose(cross_entropy(logits, is_face), [1e4, 0, np.log(2)], rtol=1e-6)
+    sure = cross_entropy(jnp.array([[20.0, 0.0], [19.0, 0.0]]), jnp.array([False, False]))
+    np.testing.assert_allclose(sure, np.exp([-20.0, -19.0]), rtol=1e-6)  # not 0: the harder of two is known
     gradient = jax.grad(lambda logits: cross_entropy(logits, is_face).sum())(logits)
     np.testing.assert_allclose(gradient, [[-1, 1], [0, 0], [0.5, -0.5]], atol=1e-6)
 
