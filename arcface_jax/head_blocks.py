@@ -57,18 +57,18 @@ def _each_block_backward(
     (x, scale, centres, labels, is_class), each_others = saved
 
     def add_block(total: tuple[Array, Array, Array], each: tuple[Array, ...]) -> tuple[Any, None]:
-        start, others, of_own, of_others = each
+        start, others, own_grad, others_grad = each
         at, labels_here, is_class_here = _block_at(start, block, labels, is_class)
         centres_here = lax.dynamic_slice_in_dim(centres, at, block)
         scores, pull_back = jax.vjp(partial(score_of_each, normalise), x, centres_here)  # (batch, block)
         is_own, is_other = own_or_other(labels_here, is_class_here)
         # d others / d logit is the softmax over them; where a block holds none, others is -inf and nothing is used.
         softmax = jnp.exp(jnp.where(is_other, scale[:, None] * scores - others[:, None], -jnp.inf))
-        of_logits = of_others[:, None] * softmax
-        of_scores = jnp.where(is_own, of_own[:, None], scale[:, None] * of_logits)
-        of_x, of_here = pull_back(of_scores)
-        of_centres = lax.dynamic_update_slice_in_dim(total[2], of_here, at, 0)
-        return (total[0] + of_x, total[1] + jnp.sum(of_logits * scores, axis=1), of_centres), None
+        logits_grad = others_grad[:, None] * softmax
+        scores_grad = jnp.where(is_own, own_grad[:, None], scale[:, None] * logits_grad)
+        x_grad, here_grad = pull_back(scores_grad)
+        centres_grad = lax.dynamic_update_slice_in_dim(total[2], here_grad, at, 0)
+        return (total[0] + x_grad, total[1] + jnp.sum(logits_grad * scores, axis=1), centres_grad), None
 
     starts = jnp.arange(0, centres.shape[0], block)
     zero = (jnp.zeros_like(x), jnp.zeros_like(scale), jnp.zeros_like(centres))

@@ -8,7 +8,7 @@ ArcFace's own parallel head (arXiv 1801.07698 v3, Appendix 5.1). In a step:
     sampled = sample(key, labels, rows, classes, rate, mesh)
     centres, momentum = take((state.centres, state.momentum), sampled.indices, mesh)
     ... gradient of class_loss(embeddings, centres, sampled.labels, head, mesh, sampled.valid), update of both ...
-    scatter_back((state.centres, state.momentum), (centres, momentum), sampled.indices, mesh)
+    update_sampled((state.centres, state.momentum), (centres, momentum), sampled.indices, mesh)
 
 A centre that is not sampled keeps its momentum and is not decayed in that step.
 
@@ -98,17 +98,18 @@ def take(tree: Any, indices: Int[Array, "sampled"], mesh: Mesh) -> Any:
     """The sampled rows of the centres, or of anything that has a row for each: each device takes them from its own.
 
     Args:
-        tree: arrays (rows, ...), divided over the mesh.
+        tree: arrays (rows, ...), divided over the mesh; numbers among them, such as an optimiser's count, stay.
         indices: of `sample`.
         mesh: that of both.
     Returns:
         Arrays (sampled, ...), divided over the mesh.
     """
 
-    def on_one_device(tree: Any, indices: Array) -> Any:
-        return jax.tree.map(lambda part: part[_local(indices, part)], tree)
+    def on_one_device(part: Array, indices: Array) -> Array:
+        return part[_local(indices, part)]
 
-    return jax.shard_map(on_one_device, mesh=mesh, in_specs=_SPLIT, out_specs=_SPLIT)(tree, indices)
+    run = jax.shard_map(on_one_device, mesh=mesh, in_specs=_SPLIT, out_specs=_SPLIT)
+    return jax.tree.map(lambda array: run(array, indices) if array.ndim else array, tree)
 
 
 def update_sampled(tree: Any, sampled: Any, indices: Int[Array, "sampled"], mesh: Mesh) -> Any:
@@ -116,20 +117,19 @@ def update_sampled(tree: Any, sampled: Any, indices: Int[Array, "sampled"], mesh
 
     Args:
         tree: arrays (rows, ...), divided over the mesh.
-        sampled: the same tree of arrays (sampled, ...), as `take` gives them and an update changed them.
+        sampled: the same tree of arrays (sampled, ...), as `take` gives them and an update changed them; numbers among
+            them are taken from here.
         indices: of `sample`.
         mesh: that of all.
     Returns:
         As `tree`.
     """
 
-    def on_one_device(tree: Any, sampled: Any, indices: Array) -> Any:
-        def put(part: Array, rows: Array) -> Array:
-            return part.at[_local(indices, part)].set(rows, indices_are_sorted=True, unique_indices=True)
+    def on_one_device(part: Array, rows: Array, indices: Array) -> Array:
+        return part.at[_local(indices, part)].set(rows, indices_are_sorted=True, unique_indices=True)
 
-        return jax.tree.map(put, tree, sampled)
-
-    return jax.shard_map(on_one_device, mesh=mesh, in_specs=_SPLIT, out_specs=_SPLIT)(tree, sampled, indices)
+    run = jax.shard_map(on_one_device, mesh=mesh, in_specs=_SPLIT, out_specs=_SPLIT)
+    return jax.tree.map(lambda array, rows: run(array, rows, indices) if array.ndim else rows, tree, sampled)
 
 
 def _local(indices: Array, part: Array) -> Array:

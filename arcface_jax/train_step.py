@@ -27,7 +27,7 @@ from arcface_jax.related import sphereface
 from faces import ops, schedules
 from faces.backbone import Backbone, per_device
 from faces.mesh import replicated, sharded
-from faces.train_state import Batch, TrainState, keep_if_finite
+from faces.train_state import Batch, TrainState, check_classes, keep_if_finite
 
 Metrics = dict[str, jax.Array]
 ROWS = 64
@@ -73,21 +73,25 @@ def init_state(config: Config, mesh: Mesh, backbone: Backbone | None = None, cla
         mesh: the devices.
         backbone: another network than the one that the config names in `arcface_jax.models`.
         classes: identities of the training set.
+    Raises:
+        ConfigError: the config's loss has class centres, and `classes` is not given.
     """
-    backbone = backbone or backbone_of(config)
-    of_network, of_centres = _optimisers(config)
     loss = config.loss
+    if loss.classifier != "none":
+        check_classes(classes)
+    backbone = backbone or backbone_of(config)
+    network_tx, centres_tx = _optimisers(config)
 
     def make() -> TrainState:
-        for_weights, for_centres, for_steps = jax.random.split(jax.random.key(config.train.seed), 3)
-        params, batch_stats = backbone.init(for_weights)
+        init_key, centres_key, step_key = jax.random.split(jax.random.key(config.train.seed), 3)
+        params, batch_stats = backbone.init(init_key)
         centres: Any = {}
         if loss.classifier != "none":
             rows = padded_classes(classes, math.lcm(ROWS, mesh.devices.size))
             is_linear, d = loss.classifier == "softmax", config.model.embedding_dim
-            centres = init_centres(for_centres, rows, d, config.head.sub_centres, is_linear)
-        opt_state = {"network": of_network.init(params), "centres": of_centres.init(centres)}
-        return TrainState(jnp.zeros((), jnp.int32), params, batch_stats, centres, opt_state, for_steps)
+            centres = init_centres(centres_key, rows, d, config.head.sub_centres, is_linear)
+        opt_state = {"network": network_tx.init(params), "centres": centres_tx.init(centres)}
+        return TrainState(jnp.zeros((), jnp.int32), params, batch_stats, centres, opt_state, step_key)
 
     return jax.jit(make, out_shardings=_placement(jax.eval_shape(make), mesh))()
 
@@ -108,50 +112,46 @@ def make_train_step(config: Config, mesh: Mesh, backbone: Backbone | None = None
         config: of the run.
         mesh: the devices.
         backbone, classes: as for `init_state`.
+    Raises:
+        ConfigError: as `init_state`.
     """
     backbone = backbone or backbone_of(config)
-    of_network, of_centres = _optimisers(config)
+    network_tx, centres_tx = _optimisers(config)
     apply = per_device(backbone.apply, mesh) if config.model.batch_norm == "per_device" else backbone.apply
-    clip, rate = config.optimiser.clip_norm, config.head.sampling_rate
-
-    def objective(
-        weights: tuple[Any, Any], state: TrainState, batch: Batch, labels: jax.Array, valid: Any, key: jax.Array
-    ) -> tuple[jax.Array, tuple[Any, Metrics]]:
-        params, centres = weights
-        images = ops.normalise(batch["images"], config.data.mean, config.data.scale)
-        embeddings, batch_stats = apply(params, state.batch_stats, images, True, key)  # (B, d)
-        loss, metrics = _terms(config, mesh, embeddings, centres, labels, batch["identities"], valid, state.step)
-        return loss, (batch_stats, metrics)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        for_dropout, for_sampling = jax.random.split(jax.random.fold_in(state.key, state.step))
-        of_rows = state.opt_state["centres"]
+        dropout_key, sampling_key = jax.random.split(jax.random.fold_in(state.key, state.step))
+        network_opt, centres_opt = state.opt_state["network"], state.opt_state["centres"]
         centres, labels, valid, sampled = state.centres, batch["identities"], classes, None
-        if rate < 1:
-            sampled = partial_fc.sample(for_sampling, labels, len(state.centres), classes, rate, mesh)
+        if config.head.sampling_rate < 1:  # Partial FC: this step's centres are some of all
+            rate = config.head.sampling_rate
+            sampled = partial_fc.sample(sampling_key, labels, len(centres), classes, rate, mesh)
             labels, valid = sampled.labels, sampled.valid
-            centres, of_rows = _by_rows(partial_fc.take, (centres, of_rows), indices=sampled.indices, mesh=mesh)
+            centres, centres_opt = partial_fc.take((centres, centres_opt), sampled.indices, mesh)
 
-        gradient = jax.value_and_grad(objective, has_aux=True)
-        weights = (state.params, centres)
-        (loss, (batch_stats, metrics)), gradients = gradient(weights, state, batch, labels, valid, for_dropout)
-        gradient_norm = optax.tree.norm(gradients)
-        if clip > 0:  # here, since network and centres are clipped by their common norm but updated apart
-            shorter = jnp.minimum(1.0, clip / jnp.maximum(gradient_norm, clip))
-            gradients = jax.tree.map(lambda g: g * shorter, gradients)
-        for_network, network_state = of_network.update(gradients[0], state.opt_state["network"], state.params)
-        for_centres, of_rows = of_centres.update(gradients[1], of_rows, centres)
-        params = optax.apply_updates(state.params, for_network)
-        centres = optax.apply_updates(centres, for_centres)
-        learning_rate = schedules.learning_rate_of(network_state)
+        def loss_of_batch(params: Any, centres: Any) -> tuple[jax.Array, tuple[Any, Metrics]]:
+            images = ops.normalise(batch["images"], config.data.mean, config.data.scale)
+            embeddings, batch_stats = apply(params, state.batch_stats, images, True, dropout_key)  # x_i, (B, d)
+            loss, metrics = _terms(config, mesh, embeddings, centres, labels, batch["identities"], valid, state.step)
+            return loss, (batch_stats, metrics)
+
+        gradient = jax.value_and_grad(loss_of_batch, (0, 1), has_aux=True)
+        (loss, (batch_stats, metrics)), grads = gradient(state.params, centres)
+        gradient_norm = optax.tree.norm(grads)
+        network_grads, centres_grads = _clipped(grads, gradient_norm, config.optimiser.clip_norm)
+        updates, network_opt = network_tx.update(network_grads, network_opt, state.params)
+        params = optax.apply_updates(state.params, updates)
+        updates, centres_opt = centres_tx.update(centres_grads, centres_opt, centres)
+        centres = optax.apply_updates(centres, updates)
         if sampled is not None:
-            old, new = (state.centres, state.opt_state["centres"]), (centres, of_rows)
-            centres, of_rows = _by_rows(partial_fc.update_sampled, old, new, indices=sampled.indices, mesh=mesh)
+            old, new = (state.centres, state.opt_state["centres"]), (centres, centres_opt)
+            centres, centres_opt = partial_fc.update_sampled(old, new, sampled.indices, mesh)
 
-        new = (params, batch_stats, centres, {"network": network_state, "centres": of_rows})
+        learning_rate = schedules.learning_rate_of(network_opt)
+        metrics |= {"loss": loss, "gradient_norm": gradient_norm, "learning_rate": learning_rate}
+        new = (params, batch_stats, centres, {"network": network_opt, "centres": centres_opt})
         old = (state.params, state.batch_stats, state.centres, state.opt_state)
         params, batch_stats, centres, opt_state = keep_if_finite(loss, gradient_norm, new, old)
-        metrics |= {"loss": loss, "gradient_norm": gradient_norm, "learning_rate": learning_rate}
         return TrainState(state.step + 1, params, batch_stats, centres, opt_state, state.key), metrics
 
     shape = jax.eval_shape(lambda: init_state(config, mesh, backbone, classes))
@@ -196,10 +196,17 @@ def _terms(
     if loss.triplet > 0:
         embeddings, identities = jax.lax.with_sharding_constraint((embeddings, identities), replicated(mesh))
         per_pair, is_pair = losses.angular_triplet_loss(embeddings, identities, loss.triplet_margin)  # (B, B)
-        mean = jnp.sum(jnp.where(is_pair, per_pair, 0.0)) / jnp.maximum(jnp.sum(is_pair), 1)
-        terms["triplet"] = (loss.triplet, mean)
+        terms["triplet"] = (loss.triplet, ops.masked_mean(per_pair, is_pair))
     total = sum(weight * mean for weight, mean in terms.values())
     return jnp.asarray(total), metrics | {name: mean for name, (_, mean) in terms.items()}
+
+
+def _clipped(grads: Any, norm: jax.Array, longest: float) -> Any:
+    """Gradients of network and centres, which are updated apart, cut to a common norm; 0: as they are."""
+    if longest == 0:
+        return grads
+    shorter = jnp.minimum(1.0, longest / jnp.maximum(norm, longest))
+    return jax.tree.map(lambda g: g * shorter, grads)
 
 
 def _optimisers(config: Config) -> tuple[optax.GradientTransformation, optax.GradientTransformation]:
@@ -208,9 +215,9 @@ def _optimisers(config: Config) -> tuple[optax.GradientTransformation, optax.Gra
     Under Muon centres go by SGD: each is a vector of its own, not a row of a map that works on all of them.
     """
     optimiser, steps = dataclasses.replace(config.optimiser, clip_norm=0.0), config.train.steps
-    of_centres = dataclasses.replace(optimiser, name="sgd") if optimiser.name == "muon" else optimiser
+    for_centres = dataclasses.replace(optimiser, name="sgd") if optimiser.name == "muon" else optimiser
 
-    def of_network(params: Any) -> Any:
+    def decay_network(params: Any) -> Any:
         decays = schedules.decay_kernels(optimiser.weight_decay, params)
         last = schedules.decay_kernels(optimiser.head_weight_decay, params[LAST_LAYER]) if LAST_LAYER in params else {}
         return decays | ({LAST_LAYER: last} if last else {})
@@ -218,8 +225,8 @@ def _optimisers(config: Config) -> tuple[optax.GradientTransformation, optax.Gra
     is_linear = config.loss.classifier == "softmax"
     decay_centres = partial(_decay_of_centres, optimiser.head_weight_decay, is_linear)
     return (
-        schedules.make_optimiser(optimiser, steps, of_network),
-        schedules.make_optimiser(of_centres, steps, decay_centres),
+        schedules.make_optimiser(optimiser, steps, decay_network),
+        schedules.make_optimiser(for_centres, steps, decay_centres),
     )
 
 
@@ -229,11 +236,6 @@ def _decay_of_centres(weight_decay: float, is_linear: bool, centres: Any) -> Any
     if not is_linear or weight_decay == 0:
         return decays
     return jnp.full((1, centres.shape[-1]), decays).at[:, -1].set(0.0)
-
-
-def _by_rows(move: Callable[..., jax.Array], *trees: Any, indices: jax.Array, mesh: Mesh) -> Any:
-    """Apply a function of `partial_fc` to what has a row for each class; of the rest, counts, the last tree's stays."""
-    return jax.tree.map(lambda *x: move(*x, indices, mesh) if x[0].ndim else x[-1], *trees)
 
 
 def _placement(state: TrainState, mesh: Mesh) -> TrainState:

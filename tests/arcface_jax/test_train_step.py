@@ -15,6 +15,7 @@ from arcface_jax.models.iresnet import IResNet
 from arcface_jax.train_step import _optimisers, init_state, make_train_step
 from faces import schedules
 from faces.backbone import Backbone, Network, make_backbone
+from faces.errors import ConfigError
 from faces.mesh import make_mesh, place_batch
 from faces.toml_config import load_config
 from faces.train_state import TrainState
@@ -211,6 +212,12 @@ def test_only_kernels_decay():
         params, _ = jax.eval_shape(arcface_jax.models.make_backbone(name, 128).init, jax.random.key(0))
         for path, rate in jax.tree_util.tree_leaves_with_path(schedules.decay_kernels(5e-4, params)):
             assert rate == (5e-4 if path[-1].key == "kernel" else 0), jax.tree_util.keystr(path)
+
+
+def test_the_number_of_people_must_be_given():
+    for make in (init_state, make_train_step):
+        with pytest.raises(ConfigError, match=r"classes = 0: .* give their number"):
+            make(setting.config(), make_mesh(1), setting.linear())
 
 
 def test_the_margin_grows_to_the_whole():
