@@ -38,8 +38,8 @@ from PIL import Image
 from rich.table import Table
 
 from arcface_jax.config import Config
+from arcface_jax.train_step import init_state, make_train_step
 from benchmarks.rounds import Call, Row, check_options, cores, take_turns
-from experiments.arcface import RECIPE
 from faces import cli, outputs, run_record
 from faces.config import AugmentConfig
 from faces.data.image_folder import FolderSource
@@ -145,9 +145,9 @@ def step_rate(rounds: int) -> float:
     """Images a second of the training step of `TRAINED` with nothing to wait for: the median step."""
     config, _ = load_config(TRAINED, Config)
     mesh, classes, random = make_mesh(1), 1000, np.random.default_rng(0)
-    backbone = backbone_of(config.model, RECIPE.name)
-    step = RECIPE.make_train_step(config, mesh, backbone, classes)
-    state = RECIPE.init_state(config, mesh, backbone, classes)
+    backbone = backbone_of(config.model, "arcface", config.model.dropout)
+    step = make_train_step(config, mesh, backbone, classes)
+    state = init_state(config, mesh, backbone, classes)
     images = random.integers(0, 256, (config.batch.images, *config.model.input_size, 3), dtype=np.uint8)
     batch = {"images": images, "identities": random.integers(0, classes, len(images)).astype(np.int32)}
     seconds = []

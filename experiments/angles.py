@@ -9,7 +9,6 @@ Not here: the quantities (`arcface_jax.angles`).
 """
 
 import argparse
-import json
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,11 +20,9 @@ from rich.table import Table
 
 from arcface_jax import angles
 from arcface_jax.config import Config
-from experiments import arcface, facenet
-from experiments.common import keep_list as kept
-from experiments.common import training
+from experiments.common import results
 from experiments.common.arguments import named_path, place
-from experiments.common.recipe import Recipe
+from experiments.common.training_faces import ALL, Selection, pair_sets, training_faces
 from faces import cli
 from faces.data.fingerprint import fingerprint
 from faces.data.source import FaceSource, Subset
@@ -40,8 +37,6 @@ from faces.run_record import check_training_set
 from faces.terminal import make_console
 from recognizer.model import embed_faces, embedder_of, model_of, without_mirror
 from recognizer.runs import centres_of, open_run
-
-RECIPES: dict[str, Recipe[Any]] = {"arcface": arcface.RECIPE, "facenet": facenet.RECIPE}
 
 FILES = ("angles.json", "angles.png")
 PAPER_COLUMNS = ("NS", "ArcFace", "IntraL", "InterL", "TripletL")
@@ -88,21 +83,22 @@ def main(arguments: list[str]) -> None:
             result = measure(options, out)
     shown = options.out or options.run
     make_console().print(f"wrote {' and '.join(str(shown / name) for name in FILES)}")
-    print("result: " + json.dumps(result), flush=True)
+    results.print_result(result)
 
 
 def measure(options: argparse.Namespace, out: Path) -> dict[str, Any]:
     """Embed, measure, print and draw; the content of `angles.json`."""
     run, console = open_run(options.run), make_console()
-    source = training.training_faces(RECIPES[run.trained_as], run.config, options.data, console)
-    if options.only is not None:
-        source = kept.apply(options.only, source)
+    selection = ALL
+    if isinstance(run.config, Config):
+        selection = Selection(run.config.data.min_images, run.config.data.wrong_labels)
+    source = training_faces(options.data, run.config, console, selection, options.only)
     if remark := check_training_set(options.run, fingerprint(source)):
         console.print(remark)
     has_classes = isinstance(run.config, Config) and run.config.loss.classifier != "none"
     centres = centres_of(run, source) if has_classes else None
     indices = _whole_people(source.identities, options.images, run.config.train.seed)
-    tests = [(test, people_of(test, options.allow_missing)) for test in training.pair_sets(options, run.config)]
+    tests = [(test, people_of(test, options.allow_missing)) for test in pair_sets(options, run.config)]
 
     embed = embedder_of(without_mirror(model_of(run, options.run.name)), make_mesh())
     chosen = Subset(source, indices)

@@ -3,78 +3,108 @@
 Without arguments: a tiny network on generated faces, on any CPU, in under three minutes. With `--data` and `--eval`:
 real faces, judged on LFW, CFP, an InsightFace .bin or any set in LFW's layout. Every field of the config can be given
 on the command line, such as `--loss.m2 0.4`.
+
+Not here: the losses, the head and the step (`arcface_jax`), the loop (`faces.train_loop`).
 """
 
 import argparse
-from collections.abc import Callable
 from functools import partial
 
-import numpy as np
-from jax.sharding import Mesh
+import jax
 
 from arcface_jax.centres import describe_memory
 from arcface_jax.config import Config
 from arcface_jax.monitor import AngleMonitor
 from arcface_jax.sampling import epoch_order
 from arcface_jax.train_step import init_state, make_train_step
-from experiments.common import recipe, training
-from experiments.common.recipe import Recipe
+from experiments.common import checkpoints, report, training_options, verification
+from experiments.common.start_run import start_run
+from experiments.common.training_faces import Selection, find_faces
 from faces import cli
-from faces.data.source import FaceSource, Relabelled, with_images
-
-DESCRIPTION = "Train ArcFace and evaluate it."
-
-
-def _order(config: Config, source: FaceSource) -> Callable[[int], np.ndarray]:
-    batch = config.batch
-    return partial(epoch_order, source.identities, batch.images, batch.images_per_identity, config.train.seed)
-
-
-def training_faces(config: Config, source: FaceSource) -> FaceSource:
-    """The faces that a config trains on: people with enough images, and wrong labels where it asks for them."""
-    source = with_images(source, config.data.min_images)
-    fraction = config.data.wrong_labels
-    return Relabelled(source, fraction, config.train.seed) if fraction > 0 else source
+from faces.data.loader import make_loader
+from faces.mesh import check_division, make_mesh
+from faces.run_record import check_training_set, write_start
+from faces.terminal import make_console
+from faces.toml_config import load_config
+from faces.train_loop import train
+from recognizer import runs
+from recognizer.networks import backbone_of
 
 
-def _describe(config: Config, mesh: Mesh, classes: int) -> str:
-    if config.loss.classifier == "none":
-        return ""
-    head = config.head
-    return describe_memory(
-        config.batch.images,
-        classes,
-        config.model.embedding_dim,
-        mesh.devices.size,
-        head.sub_centres,
-        head.sampling_rate,
-        head.block,
-    )
+def main(arguments: list[str]) -> None:
+    """Config, faces, network, state, step, loop, evaluation, report."""
+    options, config = parse(arguments)
+    selection = Selection(config.data.min_images, config.data.wrong_labels)
+    with start_run("arcface", options, config, arguments, selection) as run:
+        part = (jax.process_index(), jax.process_count())
+        console, mesh = make_console(quiet=part[0] > 0), make_mesh(options.devices)
+        in_file, _ = load_config(options.config, Config)
+        report.print_setting(console, mesh, options.config, in_file, config)
 
+        # Faces, and the order in which batches show them.
+        faces = run.faces or find_faces(options, config, console, selection)
+        if options.resume and (remark := check_training_set(run.folder, faces.training_set)):
+            console.print(remark)
+        identities, batch, seed = faces.source.identities, config.batch, config.train.seed
+        check_division(mesh, {"batch.images": batch.images})
+        order = partial(epoch_order, identities, batch.images, batch.images_per_identity, seed)
+        of_head = memory_of_head(config, faces.classes, mesh.devices.size)
+        report.print_faces(console, mesh, config, faces, len(order(0)), of_head)
+        steps, size = config.train.steps, config.model.input_size
+        loader = make_loader(faces.source, order, steps, size, config.augment, seed, part)
 
-RECIPE = Recipe(
-    name="arcface",
-    schema=Config,
-    generated_config="arcface/tiny",
-    real_config="arcface/small",
-    select=training_faces,
-    order=_order,
-    init_state=init_state,
-    make_train_step=make_train_step,
-    monitor=AngleMonitor,
-    collapsed_loss=lambda config: None,
-    describe=_describe,
-)
+        # The network, the state before the first step, the step (Sec. 3.1), and what evaluates a state.
+        backbone = backbone_of(config.model, "arcface", config.model.dropout)
+        state = init_state(config, mesh, backbone, faces.classes)
+        if options.init is not None:
+            state = runs.start_from(options.init, state)
+            console.print(f"network's weights: those of {options.init}")
+        step = make_train_step(config, mesh, backbone, faces.classes)
+        evaluate = verification.make_evaluate(backbone, config, mesh, options.allow_missing)
+
+        # The loop.
+        with checkpoints.kept(run.folder, not options.resume, run.command_to_resume) as kept:
+            resumed = checkpoints.restore(kept, run.folder, state, config, faces.classes) if options.resume else None
+            baselines = verification.baselines(faces.tests, faces.source, config, options.allow_missing)
+            before = evaluate(state, faces.tests)
+            if resumed is not None:
+                state, place = resumed
+                loader.set_state(place)
+                console.print(f"resumed at step {int(state.step)}")
+            elif options.resume:
+                console.print("no checkpoint was taken yet; the run begins anew")
+            if part[0] == 0:
+                write_start(run.folder, config, faces.training_set)
+            trained = train(
+                step,
+                state,
+                loader,
+                config,
+                mesh,
+                run.folder,
+                kept,
+                lambda state: verification.brief(evaluate(state, faces.tests[:1])),
+                AngleMonitor(config),
+                console,
+            )
+
+        after = evaluate(trained.state, faces.tests)
+        if part[0] == 0:
+            numbers = report.Numbers(baselines, before, after)
+            report.write(console, run.folder, options.config, faces, numbers, trained)
 
 
 def parse(arguments: list[str]) -> tuple[argparse.Namespace, Config]:
     """The command line: options of the run, and the config with its overrides."""
-    return recipe.parse(RECIPE, DESCRIPTION, arguments)
+    return training_options.parse("arcface", Config, "arcface/tiny", "arcface/small", arguments)
 
 
-def main(arguments: list[str]) -> None:
-    """Parse, train, evaluate, report."""
-    training.run(RECIPE, DESCRIPTION, arguments)
+def memory_of_head(config: Config, classes: int, devices: int) -> str:
+    """What the classes take on each device, as a line; "" where there are none."""
+    if config.loss.classifier == "none":
+        return ""
+    images, dim, head = config.batch.images, config.model.embedding_dim, config.head
+    return describe_memory(images, classes, dim, devices, head.sub_centres, head.sampling_rate, head.block)
 
 
 if __name__ == "__main__":

@@ -6,17 +6,16 @@ trained with `--data.wrong-labels`, which labels are wrong is known, and precisi
 """
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
 
 from arcface_jax import sub_center
 from arcface_jax.config import Config
-from experiments.arcface import RECIPE
 from experiments.common import keep_list as kept
-from experiments.common import training
+from experiments.common import results
 from experiments.common.arguments import place
+from experiments.common.training_faces import Selection, training_faces
 from faces import cli
 from faces.data.fingerprint import fingerprint
 from faces.data.source import Relabelled
@@ -47,7 +46,8 @@ def main(arguments: list[str]) -> None:
     if not isinstance(config, Config) or config.head.sub_centres < 2:
         raise ConfigError(f"{options.run}: has no sub-centres; train with --head.sub-centres 3 first.")
     console = make_console()
-    source = training.training_faces(RECIPE, config, options.data, console)
+    selection = Selection(config.data.min_images, config.data.wrong_labels)
+    source = training_faces(options.data, config, console, selection)
     if remark := check_training_set(options.run, fingerprint(source)):
         console.print(remark)
     centres = centres_of(run, source)
@@ -72,7 +72,7 @@ def main(arguments: list[str]) -> None:
                   f"{options.degrees:g} degrees of their class's dominant sub-centre")  # fmt: skip
     for line in remarks(found, source.identities, options.degrees, run.step):
         console.print(f"remark: {line}")
-    print("result: " + json.dumps(result), flush=True)
+    results.print_result(result)
 
 
 def remarks(found: sub_center.Kept, labels: np.ndarray, degrees: float, step: int) -> list[str]:

@@ -23,7 +23,6 @@ these are the squares that the next network sees. With `--eval`, the three numbe
 
 import argparse
 import contextlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -37,6 +36,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from experiments.common import detection_run as common
+from experiments.common import results
 from experiments.common.detection_data import TestSet
 from experiments.common.run_folder import claim
 from faces import cli
@@ -256,8 +256,7 @@ def report(
     draw_training({name: read_log(folder / name / "log.jsonl") for name in NAMES}, folder / "training.png")
     result = numbers | {"test_images": len(test.faces), "test_faces": sum(test.faces), "data": data}
     write_json(folder / "result.json", result)
-    console.print(f"everything is in {folder}")
-    print("result: " + json.dumps(result), flush=True)
+    results.close(console, folder, result)
 
 
 def draw_training(logs: Mapping[Name, Sequence[dict[str, Any]]], path: Path) -> None:

@@ -24,7 +24,6 @@ and hard, with the official lists of faces and at the images' own size.
 
 import argparse
 import contextlib
-import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -35,6 +34,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from experiments.common import detection_run as common
+from experiments.common import results
 from experiments.common.detection_data import TestSet, trained_sizes
 from experiments.common.run_folder import claim
 from faces import cli
@@ -159,8 +159,7 @@ def report(
         "data": {"train": examples.name, "test": [test.name]},
     } | ({"wider": wider} if wider else {})
     write_json(folder / "result.json", result)
-    console.print(f"everything is in {folder}")
-    print("result: " + json.dumps(result), flush=True)
+    results.close(console, folder, result)
 
 
 def draw_training(log: Sequence[dict[str, Any]], evaluations: Sequence[dict[str, Any]], path: Path) -> None:

@@ -21,9 +21,10 @@ import tyro
 from rich.table import Table
 
 from arcface_jax.config import Config
-from experiments.arcface import RECIPE
-from experiments.common import training
+from arcface_jax.sampling import epoch_order
+from arcface_jax.train_step import init_state, make_train_step
 from experiments.common.arguments import place
+from experiments.common.training_faces import Selection, generated_pairs, training_faces
 from faces import cli
 from faces.continued import continued
 from faces.data.fingerprint import fingerprint
@@ -31,7 +32,7 @@ from faces.data.loader import make_loader
 from faces.data.source import FaceSource
 from faces.embed import make_embedder
 from faces.errors import DataError
-from faces.evaluate.pair_set import PairSet, generated_pair_set, open_pair_set
+from faces.evaluate.pair_set import PairSet, open_pair_set
 from faces.mesh import make_mesh, place_batch
 from faces.outputs import append_text, write_json, write_text
 from faces.run_record import TRAINING_SET, check_training_set, environment, read_log, write_training_set
@@ -67,7 +68,8 @@ def main(arguments: list[str]) -> None:
     if unknown := sorted(set(chosen) - set(names)):
         raise DataError(f"{unknown[0]}: no row of Table 2; rows are {', '.join(names)}.")
 
-    test, source = _test_set(options, base), training.training_faces(RECIPE, base, options.data, make_console())
+    test, selection = _test_set(options, base), Selection(base.data.min_images, base.data.wrong_labels)
+    source = training_faces(options.data, base, make_console(), selection)
     with (
         cli.interruptible(f"The rows that are done are kept in {options.out}; the same command goes on."),
         continued(options.out, _settings(options, base, test), FILES, options.overwrite) as goes_on,
@@ -125,22 +127,20 @@ def _row(base: Config, name: str, seed: int, images_per_identity: int) -> Config
 
 
 def _test_set(options: argparse.Namespace, base: Config) -> PairSet:
-    size = base.model.input_size
     if options.eval is not None:
-        return open_pair_set("lfw", options.eval, size, base.evaluation)
-    first = training.GENERATED_TRAIN["identities"]
-    people = {**training.GENERATED_TEST, "first_identity": first}
-    return generated_pair_set(**people, size=size, seed=0, config=base.evaluation)
+        return open_pair_set("lfw", options.eval, base.model.input_size, base.evaluation)
+    return generated_pairs(base, seed=0)
 
 
 def _train(config: Config, source: FaceSource, test: PairSet) -> dict[str, Any]:
     """One run; accuracy on the test set and the last loss."""
     mesh = make_mesh()
     classes = int(source.identities.max()) + 1
-    backbone = backbone_of(config.model, RECIPE.name)
-    state = RECIPE.init_state(config, mesh, backbone, classes)
-    step = RECIPE.make_train_step(config, mesh, backbone, classes)
-    order, train = RECIPE.order(config, source), config.train
+    backbone = backbone_of(config.model, "arcface", config.model.dropout)
+    state = init_state(config, mesh, backbone, classes)
+    step = make_train_step(config, mesh, backbone, classes)
+    batch, train = config.batch, config.train
+    order = partial(epoch_order, source.identities, batch.images, batch.images_per_identity, train.seed)
     loader = make_loader(source, order, train.steps, config.model.input_size, config.augment, train.seed)
     metrics: dict[str, jax.Array] = {}
     for _ in range(train.steps):

@@ -6,6 +6,7 @@ of a batch, and embeds test images on its own devices.
 Not here: what is computed on them (`train_step.py` of each paper).
 """
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -30,6 +31,21 @@ def make_mesh(devices: int | None = None) -> Mesh:
     if not 1 <= count <= len(available):
         raise ConfigError(f"{count} devices asked for; 1 to {len(available)} can be had here.")
     return jax.make_mesh((count,), (DATA,), axis_types=(AxisType.Auto,), devices=available[:count])
+
+
+def check_division(mesh: Mesh, images: Mapping[str, int]) -> None:
+    """Refuse numbers of images that cannot be divided among the devices.
+
+    Args:
+        mesh: the devices.
+        images: numbers by the config's keys.
+    Raises:
+        ConfigError: which, and among how many.
+    """
+    devices = mesh.devices.size
+    for key, count in images.items():
+        if count % devices:
+            raise ConfigError(f"{key} = {count}: cannot be divided among {devices} devices; see --devices.")
 
 
 def local_mesh(mesh: Mesh) -> Mesh:

@@ -26,6 +26,11 @@ from faces.toml_config import to_toml
 TRAINING_SET = "training_set.json"
 """Beside `environment.json`: the fingerprint of what a run was trained on."""
 
+LOGS = ("log.jsonl", "evaluations.jsonl")
+"""Metrics of the steps, and evaluations on the way."""
+OF_LOGS = ("step", "minutes")
+"""Keys that each of their lines has."""
+
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "grain", "tensorflow-datasets")
 
 
@@ -152,6 +157,16 @@ class Log:
         append_text(self._path, json.dumps(row) + "\n")
 
 
+def check_logs(folder: Path) -> None:
+    """Refuse to go on with a run one of whose `LOGS` is damaged, before anything is done.
+
+    Raises:
+        DataError: as `read_log`.
+    """
+    for name in LOGS:
+        read_log(folder / name, OF_LOGS)
+
+
 def read_log(path: Path, keys: tuple[str, ...] = ("step",)) -> list[dict[str, Any]]:
     """The lines of a log, [] if there is no such file; a last line that a crash has damaged is left out.
 
@@ -171,7 +186,8 @@ def read_log(path: Path, keys: tuple[str, ...] = ("step",)) -> list[dict[str, An
     for number, line in enumerate(lines, start=1):
         try:
             row = json.loads(line)
-            if not all(key in row for key in keys) or not isinstance(row.get("step", 0), int):
+            is_sound = isinstance(row.get("step", 0), int) and isinstance(row.get("minutes", 0), int | float)
+            if not is_sound or not all(key in row for key in keys):
                 raise ValueError
         except (ValueError, TypeError, AttributeError, RecursionError):
             if number == len(lines):

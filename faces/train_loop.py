@@ -26,7 +26,7 @@ from faces.checkpoint import Checkpoints
 from faces.config import BatchConfig, RunConfig, TrainConfig
 from faces.errors import TrainingStopped
 from faces.mesh import place_batch
-from faces.run_record import Log, read_log
+from faces.run_record import OF_LOGS, Log, read_log
 from faces.schema import Checked
 from faces.terminal import make_progress
 from faces.train_state import TrainState
@@ -120,8 +120,9 @@ def train(
         mesh: where batches are placed.
         folder: the run's folder.
         checkpoints: where states are stored.
-        evaluate: state -> numbers for `evaluations.jsonl`, called every `evaluate_every` steps.
-        watch: looks at each step's metrics.
+        evaluate: state -> numbers for `evaluations.jsonl`, called every `evaluate_every` steps; {} where there is
+            nothing to evaluate on, and nothing is said then.
+        monitor: looks at each step's metrics.
         console: where progress is shown.
     Raises:
         TrainingStopped: `monitor` says that training is lost.
@@ -129,7 +130,7 @@ def train(
     start, total = int(state.step), config.train.steps
     is_writer = jax.process_index() == 0
     log, evaluations = (Log(folder, name, start, is_writer) for name in ("log.jsonl", "evaluations.jsonl"))
-    earlier = read_log(folder / "log.jsonl")
+    earlier = read_log(folder / "log.jsonl", OF_LOGS)
     clock = _Clock(earlier[-1]["minutes"] if earlier else 0.0, config.batch.images)
     pending = None
 
@@ -165,8 +166,7 @@ def train(
                     finish(pending)
                     pending = None
                     checkpoints.save(state, loader.get_state(), config)
-                if wants_evaluation:
-                    result = evaluate(state)
+                if wants_evaluation and (result := evaluate(state)):
                     evaluations.add({"step": number, "minutes": round(clock.minutes, 4), **result})
                     progress.console.print(f"step {number}: " + ", ".join(f"{k} {v:.4f}" for k, v in result.items()))
                 if pending is None:

@@ -14,18 +14,19 @@ from faces.config import ModelConfig
 from faces.errors import ConfigError
 
 
-def backbone_of(model: ModelConfig, trained_as: str) -> Backbone:
+def backbone_of(model: ModelConfig, trained_as: str, dropout: float = 0.0) -> Backbone:
     """The network that a config names.
 
     Args:
         model: of either paper's config.
         trained_as: "facenet" or "arcface", whose loss is to train it: FaceNet's networks end in embeddings of length 1,
             and ArcFace's, whose length the softmax loss needs, are normalised for FaceNet's loss.
+        dropout: fraction of the values dropped in training, as ArcFace's configs have it; 0: none.
 
     Raises:
         ConfigError: neither paper's package has a network of this name, or dropout is asked of one that has none.
     """
-    dtype, dropout = jnp.dtype(model.dtype), getattr(model, "dropout", 0.0)
+    dtype = jnp.dtype(model.dtype)
     if model.name in facenet_jax.models.NETWORKS:
         if dropout > 0:
             raise ConfigError(f"model.dropout = {dropout}: {model.name} has no dropout; set it to 0.")

@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+import arcface_jax.config
+import facenet_jax.config
 from experiments import arcface, facenet
 from faces.config import RunConfig
 from faces.schema import flatten
@@ -24,6 +26,7 @@ CONFIGS = ROOT / "paper_configs"
 
 PAPERS = ("facenet", "arcface")
 MAINS = {"facenet": facenet, "arcface": arcface}
+SCHEMAS = {"facenet": facenet_jax.config.Config, "arcface": arcface_jax.config.Config}
 OURS = {f"{paper}/{name}" for paper in PAPERS for name in ("small", "tiny")}
 PUBLIC_MODULES = {
     "facenet": ("losses", "mining", "mining_fast", "sampling", "train_step", "gradient_cache", "auxiliary", "monitor"),
@@ -215,7 +218,7 @@ def paper_of(name: str) -> str:
 
 def load(name: str) -> tuple[RunConfig, dict[str, Any]]:
     """A shipped config by its paper's schema, and its sources."""
-    return load_config(name, MAINS[paper_of(name)].RECIPE.schema)
+    return load_config(name, SCHEMAS[paper_of(name)])
 
 
 def head(name: str) -> str:

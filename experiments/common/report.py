@@ -1,34 +1,46 @@
-"""What the training mains print and draw: the config and its difference, tables, curves, the hardest pairs."""
+"""What the mains that train for recognition print and draw: the setting, tables, curves, the hardest pairs.
+
+Not here: the numbers (`verification.py`), plots (`faces.evaluate.plots`).
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from jax.sharding import Mesh
 from rich.console import Console
 
+from experiments.common import results
+from experiments.common.training_faces import Faces
+from faces import start
 from faces.config import RunConfig
-from faces.data import augment
-from faces.data.source import FaceSource
-from faces.evaluate import baselines as simple
+from faces.data import uncut
 from faces.evaluate.pair_set import PairSet
 from faces.evaluate.report import fold_table, result_dict, summary_table
 from faces.evaluate.verification import VerificationResult
+from faces.outputs import write_json
 from faces.run_record import read_log
-from faces.schema import flatten
-
-PCA_FACES = 10_000
-"""At most so many training faces are used to fit the eigenfaces."""
-PCA_COMPONENTS = 100
+from faces.schema import difference, flatten
+from faces.train_loop import Trained
 
 CURVES = ("loss", "theta", "active", "d_ap", "d_an", "spread")
 """Metrics of either paper that are drawn over the steps."""
 
 
-def print_config(
-    console: Console, name: str, config: RunConfig, changed: Mapping[str, tuple[Any, Any]]
-) -> None:
-    """The resolved config, one section a line, and what differs from the file."""
+def print_setting(console: Console, mesh: Mesh, name: str, in_file: RunConfig, config: RunConfig) -> None:
+    """The devices, and the resolved config, one section a line, with what differs from the file.
+
+    Args:
+        console: what is printed to.
+        mesh: the devices.
+        name: of the config's file.
+        in_file: the config as it stands there.
+        config: as it is resolved.
+    """
+    console.print(f"devices: {', '.join(device.device_kind for device in mesh.devices.flat)}")
+    if folder_of_programs := start.programs_folder():
+        console.print(f"compiled programs are kept in {folder_of_programs}")
     console.print(f"config {name}:")
     sections: dict[str, list[str]] = {}
     for key, value in flatten(config).items():
@@ -36,30 +48,30 @@ def print_config(
         sections.setdefault(section, []).append(f"{field} {list(value) if isinstance(value, tuple) else value}")
     for section, fields in sections.items():
         console.print(f"  {section}: {', '.join(fields)}")
-    for key, (before, after) in changed.items():
+    for key, (before, after) in difference(in_file, config).items():
         console.print(f"  changed: {key} {before} -> {after}")
 
 
-def baselines(
-    test: PairSet, source: FaceSource, config: RunConfig, allow_missing: bool
-) -> dict[str, VerificationResult]:
-    """What chance, raw pixels and eigenfaces reach on the test set's crops.
+def print_faces(
+    console: Console, mesh: Mesh, config: RunConfig, faces: Faces, batches: int, of_paper: str = ""
+) -> None:
+    """What is trained on, and remarks on it and on the test sets.
 
-    The eigenfaces are fitted on training faces, cropped as the network sees them but not changed at random.
+    Args:
+        console, mesh, config: as for `print_setting`.
+        faces: of the run.
+        batches: in an epoch.
+        of_paper: a line of the paper's own.
     """
-    chosen = np.random.default_rng(config.train.seed).permutation(len(source))[:PCA_FACES]
-    training = np.stack([augment.crop(source[int(index)], config.model.input_size) for index in chosen])
-    pixels = simple.raw_pixels(test.images)
-    training_pixels = simple.raw_pixels(training)
-    components = min(PCA_COMPONENTS, len(training) - 1)
-    eigenfaces = simple.fit_eigenfaces(training_pixels, components)
-    embeddings = {
-        "chance": simple.chance(len(test.images)),
-        "raw pixels": pixels,
-        f"PCA, {components} components": eigenfaces.embed(pixels),
-    }
-    far = config.evaluation.far
-    return {name: test.evaluate(embedding, far, allow_missing) for name, embedding in embeddings.items()}
+    images, size = config.batch.images, len(faces.source)
+    console.print(
+        f"training faces: {faces.source.name}: {size:,} images of {faces.classes:,} people; batches of "
+        f"{images} ({images // mesh.devices.size} a device), {batches:,} an epoch"
+    )
+    of_tests = [f"{test.name}: {test.remark}" for test in faces.tests if test.remark]
+    for line in (uncut.remark(faces.source, config.model.input_size), of_paper, *of_tests):
+        if line:
+            console.print(line)
 
 
 def result(
@@ -97,24 +109,53 @@ def rate(images_per_second: float | None) -> float | None:
     return round(images_per_second, 2) if images_per_second else None
 
 
+class Numbers(NamedTuple):
+    """What a run's report compares, by the test sets' names; the baselines, of the main one, by their own."""
+
+    baselines: Mapping[str, VerificationResult]
+    before: Mapping[str, VerificationResult]
+    after: Mapping[str, VerificationResult]
+
+
 def write(
     console: Console,
     folder: Path,
-    config: RunConfig,
+    name: str,
+    faces: Faces,
+    numbers: Numbers,
+    trained: Trained,
+    collapsed_loss: float | None = None,
+) -> None:
+    """Write `result.json`, print the tables, draw the pictures, and end with the result.
+
+    Args:
+        console: what is printed to.
+        folder: of the run.
+        name: of its config.
+        faces: that it was trained and evaluated on.
+        numbers: of the evaluations.
+        trained: how training ended.
+        collapsed_loss: the loss of a network that maps all faces to one point, where there is such a number.
+    """
+    of_run = result(faces.tests, numbers.after, trained.images_per_second, name, faces.source.name)
+    write_json(folder / "result.json", of_run)
+    _show(console, folder, faces.tests, numbers, trained.minutes, collapsed_loss)
+    results.close(console, folder, of_run)
+
+
+def _show(
+    console: Console,
+    folder: Path,
     tests: list[PairSet],
-    baselines: Mapping[str, VerificationResult],
-    before: Mapping[str, VerificationResult],
-    after: Mapping[str, VerificationResult],
+    numbers: Numbers,
     minutes: float,
     collapsed_loss: float | None,
 ) -> None:
-    """Print the tables and draw the pictures of a run into its folder.
-
-    `collapsed_loss` is the loss of a network that maps all faces to one point, where there is such a number.
-    """
+    """Print the tables and draw the pictures of a run into its folder."""
     from faces.evaluate import plots  # here, as Matplotlib takes half a second that no start should wait for
 
-    evaluations = read_log(folder / "evaluations.jsonl")
+    baselines, before, after = numbers
+    evaluations = [row for row in read_log(folder / "evaluations.jsonl") if "accuracy" in row]
     log = read_log(folder / "log.jsonl")
     generated = bool(tests) and tests[0].generated
     curve = {"minutes": [0.0], "accuracy": [], "accuracy_se": []}

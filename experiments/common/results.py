@@ -1,11 +1,11 @@
 """What the mains that judge or look for people do around their work: claim places first, record and print the result.
 
-Not here: the work, and training runs, whose folders grow (`training.py`).
+Not here: the work, and how training runs start, whose folders grow (`start_run.py`).
 """
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,5 +36,15 @@ def deliver(options: argparse.Namespace, console: Console, work: Callable[[Path]
         result = work(out)
         write_json(out / "result.json", result)
         write_json(out / "environment.json", environment())
-    console.print(f"everything is in {options.out}")
+    close(console, options.out, result)
+
+
+def close(console: Console, folder: Path, result: Mapping[str, Any]) -> None:
+    """The last two lines of a command that leaves a folder: which, and the result, as `result.json` holds it."""
+    console.print(f"everything is in {folder}")
+    print_result(result)
+
+
+def print_result(result: Mapping[str, Any]) -> None:
+    """The last line of a command, for programs that read what it prints."""
     print("result: " + json.dumps(result), flush=True)

@@ -12,7 +12,7 @@ import pytest
 import facenet_jax.train_step
 from arcface_jax.train_step import init_state
 from experiments import angles
-from experiments.common import training
+from experiments.common import training_faces
 from faces import backbone, cli, run_record
 from faces.checkpoint import Checkpoints
 from faces.data.fingerprint import fingerprint
@@ -185,8 +185,8 @@ def test_generated_faces_are_the_default(run: Path, tmp_path: Path, capsys, monk
     names = [f"identity {n}, image {k}" for n, k in ((400, 0), (400, 7), (401, 2), (402, 0))]
     labels = np.repeat(np.arange(5), 3).astype(np.int32)
     faces = ArraySource("generated", np.random.default_rng(0).integers(0, 256, (15, 8, 8, 3)).astype(np.uint8), labels)
-    monkeypatch.setattr(training, "generated_faces", lambda **_: faces)
-    monkeypatch.setattr(training, "generated_pair_set", lambda **_: pair_set(names, [True, False]))
+    monkeypatch.setattr(training_faces, "generated_faces", lambda **_: faces)
+    monkeypatch.setattr(training_faces, "generated_pair_set", lambda **_: pair_set(names, [True, False]))
     own = tmp_path / "run"
     shutil.copytree(run, own)
     run_record.write_start(own, setting.config(), fingerprint(faces))

@@ -17,6 +17,7 @@ import pytest
 
 from experiments import facenet
 from facenet_jax.train_step import init_state
+from faces import cli
 from faces.checkpoint import Checkpoints
 from faces.cut_faces import cut_faces
 from faces.evaluate.pair_set import open_photographs
@@ -98,6 +99,18 @@ def test_a_runs_own_number_is_that_of_its_weights(whole: Whole, faces_folder: Pa
     stated = result_of(whole.printed)
     assert (result.accuracy, result.val) == (stated["accuracy"], stated["val_at_far_1e-3"])
     np.testing.assert_allclose([result.auc, result.eer], [stated["auc"], stated["eer"]], rtol=1e-6)
+
+
+def test_without_a_test_set_nothing_is_said_of_evaluations_and_one_may_come_later(
+    faces_folder: Path, tmp_path: Path, one_matrix: list[str]
+):
+    out, more = tmp_path / "run", [*one_matrix, "--model.batch-norm", "global", "--devices", "1"]
+    printed = run(facenet.main, [*arguments(faces_folder, out, 2, *more), "--train.evaluate-every", "1"])
+    assert not [line for line in printed if line.startswith("step ")] and rows_of(out / "evaluations.jsonl") == []
+    (out / "evaluations.jsonl").write_text('{"step": 1, "minutes": 0.1}\n')  # as runs of earlier versions have it
+    resumed = arguments(faces_folder, out, 3, *more, *judged(faces_folder), "--resume")
+    assert result_of(run(facenet.main, resumed))["pairs"] == 48
+    assert cv2.imread(str(out / "training.png")) is not None
 
 
 def test_six_steps_are_three_and_three_on_other_devices(whole: Whole, faces_folder: Path, tmp_path: Path):
@@ -234,6 +247,21 @@ def test_a_run_is_not_overwritten(whole: Whole, faces_folder: Path, tmp_path: Pa
     files = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     refused(capsys, arguments(faces_folder, out, 6), "holds results already; add --resume to continue it")
     refused(capsys, arguments(faces_folder, out, 7, "--resume", "--loss.alpha", "0.3"), "loss.alpha = 0.2")
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == files
+
+
+@pytest.mark.parametrize("name", ["log.jsonl", "evaluations.jsonl"])
+@pytest.mark.parametrize("damaged", ['{"step": 2', '{"step": 2}', '{"step": 2, "minutes": "1"}', "[2]"])
+def test_a_damaged_log_is_refused_before_anything_is_resumed(
+    whole: Whole, faces_folder: Path, tmp_path: Path, capsys, name: str, damaged: str
+):
+    out = tmp_path / "run"
+    shutil.copytree(whole.folder, out)
+    (out / name).write_text(f'{{"step": 1, "minutes": 0.1}}\n{damaged}\n{{"step": 3, "minutes": 0.1}}\n')
+    files = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    assert cli.exit_code(facenet.main, arguments(faces_folder, out, 7, "--resume", "--devices", "1")) == 2
+    told = capsys.readouterr()
+    assert f"{name}, line 2: is damaged" in told.err and "resumed" not in told.out
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == files
 
 

@@ -3,8 +3,9 @@
 import io
 from pathlib import Path
 
-from experiments import arcface
-from experiments.common import passed_over, training
+from arcface_jax.config import Config
+from experiments.common import passed_over
+from experiments.common.training_faces import training_faces
 from faces.terminal import make_console
 from faces.toml_config import load_config
 from tests.faces.data.makers import encoded, image_folder, picture
@@ -21,8 +22,8 @@ def test_training_on_a_folder_says_what_it_passed_over(tmp_path: Path):
     root = image_folder(tmp_path / "in", {name: [encoded(picture(0))] * 2 for name in ("ann", "bob")})
     (root / "bob" / "raw.NEF").write_bytes(b"MM\0*")
     text = io.StringIO()
-    config, _ = load_config("arcface/tiny", arcface.RECIPE.schema)
-    source = training.training_faces(arcface.RECIPE, config, root, make_console(file=text))
+    config, _ = load_config("arcface/tiny", Config)
+    source = training_faces(root, config, make_console(file=text))
     assert len(source) == 4
     assert text.getvalue().splitlines() == [
         f"passed over in {root}: 1",

@@ -1,0 +1,89 @@
+"""How a training run starts: its folder is claimed, and several processes meet.
+
+Not here: the folder's rules (`run_folder.py`), how processes meet (`faces.processes`), the run itself.
+"""
+
+import argparse
+import contextlib
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from experiments.common.run_folder import claim
+from experiments.common.training_faces import ALL, Faces, Selection, find_faces
+from faces import processes, start
+from faces.config import RunConfig
+from faces.schema import flatten
+from faces.terminal import make_console
+
+_OF_ALL = ("config", "out", "resume", "init", "devices", "allow_missing")
+"""Options that all processes of a run must have alike; data may lie elsewhere on another machine."""
+
+
+class Run(NamedTuple):
+    """A run that may begin.
+
+    Args:
+        folder: claimed by process 0.
+        faces: found already where several processes have compared theirs, else None.
+        command_to_resume: what to say when it is interrupted.
+    """
+
+    folder: Path
+    faces: Faces | None
+    command_to_resume: str
+
+
+@contextlib.contextmanager
+def start_run(
+    main: str,
+    options: argparse.Namespace,
+    config: RunConfig,
+    arguments: list[str],
+    selection: Selection = ALL,
+) -> Iterator[Run]:
+    """A block in which the run's folder is this command's; where there are several processes, JAX has joined them.
+
+    Args:
+        main: "facenet" or "arcface".
+        options, config: of `training_options.parse`.
+        arguments: that it has parsed.
+        selection: as for `find_faces`.
+    Raises:
+        FacesError: as `claim`; in every process, what one of them has refused.
+    """
+    meeting = processes.meeting(options.coordinator, options.processes, options.process, options.wait)
+    with contextlib.ExitStack() as stack:
+        if meeting is None:
+            folder, faces = claim(options, stack), None
+        else:
+            folder, faces = _meet(meeting, options, config, selection, stack)
+        again = [*arguments, *(["--out", str(folder)] if options.out is None else [])]
+        again += [] if options.resume else ["--resume"]
+        yield Run(folder, faces, shlex.join(["python", "-m", f"experiments.{main}", *again]))
+
+
+def _meet(
+    meeting: processes.Meeting,
+    options: argparse.Namespace,
+    config: RunConfig,
+    selection: Selection,
+    stack: contextlib.ExitStack,
+) -> tuple[Path, Faces | None]:
+    """The folder that process 0 has claimed, and the faces, where they are at a path and all have found the same."""
+    faces = list[Faces]()
+
+    def prepare() -> tuple[str, dict[str, str]]:
+        """Whatever can fail in one process alone, and asks no device, which JAX must not meet before."""
+        folder = claim(options, stack) if meeting.process == 0 else ""
+        if options.data is None:
+            return str(folder), {}
+        faces.append(find_faces(options, config, make_console(quiet=meeting.process > 0), selection))
+        training_set = faces[0].training_set
+        return str(folder), {"training set": f"{training_set.counts()}, {training_set.digest}"}
+
+    started_with = {**flatten(config), **{key: str(getattr(options, key)) for key in _OF_ALL}}
+    folder = Path(processes.join(meeting, started_with, prepare))
+    start.compile_together()
+    return folder, faces[0] if faces else None
