@@ -35,8 +35,8 @@ from jax.sharding import Mesh
 from matplotlib.figure import Figure
 from rich.console import Console
 
+from experiments.common import checkpoints, results
 from experiments.common import detection_run as common
-from experiments.common import results
 from experiments.common.detection_data import TestSet
 from experiments.common.run_folder import claim
 from faces import cli
@@ -45,9 +45,8 @@ from faces.detect.detections import Detections
 from faces.detect.looks import TILE, Sizes
 from faces.detect.monitor import DetectionMonitor
 from faces.detect.sheet import draw_sheet
-from faces.errors import ConfigError
 from faces.evaluate.plots import save_figure
-from faces.mesh import make_mesh
+from faces.mesh import check_division, make_mesh
 from faces.outputs import write_json, write_npz, write_text
 from faces.run_record import environment, read_log
 from faces.terminal import make_console, make_progress
@@ -99,9 +98,7 @@ def main(arguments: list[str]) -> None:
 def _run(options: argparse.Namespace, config: Config, folder: Path) -> None:
     console = make_console()
     mesh = make_mesh(options.devices)
-    for name in NAMES:
-        if (images := config.stage(name).batch.images) % mesh.devices.size:
-            raise ConfigError(f"{name}.images = {images}: cannot be divided among {mesh.devices.size} devices.")
+    check_division(mesh, {f"{name}.images": config.stage(name).batch.images for name in NAMES})
     seed = config.course.seed
     wider = common.open_wider_test(options.eval[1]) if options.eval else None
     examples, test = common.pictures(options, SCENE, seed, console)
@@ -112,11 +109,11 @@ def _run(options: argparse.Namespace, config: Config, folder: Path) -> None:
     if options.resume:
         common.check_same(folder, record, config)
     with contextlib.ExitStack() as stack:
-        checkpoints: dict[Name, Checkpoints] = {
+        kept: dict[Name, Checkpoints] = {
             name: stack.enter_context(Checkpoints(folder / name / "checkpoints")) for name in NAMES
         }
         starts: dict[Name, Start] = {
-            name: start(name, config, mesh, checkpoints[name], options.resume) for name in NAMES
+            name: start(name, config, mesh, folder / name, kept[name], options.resume) for name in NAMES
         }
         write_text(folder / "config.toml", to_toml(config))
         write_json(folder / "environment.json", environment() | record)
@@ -130,7 +127,7 @@ def _run(options: argparse.Namespace, config: Config, folder: Path) -> None:
                 return evaluate({**earlier, name: weights_of(state)})
 
             state = train_net(
-                name, config, mesh, folder / name, examples, earlier, one, checkpoints[name], of_state, console
+                name, config, mesh, folder / name, examples, earlier, one, kept[name], of_state, console
             )
             cascade[name] = weights_of(state)
             after = evaluate(cascade)
@@ -151,17 +148,17 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, Config]:
     return common.parse("mtcnn", description, RECIPES, "wider", "--p.steps 500", arguments)
 
 
-def start(name: Name, config: Config, mesh: Mesh, checkpoints: Checkpoints, resume: bool) -> Start:
+def start(name: Name, config: Config, mesh: Mesh, folder: Path, kept: Checkpoints, resume: bool) -> Start:
     """The network's first state, or that of its last checkpoint.
 
     Raises:
-        CheckpointError: the checkpoint belongs to another config, or cannot be read.
+        CheckpointError, DataError: as `checkpoints.restore`.
     """
     stage = config.stage(name)
     state, place = init_state(name, stage, mesh), None
     initial = weights_of(state)
-    if resume and checkpoints.latest_step() is not None:
-        state, place = checkpoints.restore(state, stage)
+    if resume and (resumed := checkpoints.restore(kept, folder, state, stage)):
+        state, place = resumed
     return Start(initial, state, place)
 
 

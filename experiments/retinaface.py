@@ -33,8 +33,8 @@ import jax
 from matplotlib.figure import Figure
 from rich.console import Console
 
+from experiments.common import checkpoints, results
 from experiments.common import detection_run as common
-from experiments.common import results
 from experiments.common.detection_data import TestSet, trained_sizes
 from experiments.common.run_folder import claim
 from faces import cli
@@ -43,9 +43,8 @@ from faces.detect.detections import Detections, Detector
 from faces.detect.looks import Sizes
 from faces.detect.monitor import DetectionMonitor
 from faces.detect.sheet import draw_sheet
-from faces.errors import ConfigError
 from faces.evaluate.plots import save_figure
-from faces.mesh import make_mesh
+from faces.mesh import check_division, make_mesh
 from faces.outputs import write_json, write_npz, write_text
 from faces.run_record import environment, read_log
 from faces.terminal import make_console
@@ -75,8 +74,7 @@ def main(arguments: list[str]) -> None:
 def _run(options: argparse.Namespace, config: Config, folder: Path) -> None:
     console = make_console()
     mesh = make_mesh(options.devices)
-    if config.batch.images % mesh.devices.size:
-        raise ConfigError(f"batch.images = {config.batch.images}: cannot be divided among {mesh.devices.size} devices.")
+    check_division(mesh, {"batch.images": config.batch.images})
     seed = config.train.seed
     wider = common.open_wider_test(options.eval[1]) if options.eval else None
     examples, test = common.pictures(options, config.input.size, seed, console)
@@ -86,11 +84,10 @@ def _run(options: argparse.Namespace, config: Config, folder: Path) -> None:
     loader = make_loader(examples, config)
     state = init_state(config, mesh)
     evaluate = partial(judged, config=config, test=test)
-    with Checkpoints(folder / "checkpoints") as checkpoints:
+    with Checkpoints(folder / "checkpoints") as kept:
         if options.resume:
             common.check_same(folder, record, config)
-        has_begun = options.resume and checkpoints.latest_step() is not None
-        resumed = checkpoints.restore(state, config) if has_begun else None
+        resumed = checkpoints.restore(kept, folder, state, config) if options.resume else None
         before = evaluate(state)
         console.print("before training: " + common.numbers_of(before))
         if resumed:
@@ -100,7 +97,7 @@ def _run(options: argparse.Namespace, config: Config, folder: Path) -> None:
         write_text(folder / "config.toml", to_toml(config))
         write_json(folder / "environment.json", environment() | record)
         step, monitor = make_train_step(config, mesh), DetectionMonitor(config.optimiser)
-        trained = train(step, state, loader, config, mesh, folder, checkpoints, evaluate, monitor, console)
+        trained = train(step, state, loader, config, mesh, folder, kept, evaluate, monitor, console)
     of_wider = common.judge_wider(detector_of(trained.state, config), wider, console) if wider else None
     sizes = trained_sizes(not options.data, config.input.size, config.augment.least_side)
     report(console, folder, config, sizes, examples, test, before, trained, of_wider)

@@ -13,9 +13,9 @@ import jax
 
 from faces import outputs
 from faces.checkpoint import Checkpoints
-from faces.config import RunConfig
 from faces.errors import CheckpointError, ImageError
 from faces.run_record import check_logs
+from faces.train_loop import Course
 from faces.train_state import TrainState
 
 
@@ -51,7 +51,7 @@ def kept(folder: Path, is_new: bool, command_to_resume: str) -> Iterator[Checkpo
 
 
 def restore(
-    checkpoints: Checkpoints, folder: Path, state: TrainState, config: RunConfig, classes: int
+    checkpoints: Checkpoints, folder: Path, state: TrainState, config: Course, classes: int = 0
 ) -> tuple[TrainState, dict[str, Any]] | None:
     """The newest checkpoint's state and place in the data; None where the run ended before its first.
 
@@ -59,7 +59,7 @@ def restore(
         checkpoints, folder: of the run.
         state: before the first step.
         config: of the run that resumes.
-        classes: people of the training set.
+        classes: people of the training set; 0 without class centres.
     Raises:
         CheckpointError: as `Checkpoints.restore`, or the run has done more steps than are asked for.
         DataError: a log of the run is damaged.

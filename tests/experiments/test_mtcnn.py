@@ -115,6 +115,10 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(
     refused(mtcnn.main, capsys, given(halves, "--resume", "--test", "5"), "is judged on 4 scenes", "not on 5 scenes")
     other = given(halves, "--resume", "--loss.box-weight", "0.6")
     refused(mtcnn.main, capsys, other, "loss.box_weight = 0.5", "asks for 0.6")
+    log = (halves / "r" / "log.jsonl").read_text()
+    (halves / "r" / "log.jsonl").write_text("{\n" + log)
+    refused(mtcnn.main, capsys, given(halves, "--resume"), "r/log.jsonl, line 1: is damaged")
+    (halves / "r" / "log.jsonl").write_text(log)
     assert "box_weight = 0.5" in (halves / "config.toml").read_text()
     printed = "\n".join(run(mtcnn.main, given(halves, "--devices", "8", "--resume")))
     assert "R-net: resumed at step 2" in printed and "P-net: resumed" not in printed

@@ -89,6 +89,9 @@ def test_resuming_with_other_data_or_another_config_is_refused(tmp_path: Path, c
     refused(retinaface.main, capsys, [*again, "--test", "5"], "is judged on 4 scenes", "not on 5 scenes")
     refused(retinaface.main, capsys, [*again, "--loss.box-weight", "3"], "loss.box_weight = 2.0", "asks for 3.0")
     refused(retinaface.main, capsys, [*again, "--train.seed", "1"], "train.seed = 0", "asks for 1")
+    refused(retinaface.main, capsys, [*again, "--train.steps", "1"], "is at step 2 already", "ask for more")
+    (out / "log.jsonl").write_text("{\n" + (out / "log.jsonl").read_text())
+    refused(retinaface.main, capsys, again, "log.jsonl, line 1: is damaged")
     assert (out / "config.toml").read_text() == kept
 
 
