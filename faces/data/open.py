@@ -35,17 +35,16 @@ class Opened:
     ignored: Mapping[str, str] = field(default_factory=dict)
 
 
-def open_faces(path: Path | str) -> EncodedSource:
-    """Open labelled faces of any kind that `detect_kind` knows.
+def open_source(path: Path | str, kind: Kind | None = None) -> Opened:
+    """Open labelled faces of any kind that `detect_kind` knows, with what lies beside them.
+
+    Args:
+        path: a prepared dataset, an image folder, LFW, or InsightFace's records.
+        kind: what it is read as; None: what `detect_kind` takes it for.
 
     Raises:
         DataError: nothing usable lies there.
     """
-    return open_source(path).source
-
-
-def open_source(path: Path | str, kind: Kind | None = None) -> Opened:
-    """As `open_faces`, with what lay beside the images; `kind` forces how the path is read."""
     path = Path(path)
     kind = kind or detect_kind(path)
     if kind == "prepared":

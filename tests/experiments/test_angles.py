@@ -16,7 +16,7 @@ from experiments.common import training_faces
 from faces import backbone, cli, run_record
 from faces.checkpoint import Checkpoints
 from faces.data.fingerprint import fingerprint
-from faces.data.open import open_faces
+from faces.data.open import open_source
 from faces.data.source import ArraySource
 from faces.errors import DataError, EvaluationError
 from faces.evaluate.pair_set import PairSet
@@ -68,7 +68,7 @@ def save_run(folder: Path, data: Path, **changes: Any) -> Path:
     state = init_state(config, make_mesh(2), setting.linear(), len(IMAGES_OF))
     with Checkpoints(folder / "checkpoints") as checkpoints:
         checkpoints.save(state, {}, config)
-    run_record.write_start(folder, config, fingerprint(open_faces(data)))
+    run_record.write_start(folder, config, fingerprint(open_source(data).source))
     return folder
 
 
@@ -165,7 +165,7 @@ def test_a_facenet_run(faces_folder: Path, tmp_path: Path, capsys):
     state = facenet_jax.train_step.init_state(config, make_mesh(1), backbone.normalised(setting.linear()))
     with Checkpoints(tmp_path / "checkpoints") as checkpoints:
         checkpoints.save(state, {}, config)
-    run_record.write_start(tmp_path, config, fingerprint(open_faces(faces_folder / "train")))
+    run_record.write_start(tmp_path, config, fingerprint(open_source(faces_folder / "train").source))
     result = result_of(capsys, tmp_path, "--data", faces_folder / "train")
     check(result, loop_table3(*embed(tmp_path, faces_folder / "train", IMAGES_OF)[:2]), "1")
     assert (tmp_path / "angles.json").is_file() and result["w_inter"] is None

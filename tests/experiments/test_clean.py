@@ -10,7 +10,7 @@ import pytest
 from arcface_jax import sub_center
 from experiments import arcface, clean
 from faces.data import augment
-from faces.data.open import open_faces
+from faces.data.open import open_source
 from faces.data.source import Relabelled
 from recognizer.networks import backbone_of
 from recognizer.runs import open_run
@@ -61,7 +61,7 @@ def dropped_by_hand(folder: Path, source: Relabelled) -> np.ndarray:
 
 
 def test_the_list_and_the_result_line(cleaned: Cleaned, faces_folder: Path):
-    source = Relabelled(open_faces(faces_folder / "train"), FRACTION, 0)
+    source = Relabelled(open_source(faces_folder / "train").source, FRACTION, 0)
     dropped = dropped_by_hand(cleaned.folder, source)
     assert 0 < dropped.sum() < len(source)
     assert json.loads(cleaned.listed.read_text())["kept"] == np.flatnonzero(~dropped).tolist()

@@ -5,7 +5,7 @@ import pytest
 
 from experiments.prepare import main
 from faces.cli import exit_code
-from faces.data.open import open_faces
+from faces.data.open import open_source
 from tests.faces.data.makers import encoded, image_folder, insightface_rec, picture
 
 PICTURES = [picture(seed) for seed in range(5)]
@@ -24,7 +24,7 @@ def test_image_folder_with_bad_and_foreign_files(tmp_path, capsys):
     assert "4 images of 2 people (folder); of a person: 1 to 3, median 2, mean 2.0" in printed
     assert "quarantined: 1\n  Ö/Ö_0001.png: " in printed
     assert "passed over: 1\n  text, no picture: c/notes.txt\n" in printed
-    faces = open_faces(tmp_path / "out")
+    faces = open_source(tmp_path / "out").source
     assert faces.identity_names == ["a [b]", "c"]
     np.testing.assert_array_equal(faces[3], PICTURES[4])
 
@@ -42,7 +42,7 @@ def test_records_cropped_and_resized(tmp_path, capsys):
     insightface_rec(tmp_path / "train.rec", [PNG[:2], PNG[2:]])
     assert prepare(tmp_path, "--out", tmp_path / "out", "--crop", 1, 2, 11, 12, "--size", 8) == 0
     assert "5 images of 2 people (records)" in capsys.readouterr().out
-    assert open_faces(tmp_path / "out")[0].shape == (8, 8, 3)
+    assert open_source(tmp_path / "out").source[0].shape == (8, 8, 3)
 
 
 def test_lfw(tmp_path, capsys):
@@ -133,7 +133,7 @@ def test_real_odd_files(faces_data, tmp_path, capsys):
     captured = capsys.readouterr()
     assert "quarantined: 4\n" in captured.out
     assert captured.err == ""
-    assert len(open_faces(tmp_path / "out")) == 15
+    assert len(open_source(tmp_path / "out").source) == 15
 
 
 def test_images_of_several_sizes_are_remarked_on(tmp_path, capsys):

@@ -106,10 +106,6 @@ class Nuisance(NamedTuple):
     noise_seed: Annotated[Array, Range(0.0, 2.0**24)]
 
 
-IDENTITY_DIM = len(Identity._fields)
-NUISANCE_DIM = len(Nuisance._fields)
-
-
 def sample_identity(key: Array) -> Identity:
     """Draw a person from a PRNG key; every field is a float32 scalar."""
     return Identity(*_uniform(Identity, key))

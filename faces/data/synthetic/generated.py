@@ -123,24 +123,6 @@ def generated_pairs(source: FaceSource, folds: int = 10, pairs_per_fold: int = 3
     return Pairs(fold, same.astype(bool), first, second)
 
 
-def sheet(images: np.ndarray, columns: int) -> np.ndarray:
-    """Lay pictures side by side, row by row, on one white page.
-
-    Args:
-        images: uint8 (n, height, width, 3).
-        columns: pictures in a row.
-
-    Returns:
-        uint8 (ceil(n / columns) * height, columns * width, 3).
-    """
-    count, height, width, channels = images.shape
-    rows = -(-count // columns)
-    page = np.full((rows * columns, height, width, channels), 255, np.uint8)
-    page[:count] = images
-    page = page.reshape(rows, columns, height, width, channels).swapaxes(1, 2)  # (rows, height, columns, width, 3)
-    return page.reshape(rows * height, columns * width, channels)
-
-
 def _draw(identity: Identity, nuisance: Nuisance, size: int) -> Array:
     images = jax.vmap(partial(render, size=size))(identity, nuisance)
     # in planes, uint8 (B, 3, size, size): this undoes the renderer's last step, which the compiler then leaves out;

@@ -12,7 +12,7 @@ import pytest
 from faces.data import marks
 from faces.data.fingerprint import fingerprint, from_json
 from faces.data.image_folder import FolderSource
-from faces.data.open import open_faces
+from faces.data.open import open_source
 from faces.data.preparing import write_prepared
 from faces.data.source import ArraySource, Relabelled, Subset, limit_images
 from faces.data.synthetic import generated
@@ -94,22 +94,22 @@ def test_prepared_sets_and_records(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     write_prepared(FolderSource(root), tmp_path / "two")
     replace_file(root)
     write_prepared(FolderSource(root), tmp_path / "three")
-    one, two, three = (fingerprint(open_faces(tmp_path / name)) for name in ("one", "two", "three"))
+    one, two, three = (fingerprint(open_source(tmp_path / name).source) for name in ("one", "two", "three"))
     assert one.difference(two) == "1 person (Aaron) was added"
     assert two.difference(three) == "the images of 1 are others, first Dan's (2 then and 2 now)"
     monkeypatch.setattr("faces.data.prepared._RECORDS_MARKED", 2)
-    of_few = [fingerprint(open_faces(tmp_path / name)) for name in ("one", "two", "three")]
+    of_few = [fingerprint(open_source(tmp_path / name).source) for name in ("one", "two", "three")]
     assert of_few[1].difference(of_few[2]) == "the images of 1 are others, first Dan's (2 then and 2 now)"
 
     records = {1 + n: packed(float(n // 2), encoded(picture(n))) for n in range(6)}
-    rec = fingerprint(open_faces(write_rec(tmp_path / "a.rec", records)))
-    assert rec.difference(fingerprint(open_faces(write_rec(tmp_path / "b.rec", records)))) == ""
+    rec = fingerprint(open_source(write_rec(tmp_path / "a.rec", records)).source)
+    assert rec.difference(fingerprint(open_source(write_rec(tmp_path / "b.rec", records)).source)) == ""
     records[3] = packed(1.0, encoded(picture(9)))
-    other = fingerprint(open_faces(write_rec(tmp_path / "c.rec", records)))
+    other = fingerprint(open_source(write_rec(tmp_path / "c.rec", records)).source)
     assert rec.difference(other) == "the images of 1 are others, first 1's (2 then and 2 now)"
     records[3] = packed(2.0, encoded(picture(2)))
     assert "first 1's (2 then and 1 now)" in rec.difference(
-        fingerprint(open_faces(write_rec(tmp_path / "d.rec", records)))
+        fingerprint(open_source(write_rec(tmp_path / "d.rec", records)).source)
     )
 
 

@@ -13,7 +13,7 @@ import tensorflow_datasets as tfds
 from faces.data import prepared, preparing
 from faces.data.image_folder import FolderSource
 from faces.data.lfw import read_lfw
-from faces.data.open import detect_kind, open_faces, open_source
+from faces.data.open import detect_kind, open_source
 from faces.data.prepared import PreparedFaces
 from faces.data.preparing import write_prepared
 from faces.errors import DataError, OutputError
@@ -52,8 +52,8 @@ def test_round_trip_of_an_image_folder(folder, tmp_path):
 
 def test_round_trip_of_records(tmp_path):
     rec = insightface_rec(tmp_path / "train.rec", [PNG[:2], PNG[2:3], PNG[3:]])
-    write_prepared(open_faces(rec), tmp_path / "out")
-    prepared = open_faces(tmp_path / "out")
+    write_prepared(open_source(rec).source, tmp_path / "out")
+    prepared = open_source(tmp_path / "out").source
     assert prepared.identities.tolist() == [0, 0, 1, 2, 2, 2, 2]
     assert prepared.identity_names == ["0", "1", "2"]
     for index in range(7):
@@ -256,12 +256,12 @@ def test_kinds_are_told_apart(folder, tmp_path):
     assert detect_kind(tmp_path / "LFW-crops") == "lfw"
     (tmp_path / "file.zip").write_text("x")
     with pytest.raises(DataError, match=r"file\.zip: is a file; a folder of faces or a \.rec file is expected"):
-        open_faces(tmp_path / "file.zip")
+        open_source(tmp_path / "file.zip")
     with pytest.raises(DataError, match=r"absent: no such file or folder"):
-        open_faces(tmp_path / "absent")
+        open_source(tmp_path / "absent")
     (tmp_path / "other.rec").write_text("x")
     with pytest.raises(DataError, match=r"2 \.rec files in it; name the one to read"):
-        open_faces(tmp_path)
+        open_source(tmp_path)
 
 
 def test_lfw_keeps_its_pairs(tmp_path):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from faces.align import TEMPLATE
-from faces.data.open import open_faces
+from faces.data.open import open_source
 from faces.data.source import ArraySource
 from faces.data.synthetic import scenes
 from faces.data.synthetic.crops import face_points, generated_crops
@@ -199,7 +199,7 @@ def test_a_published_detector_agrees_with_the_boxes(faces_data):
     weights = faces_data.parent / "weights/retinaface_mnet025/mobilenet0.25_Final.pth"
     if not weights.is_file():
         pytest.skip(f"needs {weights}")
-    faces = open_faces(faces_data / "train")
+    faces = open_source(faces_data / "train").source
     config = SceneConfig(faces=(1, 1), decoys=(0, 0), smallest=60, turn=10)
     made = [numbered_scene(faces, (192, 192), 9, number, config) for number in range(32)]
     overlaps, errors = [], []
