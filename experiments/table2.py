@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import tyro
 from rich.table import Table
 
 from arcface_jax.config import Config
 from arcface_jax.sampling import epoch_order
 from arcface_jax.train_step import init_state, make_train_step
 from experiments.common.arguments import place
+from experiments.common.overrides import override, parse_overrides
 from experiments.common.training_faces import Selection, generated_pairs, training_faces
 from faces import cli
 from faces.continued import continued
@@ -36,7 +36,7 @@ from faces.evaluate.pair_set import PairSet, open_pair_set
 from faces.mesh import make_mesh, place_batch
 from faces.outputs import append_text, write_json, write_text
 from faces.run_record import TRAINING_SET, check_training_set, environment, read_log, write_training_set
-from faces.schema import check, flatten
+from faces.schema import flatten
 from faces.terminal import make_console
 from faces.toml_config import load_config, shipped_configs
 from recognizer.networks import backbone_of
@@ -58,11 +58,11 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--rows", nargs="*", help="only these rows, such as arcface_050 ns_s64")
     parser.add_argument("--data", type=Path, help="training faces (default: generated)")
     parser.add_argument("--eval", type=Path, help="test set; needed with --data")
-    options, rest = parser.parse_known_args(arguments)
+    options, values = parse_overrides(parser, Config, arguments)
     if (options.data is None) != (options.eval is None):
         raise DataError("--data and --eval belong together: real faces are judged on real pairs.")
     base, _ = load_config(options.base, Config)
-    base = check(tyro.cli(Config, args=rest, default=base, prog=parser.prog), "command line") if rest else base
+    base = override(base, values)
     names = [name.removeprefix(PREFIX) for name in shipped_configs() if name.startswith(PREFIX)]
     chosen = options.rows or names
     if unknown := sorted(set(chosen) - set(names)):

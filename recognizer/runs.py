@@ -3,7 +3,6 @@
 Not here: resuming a run, which needs the optimiser's state as well (`faces.checkpoint`).
 """
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from faces.checkpoint import load_weights
 from faces.config import RunConfig
 from faces.data.source import FaceSource
 from faces.errors import CheckpointError, ConfigError
-from faces.schema import AnyConfig, flatten
+from faces.schema import Checked, flatten
 from faces.toml_config import load_config, read_toml
 from faces.train_state import TrainState
 
@@ -82,38 +81,34 @@ OF_NETWORK = ("model.name", "model.embedding_dim", "model.input_size", "model.ba
 """Keys of a config that belong to a network's weights, and go wherever they go."""
 
 
-def take_network(folder: Path, config: AnyConfig) -> AnyConfig:
-    """A config with the network of another run, its input and its range of pixels.
+def network_of(folder: Path) -> dict[str, Any]:
+    """What a run's config says of its network, its input and its range of pixels, by the paths of the values.
 
     Args:
-        folder: of the other run, of either paper.
-        config: of the new run.
+        folder: of the run, of either paper.
     Raises:
         CheckpointError, ConfigError: as `config_of`.
     """
-    theirs = flatten(config_of(folder)[1])
-    for key in OF_NETWORK:
-        section, field = key.split(".")
-        changed = dataclasses.replace(getattr(config, section), **{field: theirs[key]})
-        config = dataclasses.replace(config, **{section: changed})
-    return config
+    values = flatten(config_of(folder)[1])
+    return {key: values[key] for key in OF_NETWORK}
 
 
-def check_network(folder: Path, changed: Mapping[str, tuple[Any, Any]]) -> None:
+def check_network(folder: Path, network: Mapping[str, Any], config: Checked) -> None:
     """Refuse options that ask for another network than that of `--init`.
 
     Args:
         folder: of the other run.
-        changed: keys that options have changed, with the other run's value and the option's.
+        network: that of the other run, by `network_of`.
+        config: of the new run, with what options have changed.
     Raises:
-        ConfigError: one of them belongs to the network.
+        ConfigError: a value of the network is among that.
     """
-    for key in OF_NETWORK:
-        if key in changed:
-            theirs, asked = changed[key]
+    values = flatten(config)
+    for key, theirs in network.items():
+        if values[key] != theirs:
             raise ConfigError(
                 f"--init {folder}: its network has {key} = {_plain(theirs)}, and --{key.replace('_', '-')} asks for "
-                f"{_plain(asked)}; leave that option out."
+                f"{_plain(values[key])}; leave that option out."
             )
 
 

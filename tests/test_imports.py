@@ -21,7 +21,7 @@ import {package}
 assert dict(os.environ) == before and threading.active_count() == threads
 import jax
 assert not jax._src.xla_bridge.backends_are_initialized()
-slow = {{"grain", "orbax", "tensorflow_datasets", "matplotlib", "tyro", "scipy.stats", "cv2", "PIL"}}
+slow = {{"grain", "orbax", "tensorflow_datasets", "matplotlib", "scipy.stats", "cv2", "PIL"}}
 assert not slow & set(sys.modules), slow & set(sys.modules)
 """
 

@@ -12,18 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tyro
 from rich.console import Console
 
 from experiments.common.arguments import named_path, place
 from experiments.common.detection_data import TestSet, photographs, scenes
+from experiments.common.overrides import override, parse_overrides
 from faces.data.chunks import chunks
 from faces.data.wider import WiderFaces, open_wider, read_subset
 from faces.detect.detections import Detections, Detector, chosen
 from faces.errors import CheckpointError, DataError
 from faces.evaluate.detection import wider_curve
 from faces.run_record import read_json
-from faces.schema import AnyConfig, check, flatten
+from faces.schema import AnyConfig, flatten
 from faces.terminal import make_progress
 from faces.toml_config import read_toml
 from retinaface_jax.examples import Examples
@@ -63,12 +63,10 @@ def parse(
     )
     _add_options(parser)
     parser.add_argument("--recipe", choices=recipes, help=f"named config (default scenes, or {of_data} with --data)")
-    options, rest = parser.parse_known_args(arguments)
+    options, values = parse_overrides(parser, type(recipes["scenes"]), arguments)
     _check_options(parser, options)
     options.recipe = options.recipe or (of_data if options.data else "scenes")
-    config = recipes[options.recipe]
-    config = tyro.cli(type(config), args=rest, default=config, prog=parser.prog) if rest else config
-    return options, check(config, "command line")
+    return options, override(recipes[options.recipe], values)
 
 
 def pictures(options: argparse.Namespace, size: int, seed: int, console: Console) -> tuple[Examples, TestSet]:

@@ -6,10 +6,10 @@ Not here: what it asks for (`facenet.py`, `arcface.py`), kinds of arguments (`ar
 import argparse
 
 from experiments.common.arguments import AppendNamed, named_path, place
+from experiments.common.overrides import override, parse_overrides
 from faces.config import AnyRun
 from faces.errors import ConfigError
 from faces.processes import WAIT
-from faces.schema import check, difference
 from faces.toml_config import load_config
 from recognizer import runs
 
@@ -31,7 +31,6 @@ def parse(
     parser = argparse.ArgumentParser(
         prog=f"python -m experiments.{main}",
         description=f"Train {title} and evaluate it.",
-        epilog="Every field of the config is an option too, e.g. --optimiser.learning-rate 0.02 --train.steps 500.",
         allow_abbrev=False,
     )
     parser.add_argument("--config", help=f"name in paper_configs/ or a TOML file (default {generated_config}, or "
@@ -56,7 +55,7 @@ def parse(
                         help=f"how long the processes wait for one another (default {WAIT:g})")
     parser.add_argument("--allow-missing", action="store_true",
                         help="print a number although test images are missing, with its coverage")
-    options, rest = parser.parse_known_args(arguments)
+    options, values = parse_overrides(parser, schema, arguments)
     options.config = options.config or (real_config if options.data else generated_config)
     paper, _, name = options.config.partition("/")
     if name and paper in ("arcface", "facenet") and paper != main:
@@ -64,13 +63,9 @@ def parse(
             f"{options.config}: a config of the other paper; run it with python -m experiments.{paper}."
         )
     config, _ = load_config(options.config, schema)
-    if options.init is not None:
-        config = runs.take_network(options.init, config)
-    given = config
-    if rest:
-        import tyro  # here, as the default run needs none of it
-
-        config = tyro.cli(schema, args=rest, default=config, prog=parser.prog)
-    if options.init is not None:
-        runs.check_network(options.init, difference(given, config))
-    return options, check(config, "command line")
+    if options.init is None:
+        return options, override(config, values)
+    network = runs.network_of(options.init)
+    config = override(config, network | values)
+    runs.check_network(options.init, network, config)
+    return options, config

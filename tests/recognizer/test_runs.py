@@ -19,9 +19,8 @@ from faces.data.fingerprint import fingerprint
 from faces.data.source import ArraySource
 from faces.errors import CheckpointError, ConfigError
 from faces.mesh import make_mesh
-from faces.schema import difference
 from faces.train_state import TrainState
-from recognizer.runs import centres_of, check_network, open_run, start_from, take_network
+from recognizer.runs import centres_of, check_network, network_of, open_run, start_from
 from tests.arcface_jax import setting as of_arcface
 from tests.facenet_jax import setting as of_facenet
 
@@ -104,11 +103,11 @@ def test_the_network_is_the_other_runs_whatever_the_config(
 ):
     folder, _ = arcface_run
     other = of_arcface.config(**{key: value})
-    taken = take_network(folder, other)
-    assert taken == of_arcface.config()
-    assert check_network(folder, difference(taken, of_arcface.config(train__seed=9))) is None
+    network = network_of(folder)
+    assert other.with_(**network) == of_arcface.config()
+    assert check_network(folder, network, of_arcface.config(train__seed=9)) is None
     with pytest.raises(ConfigError, match=f"--init {folder}: its network has {re.escape(words)}"):
-        check_network(folder, difference(taken, other))
+        check_network(folder, network, other)
 
 
 def test_weights_of_another_shape_under_the_same_name(arcface_run: tuple[Path, TrainState]):
