@@ -7,6 +7,7 @@ Not here: data, configs and the verification protocol (`faces`); the commands th
 
 from arcface_jax.centres import check_labels, init_centres
 from arcface_jax.config import Config
+from arcface_jax.fitting import fit
 from arcface_jax.head import (
     Head,
     class_logits,
@@ -41,6 +42,7 @@ __all__ = [
     "class_loss",
     "class_loss_and_score",
     "epoch_order",
+    "fit",
     "init_centres",
     "init_state",
     "inter_loss",

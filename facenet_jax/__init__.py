@@ -6,6 +6,7 @@ Not here: data, configs and the evaluation of Sec. 4 (`faces`); the commands tha
 """
 
 from facenet_jax.config import Config
+from facenet_jax.fitting import fit
 from facenet_jax.losses import triplet_loss, triplet_loss_of_pairs
 from facenet_jax.mining import Mined, hardest, random_violator, semi_hard
 from facenet_jax.models import NETWORKS, make_backbone
@@ -18,6 +19,7 @@ __all__ = [
     "Config",
     "Mined",
     "epoch_order",
+    "fit",
     "hardest",
     "init_state",
     "l2_normalise",

@@ -137,24 +137,22 @@ class Log:
     """Numbers of a run, one JSON object with a "step" a line; a resumed run goes on in the same file.
 
     Lines of steps after `from_step` are dropped when the log is opened: they belong to the part of an interrupted run
-    that is about to be done again. With several processes one of them writes.
+    that is about to be done again. With several processes one of them writes; without a folder nobody does.
 
     Raises:
         DataError: as `read_log`.
     """
 
-    def __init__(self, folder: Path, name: str, from_step: int, is_writer: bool = True):
-        self._path, self._is_writer = folder / name, is_writer
-        if not is_writer:
-            return
-        kept = [row for row in read_log(self._path) if 0 < row["step"] <= from_step]
-        write_text(self._path, "".join(json.dumps(row) + "\n" for row in kept))
+    def __init__(self, folder: Path | None, name: str, from_step: int, is_writer: bool = True):
+        self._path = folder / name if folder is not None and is_writer else None
+        if self._path is not None:
+            kept = [row for row in read_log(self._path) if 0 < row["step"] <= from_step]
+            write_text(self._path, "".join(json.dumps(row) + "\n" for row in kept))
 
     def add(self, row: dict[str, Any]) -> None:
         """Append one line."""
-        if not self._is_writer:
-            return
-        append_text(self._path, json.dumps(row) + "\n")
+        if self._path is not None:
+            append_text(self._path, json.dumps(row) + "\n")
 
 
 def check_logs(folder: Path) -> None:

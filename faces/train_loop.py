@@ -26,7 +26,7 @@ from faces.checkpoint import Checkpoints
 from faces.config import BatchConfig, RunConfig, TrainConfig
 from faces.errors import TrainingStopped
 from faces.mesh import place_batch
-from faces.run_record import OF_LOGS, Log, read_log
+from faces.run_record import LOGS, OF_LOGS, Log, read_log
 from faces.schema import Checked
 from faces.terminal import make_progress
 from faces.train_state import TrainState
@@ -43,11 +43,13 @@ class Trained:
         state: the last state.
         images_per_second: of the steps of this process's run, without the first, which compiles, and evaluations.
         minutes: training time, over all resumed parts, without evaluations.
+        history: the lines of the log that this process's run has added.
     """
 
     state: TrainState
     images_per_second: float
     minutes: float
+    history: list[dict[str, float]]
 
 
 class Course(Checked, Protocol):
@@ -101,8 +103,8 @@ def train(
     loader: Any,
     config: Course,
     mesh: Mesh,
-    folder: Path,
-    checkpoints: Checkpoints,
+    folder: Path | None,
+    checkpoints: Checkpoints | None,
     evaluate: Callable[[TrainState], dict[str, float]],
     monitor: Monitor,
     console: Console,
@@ -118,8 +120,8 @@ def train(
         loader: a grain iterator at the batch of `state.step`.
         config: length and intervals.
         mesh: where batches are placed.
-        folder: the run's folder.
-        checkpoints: where states are stored.
+        folder: the run's folder; None: no logs are written.
+        checkpoints: where states are stored; None: nowhere.
         evaluate: state -> numbers for `evaluations.jsonl`, called every `evaluate_every` steps; {} where there is
             nothing to evaluate on, and nothing is said then.
         monitor: looks at each step's metrics.
@@ -129,10 +131,14 @@ def train(
     """
     start, total = int(state.step), config.train.steps
     is_writer = jax.process_index() == 0
-    log, evaluations = (Log(folder, name, start, is_writer) for name in ("log.jsonl", "evaluations.jsonl"))
-    earlier = read_log(folder / "log.jsonl", OF_LOGS)
+    log, evaluations = (Log(folder, name, start, is_writer) for name in LOGS)
+    earlier = [] if folder is None else read_log(folder / LOGS[0], OF_LOGS)
     clock = _Clock(earlier[-1]["minutes"] if earlier else 0.0, config.batch.images)
-    pending = None
+    pending, history = None, list[dict[str, float]]()
+
+    def keep() -> None:
+        if checkpoints is not None:
+            checkpoints.save(state, loader.get_state(), config)
 
     def finish(pending: tuple[int, dict[str, jax.Array]] | None) -> dict[str, float] | None:
         """Wait for a step's metrics, look at them, log them."""
@@ -142,7 +148,8 @@ def train(
         clock.step_done()
         if number % config.train.log_every == 0 or number in (1, total):
             rate = {"images_per_second": round(clock.images_per_second, 2), "minutes": round(clock.minutes, 4)}
-            log.add({"step": number, **metrics, **rate})
+            history.append({"step": number, **metrics, **rate})
+            log.add(history[-1])
         monitor.check(number, metrics)
         return metrics
 
@@ -165,16 +172,16 @@ def train(
                 if wants_evaluation or is_last or _due(number, config.train.checkpoint_every):
                     finish(pending)
                     pending = None
-                    checkpoints.save(state, loader.get_state(), config)
+                    keep()
                 if wants_evaluation and (result := evaluate(state)):
                     evaluations.add({"step": number, "minutes": round(clock.minutes, 4), **result})
                     progress.console.print(f"step {number}: " + ", ".join(f"{k} {v:.4f}" for k, v in result.items()))
                 if pending is None:
                     clock.restart()
         except (TrainingStopped, KeyboardInterrupt):
-            checkpoints.save(state, loader.get_state(), config)
+            keep()
             raise
-    return Trained(state, clock.images_per_second, clock.minutes)
+    return Trained(state, clock.images_per_second, clock.minutes, history)
 
 
 @contextlib.contextmanager

@@ -29,10 +29,13 @@ MAINS = {"facenet": facenet, "arcface": arcface}
 SCHEMAS = {"facenet": facenet_jax.config.Config, "arcface": arcface_jax.config.Config}
 OURS = {f"{paper}/{name}" for paper in PAPERS for name in ("small", "tiny")}
 PUBLIC_MODULES = {
-    "facenet": ("losses", "mining", "mining_fast", "sampling", "train_step", "gradient_cache", "auxiliary", "monitor"),
+    "facenet": (
+        *("losses", "mining", "mining_fast", "sampling", "train_step", "gradient_cache", "auxiliary", "monitor"),
+        *("fitting",),
+    ),
     "arcface": (
         *("margins", "losses", "head", "head_blocks", "centres", "partial_fc", "sub_center"),
-        *("angles", "sampling", "train_step", "monitor"),
+        *("angles", "sampling", "train_step", "monitor", "fitting"),
     ),
 }
 MODULES = [(paper, module) for paper in PAPERS for module in PUBLIC_MODULES[paper]]

@@ -3,7 +3,9 @@
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 import arcface_jax.models
@@ -78,11 +80,47 @@ def test_links_exist(link: str):
     assert (ROOT / link).exists()
 
 
-def test_snippets_of_python_run():
-    """One after the other, as they are read."""
-    names: dict[str, object] = {}
-    blocks = re.findall(r"^```python\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
-    assert len(blocks) == README.count("```python") > 1
-    for block in blocks:
-        exec(compile(block, "README.md", "exec"), names)
+READMES = [ROOT / "README.md", *sorted(ROOT.glob("*/README.md"))]
+
+
+def snippets(readme: Path) -> list[str]:
+    """Blocks of Python."""
+    text = readme.read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    assert len(blocks) == text.count("```python")
+    return blocks
+
+
+WITH_SNIPPETS = [readme for readme in READMES if snippets(readme)]
+
+
+@pytest.mark.parametrize("readme", WITH_SNIPPETS, ids=[str(path.relative_to(ROOT)) for path in WITH_SNIPPETS])
+def test_snippets_of_python_run(readme: Path, tmp_path: Path, monkeypatch):
+    """One after the other, as they are read; what they promise of their results holds, and no file is left."""
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    for block in snippets(readme):
+        exec(compile(block, str(readme), "exec"), names)
+    PROMISED[str(readme.relative_to(ROOT))](names)
+    assert not list(tmp_path.iterdir())
+
+
+def of_readme(names: dict[str, Any]) -> None:
     assert names["loss"].shape == () and names["per_image"].shape == (12,) and names["logits"].shape == (12, 1000)
+    lengths = np.linalg.norm(names["mine"], axis=1)
+    assert lengths.shape == (40,) and names["mine"].shape[1] == 64
+    np.testing.assert_allclose(lengths, 1, atol=1e-6)
+    assert names["losses"][1] < names["losses"][0]
+
+
+def of_facenet(names: dict[str, Any]) -> None:
+    assert names["n"] == 2
+    np.testing.assert_allclose(names["per_triplet"], [0.1], atol=1e-6)
+
+
+def of_arcface(names: dict[str, Any]) -> None:
+    np.testing.assert_allclose(names["logit"], [33.3, 1.5], atol=0.05)
+    assert names["per_image"][2] > 30 > 1e-3 > names["per_image"][:2].max()
+
+
+PROMISED = {"README.md": of_readme, "facenet_jax/README.md": of_facenet, "arcface_jax/README.md": of_arcface}

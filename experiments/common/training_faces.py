@@ -14,7 +14,7 @@ from experiments.common import keep_list, passed_over
 from faces.config import RunConfig
 from faces.data.fingerprint import Fingerprint, fingerprint
 from faces.data.open import open_source
-from faces.data.source import FaceSource, Relabelled, limit_images, with_images
+from faces.data.source import FaceSource, selected
 from faces.data.synthetic.generated import generated_faces
 from faces.evaluate.pair_set import PairSet, generated_pair_set, open_pair_set
 
@@ -90,9 +90,7 @@ def training_faces(
         faces: FaceSource = opened.source
     else:
         faces = generated_faces(**GENERATED_TRAIN, size=max(config.model.input_size), seed=config.train.seed)
-    faces = with_images(limit_images(faces, config.data.images, config.train.seed), selection.min_images)
-    if selection.wrong_labels > 0:
-        faces = Relabelled(faces, selection.wrong_labels, config.train.seed)
+    faces = selected(faces, config.data.images, *selection, config.train.seed)
     return keep_list.apply(only, faces) if only is not None else faces
 
 

@@ -62,17 +62,19 @@ class ArraySource:
         identities: int32 (images,).
         drawn_from: what all pictures follow from, where they were drawn; then they are told by that and their place,
             as another machine may draw them a grey level apart.
+        names: of the people, in the order of their labels; () for the labels themselves.
     """
 
     name: str
     images: np.ndarray
     identities: np.ndarray
     drawn_from: str = ""
+    names: tuple[str, ...] = ()
 
     @property
     def identity_names(self) -> list[str]:
-        """The labels as text."""
-        return [str(label) for label in range(int(self.identities.max()) + 1)]
+        """See `FaceSource`."""
+        return list(self.names) or [str(label) for label in range(int(self.identities.max()) + 1)]
 
     def __len__(self) -> int:
         return len(self.identities)
@@ -154,6 +156,24 @@ def with_images(source: FaceSource, least: int) -> FaceSource:
     if len(kept) == 0:
         raise DataError(f"data.min_images = {least}: nobody in {source.name} has so many; {counts.max()} is the most.")
     return Subset(source, kept)
+
+
+def selected(
+    source: FaceSource, images: int, min_images: int = 0, wrong_labels: float = 0.0, seed: int = 0
+) -> FaceSource:
+    """What a config trains on of a source.
+
+    Args:
+        source: labelled faces.
+        images: how many at most, whole identities, as `limit_images`; 0: all.
+        min_images: of those, only people with so many or more; 0: everybody.
+        wrong_labels: fraction of those that get another person's label.
+        seed: of the choices.
+    Raises:
+        DataError: nothing is left, or nobody could be mistaken for another.
+    """
+    source = with_images(limit_images(source, images, seed), min_images)
+    return Relabelled(source, wrong_labels, seed) if wrong_labels > 0 else source
 
 
 class Relabelled:

@@ -1,0 +1,65 @@
+"""FaceNet's training (arXiv 1503.03832, Sec. 3) in one call of a program: `from facenet_jax import fit`.
+
+Not here: the step (`train_step.py`), the loop (`faces.train_loop`), the protocol of Sec. 4 (`faces.evaluate`).
+"""
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jax.sharding import Mesh
+
+from facenet_jax.config import Config
+from facenet_jax.sampling import epoch_order
+from facenet_jax.train_step import backbone_of, init_state, make_train_step
+from faces.backbone import Backbone
+from faces.mesh import check_division
+
+if TYPE_CHECKING:
+    from faces.fitting import Fitted, Source
+
+
+def fit(
+    source: "Source",
+    config: Config | str = "facenet/tiny",
+    mesh: Mesh | None = None,
+    *,
+    backbone: Backbone | None = None,
+    folder: Path | str | None = None,
+    quiet: bool = False,
+) -> "Fitted":
+    """Train FaceNet on faces, as `python -m experiments.facenet` does, without a test.
+
+        trained = fit((images, labels), Config.load("facenet/small").with_(train__steps=2000))
+        trained.embed(others)  # (n, d), float32, of length 1
+
+    Args:
+        source: a path (PERSON/IMAGE, a prepared dataset, LFW, a .rec); images uint8 (n, rows, columns, 3), RGB, and
+            labels (n,), any whole numbers; or a `faces.data.source.FaceSource`. Images of another size are stretched to
+            the network's.
+        config: of the run, or the name of one in `paper_configs/`. Evaluations on the way are left out.
+        mesh: the devices, of `faces.mesh.make_mesh`; None for all.
+        backbone: another network than the one that the config names; of length-1 embeddings.
+        folder: where to write a run's folder at the end, which `experiments.evaluate` and `recognizer` open; None:
+            nothing is written.
+        quiet: show no progress.
+    Raises:
+        ConfigError: the config makes no sense, or its batch cannot be divided among the devices.
+        DataError: no faces, arrays that do not fit, or too few of people with two or more for one batch.
+        TrainingStopped: the model has collapsed, or a number is not finite.
+        OutputError: the folder is not empty, or cannot be written.
+    """
+    # Here, as `import facenet_jax` shall not bring what reads files and pictures.
+    from facenet_jax.monitor import TripletMonitor
+    from faces import fitting
+
+    config, mesh = fitting.config_of(config, Config), fitting.mesh_of(mesh)
+    batch, seed = config.batch, config.train.seed
+    check_division(mesh, {"batch.images": batch.images, "batch.micro_batch": batch.micro_batch})
+    faces = fitting.faces_of(source, config.data.images, seed=seed, quiet=quiet)
+    together, at_random = batch.images_per_identity, batch.random_negatives
+    order = partial(epoch_order, faces.identities, batch.images, together, at_random, seed)
+    backbone = backbone or backbone_of(config)
+    state = init_state(config, mesh, backbone, len(faces.identity_names))
+    step = make_train_step(config, mesh, backbone)
+    return fitting.run(config, mesh, faces, order, backbone, state, step, TripletMonitor(config), folder, quiet)
