@@ -151,7 +151,9 @@ def known_options() -> frozenset[str]:
         for argument in node.args
         if isinstance(argument, ast.Constant) and isinstance(argument.value, str) and argument.value.startswith("--")
     }
-    return frozenset(given | {"--" + key.replace("_", "-") for key in config_keys()} | {"--help"})
+    keys = [key.replace("_", "-") for key in config_keys()]
+    switched_off = [".no-".join(key.rsplit(".", 1)) for key in keys]
+    return frozenset(given | {f"--{key}" for key in (*keys, *switched_off)} | {"--help"})
 
 
 def test_options_and_commands_exist():

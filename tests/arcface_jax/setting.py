@@ -9,6 +9,7 @@ import numpy as np
 from arcface_jax.config import Config
 from faces.backbone import Backbone
 from faces.toml_config import load_config
+from tests.step_laws import portraits
 
 SIZE = (8, 8)
 CLASSES = 11  # divides by no number of devices
@@ -42,9 +43,7 @@ def batch(seed: int = 0, images: int = 16) -> dict[str, np.ndarray]:
     """Random pixels of eleven people."""
     rng = np.random.default_rng(seed)
     identities = rng.integers(0, CLASSES, size=images).astype(np.int32)
-    of_person = rng.integers(0, 256, size=(CLASSES, *SIZE, 3))
-    noise = rng.integers(-60, 61, size=(images, *SIZE, 3))
-    return {"images": np.clip(of_person[identities] + noise, 0, 255).astype(np.uint8), "identities": identities}
+    return {"images": portraits(rng, identities, CLASSES, SIZE), "identities": identities}
 
 
 def linear(dropout: float = 0.0) -> Backbone:

@@ -8,7 +8,7 @@ import pytest
 from arcface_jax.models import LAST_LAYER, NETWORKS, make_backbone
 from arcface_jax.models.__main__ import main
 from faces.counts import multiply_adds, parameters
-from faces.errors import ConfigError
+from tests.network_laws import check_table
 
 # Published parameters and G multiply-adds, with our exact ones.
 IRESNETS = {
@@ -116,14 +116,5 @@ def test_every_network_builds_and_the_small_ones_are_small():
 
 
 def test_table_on_the_command_line(capsys):
-    main(["iresnet18"])
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[1].split() == ["stem_conv", "1,728", "21,676,032"]
-    assert lines[-1].split() == ["total", "24,025,088", "2,609,954,816"]
-    for given, words in (([], "NETWORK"), (["--help"], "Networks: iresnet18, iresnet34")):
-        with pytest.raises(SystemExit):
-            main(given)
-        printed = capsys.readouterr()
-        assert words in " ".join((printed.out + printed.err).split())
-    with pytest.raises(ConfigError, match='there is no network "nn"'):
-        main(["nn"])
+    lines = {1: "stem_conv 1,728 21,676,032", -1: "total 24,025,088 2,609,954,816"}
+    check_table(main, capsys, "iresnet18", lines, known="iresnet18, iresnet34")

@@ -7,13 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from arcface_jax.models import LAST_LAYER, NETWORKS, make_backbone
+from arcface_jax import models
+from arcface_jax.models import LAST_LAYER, make_backbone
 from arcface_jax.models.iresnet import IResNet, Unit, blocks_to_channels
 from arcface_jax.models.mobilefacenet import Bottleneck, MobileFaceNet
 from arcface_jax.models.sphereface import SphereFaceNet
 from faces.backbone import Network
 from faces.errors import ConfigError
 from faces.layers import Depthwise
+from tests import network_laws as laws
 
 # One short network of each kind: a whole one takes longer to compile than everything else here.
 KINDS = {
@@ -23,23 +25,9 @@ KINDS = {
 }
 
 
-def colour_fields(seed: int, number: int, size: tuple[int, int]) -> jax.Array:
-    """Smooth random images (number, H, W, 3): as faces do, they differ in more than their noise."""
-    coarse = jax.random.normal(jax.random.key(seed), (number, 4, 4, 3))
-    return jax.image.resize(coarse, (number, *size, 3), "linear")
-
-
 @cache
 def initialised(name: str, dtype: jnp.dtype = jnp.float32):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(NETWORKS, name, KINDS[name])
-        backbone = make_backbone(name, 16, dtype)
-    return backbone, *backbone.init(jax.random.key(0))
-
-
-@cache
-def applied(name: str, dtype: jnp.dtype = jnp.float32):
-    return jax.jit(initialised(name, dtype)[0].apply, static_argnums=3)
+    return laws.initialise(models, KINDS, name, dtype)
 
 
 def convolve(x: np.ndarray, kernel: np.ndarray, stride: int) -> np.ndarray:
@@ -130,63 +118,33 @@ def test_blocks_to_channels():
 
 @pytest.mark.parametrize("name", KINDS)
 def test_embeddings_and_gradients(name):
-    backbone, params, batch_stats = initialised(name)
-
-    @jax.jit
-    def step(params, images):
-        def loss(params, images):
-            embeddings, updated = backbone.apply(params, batch_stats, images, True, jax.random.key(5))
-            return jnp.square(embeddings[0] - embeddings[1]).sum(), (embeddings, updated)
-
-        return jax.grad(loss, argnums=(0, 1), has_aux=True)(params, images)
-
-    images = colour_fields(1, 4, backbone.input_size)
-    (of_params, of_images), (embeddings, updated) = jax.device_get(step(params, images))
-    assert (embeddings.shape, embeddings.dtype) == ((4, 16), np.float32)
+    embeddings = laws.embeddings_with_finite_gradients(initialised(name), never_zero=("kernel", "slope"))
     lengths = np.linalg.norm(embeddings, axis=-1)
     assert lengths.std() > 1e-3
     assert ((embeddings @ embeddings.T) / np.outer(lengths, lengths))[np.triu_indices(4, 1)].max() < 0.99
-    assert jax.tree.structure(updated) == jax.tree.structure(batch_stats)
-    assert np.isfinite(of_images).all() and of_images[:2].any()
-    for path, leaf in jax.tree.leaves_with_path(of_params):
-        assert np.isfinite(leaf).all(), path
-        assert path[-1].key not in ("kernel", "slope") or leaf.any(), path
-
-    black = jax.device_get(step(params, jnp.zeros_like(images)))
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(black))
 
 
 @pytest.mark.parametrize("name", ["iresnet_short", "mobilefacenet_short"])
 def test_bfloat16_agrees_with_float32(name):
-    backbone, params, batch_stats = initialised(name)
-    _, half_params, half_stats = initialised(name, jnp.bfloat16)
-    assert {leaf.dtype for leaf in jax.tree.leaves((half_params, half_stats))} == {jnp.dtype("float32")}
-    images = colour_fields(1, 4, backbone.input_size)
-    rounded = applied(name, jnp.bfloat16)(params, batch_stats, images.astype(jnp.bfloat16), False)[0]
-    exact = applied(name)(params, batch_stats, images, False)[0]
-    assert rounded.dtype == jnp.float32
+    rounded, exact = laws.embeddings_in_both_types(initialised(name), initialised(name, jnp.bfloat16))
     assert np.linalg.norm(rounded - exact) < 0.02 * np.linalg.norm(exact)
-    assert not np.array_equal(rounded, exact)
 
 
 def test_batch_norm_follows_the_batch_in_training_only():
-    backbone, params, batch_stats = initialised("iresnet_short")
-    images = 3.0 + colour_fields(3, 4, backbone.input_size)
-    trained, updated = jax.device_get(applied("iresnet_short")(params, batch_stats, images, True, jax.random.key(0)))
-    used, unchanged = jax.device_get(applied("iresnet_short")(params, batch_stats, images, False))
-    assert not np.allclose(trained, used, atol=1e-3)
-    assert jax.tree.all(jax.tree.map(np.array_equal, unchanged, batch_stats))
+    network = initialised("iresnet_short")
+    images = 3.0 + laws.colour_fields(3, 4, network[0].input_size)
+    trained, updated = laws.outputs_by_batch_and_by_statistics(network, images)
     np.testing.assert_allclose(trained.mean(axis=0), 0.0, atol=1e-5)  # the last batch norm's shift, at first
     # MXNet's momentum: what is kept of the old mean, here 0
     stem = updated["stem_norm"]["mean"] / 0.1
-    kernel = np.asarray(params["stem_conv"]["kernel"], np.float64)
+    kernel = np.asarray(network[1]["stem_conv"]["kernel"], np.float64)
     np.testing.assert_allclose(stem, convolve(np.asarray(images), kernel, 1).mean(axis=(0, 1, 2)), rtol=1e-3, atol=1e-4)
 
 
 def test_dropout_draws_from_the_key_in_training_only():
     backbone, params, batch_stats = initialised("iresnet_short")
-    images = colour_fields(1, 4, backbone.input_size)
-    apply = applied("iresnet_short")
+    images = laws.colour_fields(1, 4, backbone.input_size)
+    apply = jax.jit(backbone.apply, static_argnums=3)
     first, again, other = (apply(params, batch_stats, images, True, jax.random.key(seed))[0] for seed in (0, 0, 1))
     assert np.array_equal(first, again)
     assert not np.allclose(first, other, atol=0.1)
@@ -195,10 +153,10 @@ def test_dropout_draws_from_the_key_in_training_only():
 
 
 def test_dropout_rate_is_settable(monkeypatch):
-    monkeypatch.setitem(NETWORKS, "iresnet_short", KINDS["iresnet_short"])
+    monkeypatch.setitem(models.NETWORKS, "iresnet_short", KINDS["iresnet_short"])
     backbone = make_backbone("iresnet_short", 16, dropout=0.0)
     _, params, batch_stats = initialised("iresnet_short")
-    images = colour_fields(1, 4, backbone.input_size)
+    images = laws.colour_fields(1, 4, backbone.input_size)
     jax.eval_shape(lambda: backbone.apply(params, batch_stats, images, True))  # needs no key
     assert make_backbone("mobilefacenet", 128, dropout=0.0).input_size == (112, 112)
     with pytest.raises(ConfigError, match="mobilefacenet has no dropout and was given a rate of"):
@@ -209,21 +167,17 @@ def test_dropout_rate_is_settable(monkeypatch):
 def test_initial_values(name):
     _, params, _ = initialised(name)
     linear = ("conv2" if name == "iresnet_short" else "-", "shortcut_conv", "narrow", "global", LAST_LAYER)
-    heads = set()
-    for path, leaf in jax.tree.leaves_with_path(jax.device_get(params)):
-        owner, kind = path[-2].key, path[-1].key
-        if kind != "kernel":
-            assert (leaf == {"slope": 0.25, "scale": 1.0, "bias": 0.0}[kind]).all(), path
-            continue
+
+    def variance_times_fan_in(path, leaf: np.ndarray) -> float:
+        owner = path[-2].key
         if name == "sphereface_short":
-            factor = 1e-4 * np.prod(leaf.shape[:-1]) if "unit" in owner else 1.0
-        else:
-            factor = 1.0 if owner in linear else 2.0
-        expected = np.sqrt(factor / np.prod(leaf.shape[:-1]))
-        assert leaf.std() == pytest.approx(expected, rel=5.0 / np.sqrt(2 * leaf.size)), path
-        assert abs(leaf.mean()) < 5.0 * expected / np.sqrt(leaf.size), path
-        heads.add(round(float(leaf.flat[0] / expected), 4))
-    assert len(heads) == sum(path[-1].key == "kernel" for path, _ in jax.tree.leaves_with_path(params))
+            return 1e-4 * np.prod(leaf.shape[:-1]) if "unit" in owner else 1.0
+        return 1.0 if owner in linear else 2.0
+
+    laws.check_initial_kernels(params, variance_times_fan_in)
+    constant = {"slope": 0.25, "scale": 1.0, "bias": 0.0}
+    others = [(path[-1].key, leaf) for path, leaf in jax.tree.leaves_with_path(params) if path[-1].key != "kernel"]
+    assert all((leaf == constant[kind]).all() for kind, leaf in others)
 
 
 def test_depthwise_fan_in_is_the_window():

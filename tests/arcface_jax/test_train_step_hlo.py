@@ -4,13 +4,13 @@ from functools import cache
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import pytest
 
 from arcface_jax.partial_fc import num_sampled
 from arcface_jax.train_step import init_state, make_train_step
 from benchmarks import hlo
-from faces.mesh import make_mesh, sharded
+from faces.mesh import make_mesh
+from tests import step_laws
 from tests.arcface_jax import setting
 
 DEVICES, IMAGES, D, CLASSES, BLOCK, RATE = 8, 16, 6, 1000, 25, 0.3
@@ -29,12 +29,7 @@ def compiled(name: str) -> tuple[str, int]:
     """The optimised program, and how many arrays the state has."""
     config, mesh, backbone = setting.config(**SETTINGS[name]), make_mesh(DEVICES), setting.linear()
     state = jax.eval_shape(lambda: init_state(config, mesh, backbone, CLASSES))
-    batch = {
-        "images": jax.ShapeDtypeStruct((IMAGES, *setting.SIZE, 3), jnp.uint8, sharding=sharded(mesh)),
-        "identities": jax.ShapeDtypeStruct((IMAGES,), jnp.int32, sharding=sharded(mesh)),
-    }
-    text = make_train_step(config, mesh, backbone, CLASSES).lower(state, batch).compile().as_text()
-    return text, len(jax.tree.leaves(state))
+    return step_laws.compiled(make_train_step(config, mesh, backbone, CLASSES), state, IMAGES, setting.SIZE, mesh)
 
 
 @pytest.mark.parametrize("name", SETTINGS)
@@ -42,15 +37,13 @@ def test_exchanges_are_those_planned(name: str):
     """v3 Appendix 5.1: embeddings are gathered, their gradient is summed where each belongs; of scores two numbers per
     image are summed and one is compared. Besides: labels, the loss's gradient by image, the parameters' gradient, and
     scalars. Partial FC sends each label once more, as its place in the sample. Nothing depends on the classes."""
-    text, _ = compiled(name)
     again = 4 * IMAGES if name == "sampled" else 0
-    scalars = {"loss": 4, "theta": 4, "centres' part of the gradient's norm": 4}
-    assert hlo.bytes_by_kind(text) == {
-        "all-gather": 4 * IMAGES * D + 4 * IMAGES * 2 + again,
-        "reduce-scatter": 4 * IMAGES * D + again,
-        "all-reduce": 4 * PARAMETERS + 4 * IMAGES * 3 + sum(scalars.values()),
-    }
-    assert all(one.times == 1 for one in hlo.collectives(text))
+    step_laws.check_exchanges(
+        compiled(name)[0],
+        gathered=4 * IMAGES * (D + 2) + again,
+        scattered=4 * IMAGES * D + again,
+        summed=4 * PARAMETERS + 4 * IMAGES * 3,
+    )
 
 
 def test_scores_are_of_one_devices_classes_of_a_block_or_of_the_sample():
@@ -64,6 +57,4 @@ def test_scores_are_of_one_devices_classes_of_a_block_or_of_the_sample():
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_the_state_stays_in_its_memory_and_the_host_is_not_asked(name: str):
-    text, arrays = compiled(name)
-    assert hlo.donated(text) == set(range(arrays))
-    assert hlo.host_transfers(text) == []
+    step_laws.check_in_place(*compiled(name))

@@ -10,6 +10,7 @@ from facenet_jax.config import Config
 from faces.backbone import Backbone
 from faces.ops import l2_normalise
 from tests.faces.configs import tiny
+from tests.step_laws import portraits
 
 SIZE = (16, 16)
 
@@ -39,9 +40,7 @@ def batch(seed: int = 0, images: int = 32) -> dict[str, np.ndarray]:
     """Random pixels of eight people, in groups of unequal size."""
     rng = np.random.default_rng(seed)
     identities = np.sort(rng.integers(0, 8, size=images)).astype(np.int32)
-    of_person = rng.integers(0, 256, size=(8, *SIZE, 3))
-    noise = rng.integers(-60, 61, size=(images, *SIZE, 3))
-    return {"images": np.clip(of_person[identities] + noise, 0, 255).astype(np.uint8), "identities": identities}
+    return {"images": portraits(rng, identities, 8, SIZE), "identities": identities}
 
 
 def without_batch_norm(_: Config | None = None) -> Backbone:

@@ -122,11 +122,17 @@ def test_random_violators_are_all_the_violators_equally_often():
     assert checked > 3
 
 
-def test_no_gradient_and_no_cubic_array():
-    embeddings, identities = batch("random", 0)
-    jaxpr = jax.make_jaxpr(mining_fast.semi_hard)(jnp.asarray(embeddings), jnp.asarray(identities))
-    largest = max(v.aval.size for eqn in walk(jaxpr.jaxpr) for v in eqn.outvars)
-    assert largest <= 2 * 24 * 24
+@pytest.mark.parametrize("rule", ["semi_hard", "random_violator"])
+def test_memory_grows_with_the_square_of_the_batch(rule: str):
+    """Twice the batch: arrays of four times the size, where a mask over (a, p, n) would have eight."""
+
+    def largest(images: int) -> int:
+        embeddings, identities = jnp.ones((images, 5)), jnp.arange(images) // 3
+        extra = (0.2, jax.random.key(0)) if rule == "random_violator" else ()
+        jaxpr = jax.make_jaxpr(getattr(mining_fast, rule))(embeddings, identities, *extra)
+        return max(v.aval.size for eqn in walk(jaxpr.jaxpr) for v in eqn.outvars)
+
+    assert largest(96) <= 4 * largest(48) < 8 * 48**2 * 4
 
 
 def walk(jaxpr):

@@ -11,7 +11,7 @@ from facenet_jax.models.__main__ import main
 from facenet_jax.models.inception import NN2_ROWS
 from facenet_jax.models.openface import OpenFaceNet
 from faces.counts import multiply_adds, parameters
-from faces.errors import ConfigError
+from tests.network_laws import check_table
 
 # Table 1: (parameters, FLOPs) as printed. K is thousands, M millions.
 TABLE_1 = {
@@ -207,14 +207,5 @@ def test_every_network_counts_and_builds():
 
 
 def test_table_on_the_command_line(capsys):
-    main(["nn2"])
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[1].split() == ["conv1", "9,472", "118,013,952"]
-    assert lines[-1].split() == ["total", "7,456,304", "1,596,530,688"]
-    for given, words in (([], "NETWORK"), (["--help"], "Networks: nn1, nn2")):
-        with pytest.raises(SystemExit):
-            main(given)
-        printed = capsys.readouterr()
-        assert words in " ".join((printed.out + printed.err).split())
-    with pytest.raises(ConfigError, match='there is no network "nn"'):
-        main(["nn"])
+    lines = {1: "conv1 9,472 118,013,952", -1: "total 7,456,304 1,596,530,688"}
+    check_table(main, capsys, "nn2", lines, known="nn1, nn2")

@@ -7,13 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from facenet_jax.models import NETWORKS, make_backbone
+from facenet_jax import models
+from facenet_jax.models import make_backbone
 from facenet_jax.models.inception import NN2_ROWS, InceptionNet
 from facenet_jax.models.mini_inception import NNS2_ROWS, NNS2_STEM
 from facenet_jax.models.nn1 import NN1, maxout
 from facenet_jax.models.openface import OpenFaceNet
 from faces.backbone import Network
 from faces.errors import ConfigError
+from tests import network_laws as laws
 
 
 def test_input_sizes():
@@ -41,18 +43,9 @@ KINDS = {
 }
 
 
-def colour_fields(seed: int, number: int, size: tuple[int, int]) -> jax.Array:
-    """Smooth random images (number, H, W, 3): as faces do, they differ in more than their noise."""
-    coarse = jax.random.normal(jax.random.key(seed), (number, 4, 4, 3))
-    return jax.image.resize(coarse, (number, *size, 3), "linear")
-
-
 @cache
 def initialised(name: str, dtype: jnp.dtype = jnp.float32):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(NETWORKS, name, KINDS[name])
-        backbone = make_backbone(name, 16, dtype)
-    return backbone, *backbone.init(jax.random.key(0))
+    return laws.initialise(models, KINDS, name, dtype)
 
 
 def squared_distances(embeddings: jax.Array) -> np.ndarray:
@@ -68,49 +61,23 @@ def assert_unit_length(embeddings: jax.Array) -> None:
 
 @pytest.mark.parametrize("name", KINDS)
 def test_embeddings_and_gradients(name):
-    backbone, params, batch_stats = initialised(name)
-
-    @jax.jit
-    def step(params, images):
-        def loss(params, images):
-            embeddings, updated = backbone.apply(params, batch_stats, images, True)
-            return jnp.square(embeddings[0] - embeddings[1]).sum(), (embeddings, updated)
-
-        return jax.grad(loss, argnums=(0, 1), has_aux=True)(params, images)
-
-    images = colour_fields(1, 4, backbone.input_size)
-    (of_params, of_images), (embeddings, updated) = jax.device_get(step(params, images))
-    assert embeddings.shape == (4, 16)
+    embeddings = laws.embeddings_with_finite_gradients(initialised(name), never_zero=("kernel",))
     assert_unit_length(embeddings)
     assert squared_distances(embeddings).min() > 1e-4
-    assert jax.tree.structure(updated) == jax.tree.structure(batch_stats)
-    assert np.isfinite(of_images).all() and of_images[:2].any() and (batch_stats or not of_images[2:].any())
-    for path, leaf in jax.tree.leaves_with_path(of_params):
-        assert np.isfinite(leaf).all(), path
-        assert path[-1].key != "kernel" or leaf.any(), path
-
-    black = jax.device_get(step(params, jnp.zeros_like(images)))
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(black))
 
 
 @pytest.mark.parametrize("name", ["short_nn2", "short_openface"])
 def test_bfloat16_agrees_with_float32(name):
-    full, params, batch_stats = initialised(name)
-    half, half_params, half_stats = initialised(name, jnp.bfloat16)
-    assert {leaf.dtype for leaf in jax.tree.leaves((half_params, half_stats))} == {jnp.dtype("float32")}
-    images = colour_fields(1, 4, full.input_size)
-    rounded = jax.jit(half.apply, static_argnums=3)(params, batch_stats, images.astype(jnp.bfloat16), False)[0]
-    exact = jax.jit(full.apply, static_argnums=3)(params, batch_stats, images, False)[0]
+    rounded, exact = laws.embeddings_in_both_types(initialised(name), initialised(name, jnp.bfloat16))
     assert_unit_length(rounded)
     assert np.square(rounded - exact).sum(axis=-1).max() < 1e-3
-    assert not np.array_equal(rounded, exact)
 
 
 @pytest.mark.parametrize(("name", "size"), [("nn2", (64, 64)), ("openface_nn4_small2", (96, 96))])
 def test_whole_networks_do_not_start_collapsed(name, size):
     backbone = make_backbone(name, 128, input_size=size)
     params, batch_stats = backbone.init(jax.random.key(0))
-    images = colour_fields(2, 6, size)
+    images = laws.colour_fields(2, 6, size)
     embeddings = jax.jit(backbone.apply, static_argnums=3)(params, batch_stats, images, False)[0]
     assert_unit_length(embeddings)
     assert squared_distances(embeddings).mean() > 0.01
@@ -118,14 +85,9 @@ def test_whole_networks_do_not_start_collapsed(name, size):
 
 
 def test_batch_norm_follows_the_batch_in_training_only():
-    backbone, params, batch_stats = initialised("short_openface")
-    images = 3.0 + colour_fields(3, 4, backbone.input_size)
-    apply = jax.jit(backbone.apply, static_argnums=3)
-    trained, updated = jax.device_get(apply(params, batch_stats, images, True))
-    used, unchanged = jax.device_get(apply(params, batch_stats, images, False))
-    assert not np.allclose(trained, used, atol=1e-3)
-    assert not np.allclose(updated["conv1_norm"]["mean"], batch_stats["conv1_norm"]["mean"])
-    assert jax.tree.all(jax.tree.map(np.array_equal, unchanged, batch_stats))
+    network = initialised("short_openface")
+    _, updated = laws.outputs_by_batch_and_by_statistics(network, 3.0 + laws.colour_fields(3, 4, (32, 32)))
+    assert not np.allclose(updated["conv1_norm"]["mean"], network[2]["conv1_norm"]["mean"])
 
 
 def test_maxout_takes_the_larger_of_each_pair():
@@ -135,17 +97,9 @@ def test_maxout_takes_the_larger_of_each_pair():
 def test_initial_values():
     backbone, params, batch_stats = initialised("short_nns2")
     assert batch_stats == {}
-    heads = set()
-    for path, leaf in jax.tree.leaves_with_path(jax.device_get(params)):
-        if path[-1].key == "bias":
-            assert not leaf.any()
-            continue
-        factor = 1.0 if path[0].key == "fc" else 2.0
-        expected = np.sqrt(factor / np.prod(leaf.shape[:-1]))
-        assert leaf.std() == pytest.approx(expected, rel=5.0 / np.sqrt(2 * leaf.size)), path
-        assert abs(leaf.mean()) < 5.0 * expected / np.sqrt(leaf.size), path
-        heads.add(round(float(leaf.flat[0] / expected), 4))
-    assert len(heads) == sum(path[-1].key == "kernel" for path, _ in jax.tree.leaves_with_path(params))
+    laws.check_initial_kernels(params, lambda path, leaf: 1.0 if path[0].key == "fc" else 2.0)
+    biases = [leaf for path, leaf in jax.tree.leaves_with_path(params) if path[-1].key == "bias"]
+    assert biases and not any(leaf.any() for leaf in biases)
     again, other = (jax.device_get(backbone.init(jax.random.key(seed))[0]) for seed in (0, 1))
     assert jax.tree.all(jax.tree.map(np.array_equal, jax.device_get(params), again))
     assert not np.allclose(again["conv1"]["kernel"], other["conv1"]["kernel"])
