@@ -55,10 +55,10 @@ Size = tuple[int, int, int, int]
 def make_program(classes: int, batch: int, dim: int, block: int) -> tuple[Any, tuple[jax.Array, ...]]:
     """Loss and both gradients, compiled, and arrays to call it with."""
     mesh = make_mesh(1)
-    of_embeddings, of_centres, of_labels = jax.random.split(jax.random.key(0), 3)
-    embeddings = jax.random.normal(of_embeddings, (batch, dim))
-    centres = jax.random.normal(of_centres, (classes, dim))
-    labels = jax.random.randint(of_labels, (batch,), 0, classes)
+    embeddings_key, centres_key, labels_key = jax.random.split(jax.random.key(0), 3)
+    embeddings = jax.random.normal(embeddings_key, (batch, dim))
+    centres = jax.random.normal(centres_key, (classes, dim))
+    labels = jax.random.randint(labels_key, (batch,), 0, classes)
 
     def mean_loss(embeddings: jax.Array, centres: jax.Array, labels: jax.Array) -> jax.Array:
         losses = head.class_loss(embeddings, centres, labels, head.margin_head(ARCFACE, S), mesh, classes, block)

@@ -101,10 +101,10 @@ def our_training(ours: Ours, images: np.ndarray) -> Call:
 
     def step(state: Any, images: jax.Array) -> Any:
         params, batch_stats, momenta, key = state
-        key, of_step = jax.random.split(key)
+        key, step_key = jax.random.split(key)
         gradient = jax.grad(mean_product, has_aux=True)
-        of_params, batch_stats = gradient(params, batch_stats, images, of_step)
-        updates, momenta = optimiser.update(of_params, momenta)
+        grads, batch_stats = gradient(params, batch_stats, images, step_key)
+        updates, momenta = optimiser.update(grads, momenta)
         return optax.apply_updates(params, updates), batch_stats, momenta, key
 
     state = jax.tree.map(jnp.array, (ours.params, ours.batch_stats, optimiser.init(ours.params), jax.random.key(1)))

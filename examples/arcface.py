@@ -122,9 +122,9 @@ class State(NamedTuple):
 
 def init(key: jax.Array) -> State:
     """The state before the first step: weights of the network, and centres, one row for each person."""
-    for_network, for_centres = jax.random.split(key)
-    network = Network().init(for_network, jnp.zeros((1, 48, 48, 3)), train=False)
-    centres = jax.random.normal(for_centres, (PEOPLE, EMBEDDING_DIM)) / math.sqrt(EMBEDDING_DIM)  # CHOICE: length 1
+    network_key, centres_key = jax.random.split(key)
+    network = Network().init(network_key, jnp.zeros((1, 48, 48, 3)), train=False)
+    centres = jax.random.normal(centres_key, (PEOPLE, EMBEDDING_DIM)) / math.sqrt(EMBEDDING_DIM)  # CHOICE: length 1
     params = {"network": network["params"], "centres": centres}
     return State(params, network["batch_stats"], optimiser.init(params))
 

@@ -45,7 +45,7 @@ def check_division(mesh: Mesh, images: Mapping[str, int]) -> None:
     devices = mesh.devices.size
     for key, count in images.items():
         if count % devices:
-            raise ConfigError(f"{key} = {count}: cannot be divided among {devices} devices; see --devices.")
+            raise ConfigError(f"{key} = {count}: cannot be divided among {devices} devices; change it, or take fewer.")
 
 
 def local_mesh(mesh: Mesh) -> Mesh:

@@ -30,9 +30,9 @@ def init_state(name: Name, config: StageConfig, mesh: Mesh) -> TrainState:
     net, optimiser = make_net(name, points=True), _optimiser(config)
 
     def make() -> TrainState:
-        for_weights, for_steps = jax.random.split(jax.random.fold_in(jax.random.key(config.train.seed), ord(name)))
-        params = net.init(for_weights)
-        return TrainState(jnp.zeros((), jnp.int32), params, {}, {}, optimiser.init(params), for_steps)
+        init_key, step_key = jax.random.split(jax.random.fold_in(jax.random.key(config.train.seed), ord(name)))
+        params = net.init(init_key)
+        return TrainState(jnp.zeros((), jnp.int32), params, {}, {}, optimiser.init(params), step_key)
 
     return jax.jit(make, out_shardings=replicated(mesh))()
 

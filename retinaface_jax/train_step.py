@@ -34,9 +34,9 @@ def init_state(config: Config, mesh: Mesh) -> TrainState:
     network, optimiser = make_network(config.input.network), _optimiser(config)
 
     def make() -> TrainState:
-        for_weights, for_steps = jax.random.split(jax.random.key(config.train.seed))
-        params, batch_stats = network.init(for_weights)
-        return TrainState(jnp.zeros((), jnp.int32), params, batch_stats, {}, optimiser.init(params), for_steps)
+        init_key, step_key = jax.random.split(jax.random.key(config.train.seed))
+        params, batch_stats = network.init(init_key)
+        return TrainState(jnp.zeros((), jnp.int32), params, batch_stats, {}, optimiser.init(params), step_key)
 
     return jax.jit(make, out_shardings=replicated(mesh))()
 
