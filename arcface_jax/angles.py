@@ -30,8 +30,10 @@ from arcface_jax import sub_center
 from arcface_jax.centres import check_labels
 from faces.errors import DataError, EvaluationError
 
-_ROWS = 4096  # vectors handled at a time
-_SCORES = 1 << 24  # cosines held at a time
+VECTORS_AT_ONCE = 4096
+"""Vectors that are normalised at a time."""
+COSINES_AT_ONCE = 1 << 24
+"""Cosines of vectors with all others that are held at a time."""
 
 
 class Table3(NamedTuple):
@@ -106,8 +108,8 @@ def embedding_centres(
     if (images_of == 0).any():
         raise DataError(f"person {int(images_of.argmin())} of {people:,} has no image; number the people without gaps.")
     total = np.zeros((people, embeddings.shape[1]))
-    for start in range(0, len(labels), _ROWS):
-        part = slice(start, start + _ROWS)
+    for start in range(0, len(labels), VECTORS_AT_ONCE):
+        part = slice(start, start + VECTORS_AT_ONCE)
         np.add.at(total, labels[part], _unit(embeddings[part]))
     return _unit(total)
 
@@ -143,8 +145,8 @@ def own_angle(
         labels: row of `centres` that is each vector's own.
     """
     angle = np.empty(len(x))
-    for start in range(0, len(x), _ROWS):
-        part = slice(start, start + _ROWS)
+    for start in range(0, len(x), VECTORS_AT_ONCE):
+        part = slice(start, start + VECTORS_AT_ONCE)
         angle[part] = _angle(_unit(x[part]), _unit(centres[labels[part]]))
     return angle
 
@@ -170,7 +172,7 @@ def nearest_other_angle(
         raise DataError("a single person has nobody to be apart from; take two people or more.")
     unit = _unit(centres)
     centres32 = jnp.asarray(unit, jnp.float32)
-    block = max(1, _SCORES // len(centres))
+    block = max(1, COSINES_AT_ONCE // len(centres))
     angle = np.empty(len(x))
     for start in range(0, len(x), block):
         part = slice(start, start + block)

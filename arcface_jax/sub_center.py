@@ -15,7 +15,8 @@ from jaxtyping import Bool, Float, Int
 
 from arcface_jax.centres import check_labels
 
-_BLOCK = 4096  # images handled at a time
+IMAGES_AT_ONCE = 4096
+"""Images whose angles are computed at a time."""
 
 
 class Kept(NamedTuple):
@@ -47,8 +48,8 @@ def dominant(
     """
     check_labels(labels, len(centres))
     counts = np.zeros(centres.shape[:2], np.int64)
-    for start in range(0, len(labels), _BLOCK):
-        part = slice(start, start + _BLOCK)
+    for start in range(0, len(labels), IMAGES_AT_ONCE):
+        part = slice(start, start + IMAGES_AT_ONCE)
         cosines = _cosines(embeddings[part], centres[labels[part]])  # (block, K)
         np.add.at(counts, (labels[part], cosines.argmax(axis=1)), 1)
     return counts, counts.argmax(axis=1)
@@ -73,8 +74,8 @@ def keep(
     _, index = dominant(embeddings, labels, centres)
     of_class = drop_sub_centres(centres, index)  # (classes, d)
     angle = np.empty(len(labels), np.float64)
-    for start in range(0, len(labels), _BLOCK):
-        part = slice(start, start + _BLOCK)
+    for start in range(0, len(labels), IMAGES_AT_ONCE):
+        part = slice(start, start + IMAGES_AT_ONCE)
         cosines = _cosines(embeddings[part], of_class[labels[part], None, :])[:, 0]  # (block,)
         angle[part] = np.degrees(np.arccos(np.clip(cosines, -1.0, 1.0)))
     return Kept(angle <= degrees, angle, index)

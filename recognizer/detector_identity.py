@@ -15,7 +15,6 @@ import math
 import tomllib
 from collections.abc import Collection
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +67,9 @@ def _retinaface(body: str) -> Network:
     return Network("retinaface", body, sees, told, Sizes(SIDES[0][0], SIDES[-1][-1]))
 
 
+KNOWN_FILES = Path(__file__).with_name("known_files.toml")
+"""Published files by their SHA-256, in a table for each network."""
+
 NETWORKS = {
     "retinaface_mobilenet025": _retinaface("mobilenet0.25"),
     "retinaface_resnet50": _retinaface("resnet50"),
@@ -104,7 +106,7 @@ def identify(file: Path, record: np.ndarray | None, fits: str, told: str | None)
     if told not in (None, fits):
         raise ConfigError(f"{file}: its weights fit {fits}; --detector-network {told} is another network.")
     if record is None:
-        says, sizes = _known_files().get(_sha256(file), told), NETWORKS[fits].sizes
+        says, sizes = known_files().get(_sha256(file), told), NETWORKS[fits].sizes
     else:
         says, sizes = read_record(file, record)
     if says is None:
@@ -143,10 +145,9 @@ def read_record(file: Path, record: np.ndarray) -> tuple[str, Sizes]:
     return name, sizes
 
 
-@cache
-def _known_files() -> dict[str, str]:
-    """Network by SHA-256."""
-    tables = tomllib.loads(Path(__file__).with_name("known_files.toml").read_text(encoding="utf-8"))
+def known_files() -> dict[str, str]:
+    """Network by SHA-256, as `KNOWN_FILES` says."""
+    tables = tomllib.loads(KNOWN_FILES.read_text(encoding="utf-8"))
     return {sha256: network for network, files in tables.items() for sha256 in files.values()}
 
 

@@ -25,7 +25,8 @@ from faces.errors import DataError
 
 MANIFEST = "prepared.json"
 FETCHED = 64  # records in memory at a time
-_RECORDS_MARKED = 200_000  # or up to twice as many, and one of each person: read in seconds, one after the other
+RECORDS_MARKED = 200_000
+"""Records that a mark is made of, or up to twice as many, and one of each person: read in seconds."""
 
 
 class EncodedSource(FaceSource, Protocol):
@@ -106,7 +107,7 @@ class PreparedFaces:
         order = np.argsort(self.identities, kind="stable")
         counts = np.bincount(self.identities)
         within = np.arange(len(self)) - np.repeat(np.cumsum(counts) - counts, counts)  # (images,), in this order
-        indices = np.sort(order[within % every(len(self), _RECORDS_MARKED) == 0])
+        indices = np.sort(order[within % every(len(self), RECORDS_MARKED) == 0])
         marks = np.zeros(len(self), np.uint64)
         for start in range(0, len(indices), FETCHED):
             part = indices[start : start + FETCHED].tolist()

@@ -19,7 +19,8 @@ from faces.errors import EvaluationError
 from faces.evaluate.scores import threshold_at_rate
 from faces.unit import unit_rows
 
-_SCORES_AT_ONCE = 2**22
+SCORES_AT_ONCE = 2**22
+"""Cosines of probes with the gallery that are held at a time."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def search(
 
     mate, best_other = np.full(len(rows), -np.inf), np.full(len(rows), -np.inf)  # (probes,) each
     rank = np.zeros(len(rows), np.int64)  # (probes,)
-    step = max(1, _SCORES_AT_ONCE // len(columns))
+    step = max(1, SCORES_AT_ONCE // len(columns))
     for begin in range(0, len(rows), step):
         block = slice(begin, min(begin + step, len(rows)))
         score = np.maximum.reduceat(rows[block] @ columns.T, start, axis=1)  # (block, people)

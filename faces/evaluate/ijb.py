@@ -27,8 +27,10 @@ Centre = Literal["media", "faces"]
 CENTRES: tuple[Centre, ...] = get_args(Centre)
 
 FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
-_FACES_AT_ONCE = 2**16
-_PAIRS_AT_ONCE = 100_000
+FACES_AT_ONCE = 2**16
+"""Faces whose embeddings are weighted and summed at a time."""
+PAIRS_AT_ONCE = 100_000
+"""Pairs of templates that are compared at a time."""
 
 
 def template_features(
@@ -66,8 +68,8 @@ def template_features(
         np.stack([template, media], axis=1), axis=0, return_inverse=True, return_counts=True
     )
     features = np.zeros((len(groups), embeddings.shape[1]))  # (groups, d)
-    for start in range(0, len(embeddings), _FACES_AT_ONCE):
-        part = slice(start, start + _FACES_AT_ONCE)
+    for start in range(0, len(embeddings), FACES_AT_ONCE):
+        part = slice(start, start + FACES_AT_ONCE)
         weighted = embeddings[part].astype(np.float64)  # (faces at once, d)
         broken = np.flatnonzero(~np.isfinite(weighted).all(axis=1))
         if broken.size:
@@ -169,8 +171,8 @@ def verify_templates(
         raise EvaluationError(f"a false accept rate lies between 0 and 1, but {bad[0]} was asked for.")
     rows, columns = template_rows(numbers, first), template_rows(numbers, second)
     similarity = np.empty(len(rows))  # (pairs,)
-    for start in range(0, len(rows), _PAIRS_AT_ONCE):
-        part = slice(start, start + _PAIRS_AT_ONCE)
+    for start in range(0, len(rows), PAIRS_AT_ONCE):
+        part = slice(start, start + PAIRS_AT_ONCE)
         similarity[part] = np.einsum("pd,pd->p", features[rows[part]], features[columns[part]])
     roc = metrics.roc_curve(-similarity, same)
     points = []

@@ -30,7 +30,8 @@ Rule = Literal["mean_similarity", "mean_feature"]
 """Score of a pair of videos: mean over pairs of frames (the paper), or similarity of the mean embeddings."""
 RULES: tuple[Rule, ...] = get_args(Rule)
 
-_FRAMES_AT_ONCE = 2**16
+FRAMES_AT_ONCE = 2**16
+"""Frames whose embeddings are summed at a time."""
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,8 @@ def video_means(
     place = np.arange(rows.size) - np.repeat(np.cumsum(counts) - counts, counts)  # of each frame in its video
     rows = rows[place < frame_limit]
     sums = np.zeros((videos, embeddings.shape[1]))  # (videos, d)
-    for start in range(0, rows.size, _FRAMES_AT_ONCE):
-        part = rows[start : start + _FRAMES_AT_ONCE]
+    for start in range(0, rows.size, FRAMES_AT_ONCE):
+        part = rows[start : start + FRAMES_AT_ONCE]
         np.add.at(sums, video[part], unit_rows(embeddings[part].astype(np.float64), "frames'", part))
     counts = np.minimum(counts, frame_limit).astype(np.int64)
     return sums / np.maximum(counts, 1)[:, None], counts

@@ -61,8 +61,8 @@ def loop_table3(x, labels, w=None) -> dict[str, float | None]:
 @pytest.mark.parametrize("small_blocks", [True, False])
 def test_equals_the_loops(seed: int, small_blocks: bool, monkeypatch: pytest.MonkeyPatch):
     if small_blocks:
-        monkeypatch.setattr(angles, "_ROWS", 9)
-        monkeypatch.setattr(angles, "_SCORES", 40)  # five rows of seven
+        monkeypatch.setattr(angles, "VECTORS_AT_ONCE", 9)
+        monkeypatch.setattr(angles, "COSINES_AT_ONCE", 40)  # five rows of seven
     x, labels, w = problem(seed)
     centres = loop_centres(x, labels)
     np.testing.assert_allclose(angles.embedding_centres(x, labels), centres, rtol=1e-12, atol=1e-14)

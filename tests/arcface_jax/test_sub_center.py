@@ -26,7 +26,7 @@ def angle(a: np.ndarray, b: np.ndarray) -> float:
 @pytest.mark.parametrize("block", [5, 4096])
 @pytest.mark.parametrize("seed", range(3))
 def test_equals_the_loops(seed: int, block: int, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(sub_center, "_BLOCK", block)
+    monkeypatch.setattr(sub_center, "IMAGES_AT_ONCE", block)
     x, labels, centres = problem(seed)
     counts = [[0] * 3 for _ in range(9)]
     for image, y in zip(x, labels, strict=True):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from faces import cli, start
+from faces import start
 from faces.cli import exit_code, interruptible, run
 from faces.errors import DataError
 
@@ -68,9 +68,7 @@ def test_ctrl_c_tells_what_is_kept(capsys):
      (RuntimeError("UNKNOWN: writing failed: No space left on device"), "a file or the output: cannot be written"),
      (MemoryError("Unable to allocate 8 TiB"), "too little memory (Unable to allocate 8 TiB)")],
 )  # fmt: skip
-def test_what_a_person_can_mend_is_a_sentence_wherever_it_comes_from(error, words, capsys, monkeypatch):
-    monkeypatch.setattr(cli, "_abandon_output", lambda: None)
-
+def test_what_a_person_can_mend_is_a_sentence_wherever_it_comes_from(error, words, capsys):
     def main(arguments):
         raise error
 
@@ -98,7 +96,7 @@ def test_a_message_is_one_line_and_commands_no_terminal(capsys):
 
 LINES = """
 import sys
-from faces import cli, start
+from faces import start
 from faces.terminal import make_console
 start.choose_routines = start.keep_programs = lambda: None
 def main(arguments):

@@ -1,5 +1,6 @@
 """A detector's file is used when its record, its hash or a person says what it is, and refused otherwise."""
 
+import hashlib
 import json
 
 import jax
@@ -50,12 +51,14 @@ def test_another_network_under_the_same_names_is_refused_until_told(tmp_path, op
 def test_a_known_file_needs_no_word(tmp_path, opened, monkeypatch):
     file = tmp_path / "renamed.npz"
     np.savez(file, **random_tensors(0))
-    monkeypatch.setattr(identity, "_known_files", lambda: {identity._sha256(file): NAME})
+    known = tmp_path / "known.toml"
+    known.write_text(f'[{NAME}]\n"renamed.npz" = "{hashlib.sha256(file.read_bytes()).hexdigest()}"\n')
+    monkeypatch.setattr(identity, "KNOWN_FILES", known)
     assert callable(open_detector("retinaface", file)) and opened == [Sizes(16, 512)]
 
 
 def test_known_files_are_of_known_networks():
-    known = identity._known_files()
+    known = identity.known_files()
     assert set(known.values()) <= set(NETWORKS) and all(len(sha256) == 64 for sha256 in known)
     assert {network.body for network in NETWORKS.values()} - {""} == set(BODIES)
 

@@ -21,7 +21,8 @@ from faces.data.synthetic.shapes import rotation
 from faces.errors import DataError
 
 _CROP = 112
-_DRAWN = 128  # pixels a side of the picture from which the crop is cut; a head fills three quarters of it
+DRAWN = 128
+"""Pixels a side of the picture from which the crop is cut; a head fills three quarters of it."""
 _TIP = 0.22  # how far the tip of the nose stands out; the renderer moves it on the surface by this, as heads turn
 
 
@@ -51,8 +52,8 @@ def generated_crops(people: int, images_per_person: int, seed: int, first_person
     for start in range(0, total, BLOCK):
         rows = np.minimum(np.arange(start, start + BLOCK), total - 1)  # the last block is filled with its last picture
         identity, nuisance = _vectors(jax.random.key(seed), label[rows] + np.int32(first_person), picture[rows])
-        images = render_batch(identity, nuisance, _DRAWN)
-        points = face_points(identity, nuisance, _DRAWN)
+        images = render_batch(identity, nuisance, DRAWN)
+        points = face_points(identity, nuisance, DRAWN)
         aligned = align_by_points(images, points, jnp.asarray(TEMPLATE), (_CROP, _CROP))
         crops[start : start + BLOCK] = np.asarray(aligned)[: total - start]
     name = f"generated crops (seed {seed}, {people} people from {first_person})"

@@ -97,7 +97,7 @@ def test_prepared_sets_and_records(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     one, two, three = (fingerprint(open_source(tmp_path / name).source) for name in ("one", "two", "three"))
     assert one.difference(two) == "1 person (Aaron) was added"
     assert two.difference(three) == "the images of 1 are others, first Dan's (2 then and 2 now)"
-    monkeypatch.setattr("faces.data.prepared._RECORDS_MARKED", 2)
+    monkeypatch.setattr("faces.data.prepared.RECORDS_MARKED", 2)
     of_few = [fingerprint(open_source(tmp_path / name).source) for name in ("one", "two", "three")]
     assert of_few[1].difference(of_few[2]) == "the images of 1 are others, first Dan's (2 then and 2 now)"
 

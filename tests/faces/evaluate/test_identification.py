@@ -41,7 +41,7 @@ def loop_search(probes, probe_identity, gallery, gallery_identity):
 @pytest.mark.parametrize("at_once", [1, 20, 2**22])
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_search_is_the_loop(seed, at_once, monkeypatch):
-    monkeypatch.setattr(ident, "_SCORES_AT_ONCE", at_once)
+    monkeypatch.setattr(ident, "SCORES_AT_ONCE", at_once)
     vectors, identity = crowd(seed)
     in_gallery = np.random.default_rng(seed).random(identity.size) < 0.5
     probes, gallery = (vectors[~in_gallery], identity[~in_gallery]), (vectors[in_gallery], identity[in_gallery])

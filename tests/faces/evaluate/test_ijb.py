@@ -45,7 +45,7 @@ def loop_template(embeddings, template, media, score, number, keep_length, centr
 @pytest.mark.parametrize("weighted", [True, False])
 @pytest.mark.parametrize("at_once", [7, 2**16])
 def test_templates_are_the_loops(weighted, keep_length, at_once, centre, monkeypatch):
-    monkeypatch.setattr(ijb, "_FACES_AT_ONCE", at_once)
+    monkeypatch.setattr(ijb, "FACES_AT_ONCE", at_once)
     embeddings, template, media, score = faces_of(at_once)
     weights = score if weighted else None
     numbers, features = ijb.template_features(
@@ -76,7 +76,7 @@ def test_the_papers_centre_counts_every_frame():
 
 @pytest.mark.parametrize("at_once", [7, 100_000])
 def test_verification_is_the_loop(at_once, monkeypatch):
-    monkeypatch.setattr(ijb, "_PAIRS_AT_ONCE", at_once)
+    monkeypatch.setattr(ijb, "PAIRS_AT_ONCE", at_once)
     embeddings, template, media, score = faces_of(3)
     numbers, features = ijb.template_features(embeddings, template, media, score)
     i, j = np.triu_indices(len(numbers), 1)

@@ -34,7 +34,7 @@ def loop_similarity(embeddings, video, found, a, b, limit, rule) -> float:
 @pytest.mark.parametrize("rule", ytf.RULES)
 @pytest.mark.parametrize(("seed", "limit", "at_once"), [(0, 3, 2**16), (1, 100, 4), (2, 5, 7)])
 def test_scores_are_the_loops(seed, limit, at_once, rule, monkeypatch):
-    monkeypatch.setattr(ytf, "_FRAMES_AT_ONCE", at_once)
+    monkeypatch.setattr(ytf, "FRAMES_AT_ONCE", at_once)
     embeddings, video, found = frames_of(seed, [9, 4, 12, 6, 7])
     first, second = np.array([0, 1, 2, 0, 4]), np.array([3, 2, 4, 0, 1])
     means, frames = ytf.video_means(embeddings, video, found, 5, limit)

@@ -177,7 +177,7 @@ def test_points_of_generated_faces():
 
 def test_generated_crops_are_aligned_pictures(monkeypatch):
     monkeypatch.setattr("faces.data.synthetic.crops.BLOCK", DRAWN)
-    monkeypatch.setattr("faces.data.synthetic.crops._DRAWN", SIDE)
+    monkeypatch.setattr("faces.data.synthetic.crops.DRAWN", SIDE)
     crops = generated_crops(8, 1, seed=0)
     assert crops.images.shape == (8, 112, 112, 3) and crops.identities.tolist() == list(range(8))
     later = generated_crops(2, 2, seed=0, first_person=4)
