@@ -105,11 +105,14 @@ def _resolves(folder: Path, parts: list[str]) -> bool:
 
 @cache
 def identifiers(path: Path) -> set[str]:
-    """Names of a Python file; none of another."""
-    if path.suffix != ".py":
-        return set()
-    names = {node.id for node in ast.walk(tree_of(path)) if isinstance(node, ast.Name)}
-    return names | {node.arg for node in ast.walk(tree_of(path)) if isinstance(node, ast.arg)}
+    """Names of a Python file, or of a document's snippets of Python."""
+    if path.suffix == ".py":
+        trees = [tree_of(path)]
+    else:
+        blocks = re.findall(r"^```python\n(.*?)^```", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+        trees = [ast.parse(block) for block in blocks]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    return {node.id for node in nodes if isinstance(node, ast.Name)} | {n.arg for n in nodes if isinstance(n, ast.arg)}
 
 
 def test_identifiers_exist():

@@ -96,7 +96,7 @@ def test_a_message_is_one_line_and_commands_no_terminal(capsys):
 
 LINES = """
 import sys
-from faces import start
+from faces import cli, start
 from faces.terminal import make_console
 start.choose_routines = start.keep_programs = lambda: None
 def main(arguments):
