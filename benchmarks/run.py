@@ -30,8 +30,8 @@ from faces.errors import DataError
 from faces.terminal import make_console
 
 SCRIPTS = (
-    "triplet", "margin_head", "head_memory", "networks", "detect", "mtcnn", "loading", "protocol", "gallery",
-    "clustering", "second_start",
+    "triplet", "margin_head", "head_memory", "depthwise", "networks", "detect", "mtcnn", "loading", "protocol",
+    "gallery", "clustering", "second_start",
 )  # fmt: skip
 MEASURED = Path(__file__).with_name("measured")
 RESULTS = Path(__file__).parents[1] / "RESULTS.md"
