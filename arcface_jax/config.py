@@ -3,8 +3,9 @@
 Not here: what both papers share (`faces.config`), and the paper's values (`paper_configs/arcface/`).
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from faces import config as shared
 from faces.schema import Rule
@@ -19,12 +20,17 @@ class ModelConfig(shared.ModelConfig):
 
 
 @dataclass(frozen=True)
-class LossConfig:
-    """The classification loss, and what Table 2 adds to it."""
+class SoftmaxConfig:
+    """Eq. (1): inner products with the centres, and a bias."""
 
-    classifier: Literal["softmax", "margin", "sphereface", "none"]
-    """"softmax": Eq. (1). "margin": Eq. (2) to (4) by m1, m2, m3. "sphereface": the original, whose m1 is a whole
-    number and whose target is annealed. "none": only the terms below."""
+    kind: Literal["softmax"] = field(default="softmax", kw_only=True)
+
+
+@dataclass(frozen=True)
+class MarginConfig:
+    """Eq. (2) to (4): cosines with a margin on the target's, and the terms of angles that Table 2 adds."""
+
+    kind: Literal["margin"] = field(default="margin", kw_only=True)
     m1: float
     """Factor of the target angle."""
     m2: float
@@ -34,13 +40,44 @@ class LossConfig:
     gradient: Literal["exact", "straight_through"]
     """Derivative of the margin: the chain rule's, or 1 (`margins.target_cosine`)."""
     s: float
-    """Scale of the cosines; 0 where the classifier is no "margin"."""
+    """Scale of the cosines."""
     margin_ramp_steps: int
     """Steps over which the margin grows linearly from none to the whole; 0: whole from the start."""
     intra: float
     """Weight of Eq. (5)'s term."""
     inter: float
     """Weight of Eq. (6)'s term."""
+
+
+@dataclass(frozen=True)
+class SphereFaceConfig:
+    """The original SphereFace (`related/sphereface.py`), whose target is annealed, lambda falling from 1,000 to 5."""
+
+    kind: Literal["sphereface"] = field(default="sphereface", kw_only=True)
+    m: int
+    """Factor of the target angle."""
+    annealing_base: float
+    """Where lambda starts."""
+    annealing_gamma: float
+    """How fast it falls."""
+    annealing_minimum: float
+    """Where it stops."""
+
+
+@dataclass(frozen=True)
+class NoClassifierConfig:
+    """No class centres: triplets alone."""
+
+    kind: Literal["none"] = field(default="none", kw_only=True)
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """The classification loss, and the triplets that Table 2 adds to it or puts in its place."""
+
+    classifier: SoftmaxConfig | MarginConfig | SphereFaceConfig | NoClassifierConfig
+    """The classes' part of the loss: "softmax" is Eq. (1), "margin" Eq. (2) to (4), "sphereface" the original, "none"
+    leaves triplets alone."""
     triplet: float
     """Weight of the angular triplet loss."""
     triplet_margin: float
@@ -99,45 +136,31 @@ class Config(shared.RunConfig):
     def rules(self) -> list[Rule]:
         """See `faces.schema.Checked.rules`."""
         loss, head, per_identity = self.loss, self.head, self.batch.images_per_identity
-        has_centres = loss.classifier != "none"
+        classifier = loss.classifier
+        is_inter = classifier.kind == "margin" and classifier.inter > 0
         return [
             *super().rules(),
+            *_rules_of(classifier),
             (0 <= self.model.dropout < 1, "model.dropout: must lie between 0 and 1"),
-            (loss.m1 > 0 and loss.m2 >= 0 and loss.m3 >= 0, "loss: m1 must be positive, m2 and m3 not negative"),
+            (loss.triplet >= 0 and loss.triplet_margin >= 0, "loss: triplet and triplet_margin must not be negative"),
             (
-                loss.classifier != "sphereface" or (loss.m1 == int(loss.m1) and loss.m2 == loss.m3 == 0),
-                'loss.m1: the original SphereFace takes a whole number, and no m2 or m3; use classifier "margin"',
-            ),
-            (
-                loss.classifier != "softmax" or (loss.m1, loss.m2, loss.m3) == (1, 0, 0),
-                'loss: plain softmax has no margin; set m1 = 1, m2 = 0, m3 = 0, or use classifier "margin"',
-            ),
-            ((loss.s > 0) == (loss.classifier == "margin"), 'loss.s: positive with classifier "margin", 0 otherwise'),
-            (loss.margin_ramp_steps >= 0, "loss.margin_ramp_steps: must not be negative"),
-            (min(loss.intra, loss.inter, loss.triplet) >= 0, "loss: weights must not be negative"),
-            (has_centres or loss.triplet > 0, 'loss: with classifier "none" there is nothing to minimise; set triplet'),
-            (
-                has_centres or (loss.intra == loss.inter == 0 and head.sub_centres == 1 and head.sampling_rate == 1),
-                'loss: intra, inter, sub-centres and sampling need class centres; classifier is "none"',
-            ),
-            (
-                loss.classifier in ("margin", "none") or loss.intra == loss.inter == 0,
-                'loss: intra and inter are terms of angles; use classifier "margin"',
+                classifier.kind != "none" or loss.triplet > 0,
+                'loss: with classifier.kind "none" there is nothing to minimise; set triplet',
             ),
             (loss.triplet == 0 or per_identity >= 2, "batch.images_per_identity: triplets need at least 2"),
             (per_identity == 0 or per_identity >= 2, "batch.images_per_identity: 0, or at least 2"),
-            (loss.triplet_margin >= 0, "loss.triplet_margin: must not be negative"),
             (head.sub_centres >= 1, "head.sub_centres: at least 1"),
             (0 < head.sampling_rate <= 1, "head.sampling_rate: above 0, at most 1"),
             (head.block >= 0, "head.block: must not be negative"),
             (
-                head.sub_centres == 1
-                or (loss.classifier == "margin" and loss.inter == 0 and head.sampling_rate == 1),
-                'head.sub_centres: more than one goes with classifier "margin", without inter and without sampling',
+                head.sub_centres == 1 or (classifier.kind == "margin" and not is_inter and head.sampling_rate == 1),
+                'head.sub_centres: more than one goes with loss.classifier.kind "margin", without inter and without '
+                "sampling",
             ),
             (
-                head.sampling_rate == 1 or (loss.classifier == "margin" and loss.inter == 0),
-                'head.sampling_rate: below 1 goes with classifier "margin", without inter, which compares all centres',
+                head.sampling_rate == 1 or (classifier.kind == "margin" and not is_inter),
+                'head.sampling_rate: below 1 goes with loss.classifier.kind "margin", without inter, which compares '
+                "all centres",
             ),
             (
                 head.sampling_rate == 1 or self.optimiser.name in ("sgd", "muon"),
@@ -147,3 +170,40 @@ class Config(shared.RunConfig):
             (self.data.min_images >= 0, "data.min_images: must not be negative"),
             (0 <= self.data.wrong_labels < 1, "data.wrong_labels: from 0 to below 1"),
         ]
+
+    @classmethod
+    def of_earlier(cls, tables: Mapping[str, Any]) -> Mapping[str, Any]:
+        """See `faces.schema.Checked.of_earlier`: keys of all kinds of classifier stood side by side in [loss]."""
+        loss = tables.get("loss")
+        if not isinstance(loss, Mapping) or not isinstance(loss.get("classifier"), str):
+            return tables
+        kind, rest = loss["classifier"], {key: loss[key] for key in ("triplet", "triplet_margin") if key in loss}
+        of_kind: dict[str, Any] = {"kind": kind}
+        if kind == "margin":
+            of_kind |= {key: value for key, value in loss.items() if key not in ("classifier", *rest)}
+        elif kind == "sphereface":
+            of_kind |= {"m": int(m1) if isinstance(m1 := loss.get("m1"), float) and m1.is_integer() else m1}
+            of_kind |= {"annealing_base": 1000.0, "annealing_gamma": 0.12, "annealing_minimum": 5.0}
+        return {**tables, "loss": {"classifier": of_kind, **rest}}
+
+
+def _rules_of(classifier: SoftmaxConfig | MarginConfig | SphereFaceConfig | NoClassifierConfig) -> list[Rule]:
+    if classifier.kind == "margin":
+        return [
+            (
+                classifier.m1 > 0 and classifier.m2 >= 0 and classifier.m3 >= 0,
+                "loss.classifier: m1 must be positive, m2 and m3 not negative",
+            ),
+            (classifier.s > 0, "loss.classifier.s: must be positive"),
+            (classifier.margin_ramp_steps >= 0, "loss.classifier.margin_ramp_steps: must not be negative"),
+            (min(classifier.intra, classifier.inter) >= 0, "loss.classifier: intra and inter must not be negative"),
+        ]
+    if classifier.kind == "sphereface":
+        return [
+            (classifier.m >= 1, "loss.classifier.m: at least 1"),
+            (
+                min(classifier.annealing_base, classifier.annealing_gamma, classifier.annealing_minimum) >= 0,
+                "loss.classifier: annealing_base, annealing_gamma and annealing_minimum must not be negative",
+            ),
+        ]
+    return []

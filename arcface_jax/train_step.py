@@ -20,7 +20,7 @@ from jax.sharding import Mesh
 
 from arcface_jax import head, losses, partial_fc
 from arcface_jax.centres import init_centres, own_centre, padded_classes, target_cosine_of
-from arcface_jax.config import Config, LossConfig
+from arcface_jax.config import Config, MarginConfig, SoftmaxConfig, SphereFaceConfig
 from arcface_jax.margins import Margin, arccos
 from arcface_jax.models import LAST_LAYER, make_backbone
 from arcface_jax.related import sphereface
@@ -42,7 +42,7 @@ def backbone_of(config: Config) -> Backbone:
     return make_backbone(model.name, model.embedding_dim, jnp.dtype(model.dtype), model.input_size, model.dropout)
 
 
-def head_of(loss: LossConfig, step: jax.Array) -> head.Head:
+def head_of(classifier: SoftmaxConfig | MarginConfig | SphereFaceConfig, step: jax.Array) -> head.Head:
     """What the config makes of scores: Eq. (1) to (4), or the original SphereFace.
 
     CHOICE: with `margin_ramp_steps` the target's logit moves from cos(theta) to the margin's over the first steps, in
@@ -50,18 +50,20 @@ def head_of(loss: LossConfig, step: jax.Array) -> head.Head:
     margin; the paper starts with the whole.
 
     Args:
-        loss: of a config; its classifier is not "none".
+        classifier: of a config.
         step: batches seen so far, which a ramp and SphereFace's annealing depend on.
     """
-    if loss.classifier == "softmax":
+    if classifier.kind == "softmax":
         return head.softmax_head()
-    if loss.classifier == "sphereface":
-        lam = sphereface.annealing(step)
-        return head.Head("cosine_times_norm", lambda score: sphereface.annealed_target(score, int(loss.m1), lam))
-    whole = head.margin_head(Margin(loss.m1, loss.m2, loss.m3, loss.gradient), loss.s)
-    if loss.margin_ramp_steps == 0:
+    if classifier.kind == "sphereface":
+        m, base = classifier.m, classifier.annealing_base
+        lam = sphereface.annealing(step, base, classifier.annealing_gamma, classifier.annealing_minimum)
+        return head.Head("cosine_times_norm", lambda score: sphereface.annealed_target(score, m, lam))
+    margin = Margin(classifier.m1, classifier.m2, classifier.m3, classifier.gradient)
+    whole = head.margin_head(margin, classifier.s)
+    if classifier.margin_ramp_steps == 0:
         return whole
-    part = jnp.minimum(1.0, step / loss.margin_ramp_steps)
+    part = jnp.minimum(1.0, step / classifier.margin_ramp_steps)
     return dataclasses.replace(whole, target=lambda score: score + part * (whole.target(score) - score))
 
 
@@ -76,8 +78,8 @@ def init_state(config: Config, mesh: Mesh, backbone: Backbone | None = None, cla
     Raises:
         ConfigError: the config's loss has class centres, and `classes` is not given.
     """
-    loss = config.loss
-    if loss.classifier != "none":
+    classifier = config.loss.classifier
+    if classifier.kind != "none":
         check_classes(classes)
     backbone = backbone or backbone_of(config)
     network_tx, centres_tx = _optimisers(config)
@@ -86,9 +88,9 @@ def init_state(config: Config, mesh: Mesh, backbone: Backbone | None = None, cla
         init_key, centres_key, step_key = jax.random.split(jax.random.key(config.train.seed), 3)
         params, batch_stats = backbone.init(init_key)
         centres: Any = {}
-        if loss.classifier != "none":
+        if classifier.kind != "none":
             rows = padded_classes(classes, math.lcm(ROWS, mesh.devices.size))
-            is_linear, d = loss.classifier == "softmax", config.model.embedding_dim
+            is_linear, d = classifier.kind == "softmax", config.model.embedding_dim
             centres = init_centres(centres_key, rows, d, config.head.sub_centres, is_linear)
         opt_state = {"network": network_tx.init(params), "centres": centres_tx.init(centres)}
         return TrainState(jnp.zeros((), jnp.int32), params, batch_stats, centres, opt_state, step_key)
@@ -178,21 +180,21 @@ def _terms(
         identities: class of each image.
         valid: as for `head.class_loss`.
     """
-    loss, terms, metrics = config.loss, {}, {}
-    if loss.classifier != "none":
-        head_now = head_of(loss, step)
+    loss, classifier, terms, metrics = config.loss, config.loss.classifier, {}, {}
+    if classifier.kind != "none":
+        head_now = head_of(classifier, step)
         per_image, cos_theta = head.class_loss_and_score(
             embeddings, centres, labels, head_now, mesh, valid, config.head.block
         )  # (B,) each
         terms["classification"] = (1.0, jnp.mean(per_image))
-        if loss.classifier == "softmax":  # whose score is no cosine
+        if classifier.kind == "softmax":  # whose score is no cosine
             cos_theta = target_cosine_of(embeddings, centres[..., :-1], labels, mesh)  # (B,)
         metrics["theta"] = jnp.rad2deg(jnp.mean(arccos(jax.lax.stop_gradient(cos_theta))))
-        if loss.intra > 0:
-            terms["intra"] = (loss.intra, jnp.mean(losses.intra_loss(cos_theta)))  # Eq. (5)
-        if loss.inter > 0:
+        if classifier.kind == "margin" and classifier.intra > 0:
+            terms["intra"] = (classifier.intra, jnp.mean(losses.intra_loss(cos_theta)))  # Eq. (5)
+        if classifier.kind == "margin" and classifier.inter > 0:
             own = own_centre(centres, labels, mesh)
-            terms["inter"] = (loss.inter, jnp.mean(losses.inter_loss(own, centres, labels, valid)))  # Eq. (6)
+            terms["inter"] = (classifier.inter, jnp.mean(losses.inter_loss(own, centres, labels, valid)))  # Eq. (6)
     if loss.triplet > 0:
         embeddings, identities = jax.lax.with_sharding_constraint((embeddings, identities), replicated(mesh))
         per_pair, is_pair = losses.angular_triplet_loss(embeddings, identities, loss.triplet_margin)  # (B, B)
@@ -222,7 +224,7 @@ def _optimisers(config: Config) -> tuple[optax.GradientTransformation, optax.Gra
         last = schedules.decay_kernels(optimiser.head_weight_decay, params[LAST_LAYER]) if LAST_LAYER in params else {}
         return decays | ({LAST_LAYER: last} if last else {})
 
-    is_linear = config.loss.classifier == "softmax"
+    is_linear = config.loss.classifier.kind == "softmax"
     decay_centres = partial(_decay_of_centres, optimiser.head_weight_decay, is_linear)
     return (
         schedules.make_optimiser(optimiser, steps, decay_network),

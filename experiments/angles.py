@@ -95,7 +95,7 @@ def measure(options: argparse.Namespace, out: Path) -> dict[str, Any]:
     source = training_faces(options.data, run.config, console, selection, options.only)
     if remark := check_training_set(options.run, fingerprint(source)):
         console.print(remark)
-    has_classes = isinstance(run.config, Config) and run.config.loss.classifier != "none"
+    has_classes = isinstance(run.config, Config) and run.config.loss.classifier.kind != "none"
     centres = centres_of(run, source) if has_classes else None
     indices = _whole_people(source.identities, options.images, run.config.train.seed)
     tests = [(test, people_of(test, options.allow_missing)) for test in pair_sets(options, run.config)]

@@ -2,7 +2,7 @@
 
 Without arguments: a tiny network on generated faces, on any CPU, in under three minutes. With `--data` and `--eval`:
 real faces, judged on LFW, CFP, an InsightFace .bin or any set in LFW's layout. Every field of the config can be given
-on the command line, such as `--loss.m2 0.4`.
+on the command line, such as `--loss.classifier.m2 0.4`.
 
 Not here: the losses, the head and the step (`arcface_jax`), the loop (`faces.train_loop`).
 """
@@ -101,7 +101,7 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, Config]:
 
 def memory_of_head(config: Config, classes: int, devices: int) -> str:
     """What the classes take on each device, as a line; "" where there are none."""
-    if config.loss.classifier == "none":
+    if config.loss.classifier.kind == "none":
         return ""
     images, dim, head = config.batch.images, config.model.embedding_dim, config.head
     return describe_memory(images, classes, dim, devices, head.sub_centres, head.sampling_rate, head.block)

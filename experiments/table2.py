@@ -9,7 +9,6 @@ Not here: the rows at the paper's own settings (`experiments.arcface --config ar
 """
 
 import argparse
-import dataclasses
 import json
 import statistics
 from functools import partial
@@ -118,12 +117,10 @@ def _row(base: Config, name: str, seed: int, images_per_identity: int) -> Config
     """The base with the loss of a row. The head's decay of margins over the first steps is the base's, for all rows."""
     row, _ = load_config(PREFIX + name, Config)
     together = images_per_identity if row.loss.triplet > 0 else 0
-    return dataclasses.replace(
-        base,
-        loss=dataclasses.replace(row.loss, margin_ramp_steps=base.loss.margin_ramp_steps),
-        batch=dataclasses.replace(base.batch, images_per_identity=together),
-        train=dataclasses.replace(base.train, seed=seed),
-    )
+    whole, of_base, ramp = row.loss.classifier, base.loss.classifier, {}
+    if whole.kind == "margin" and of_base.kind == "margin":
+        ramp = {"loss.classifier.margin_ramp_steps": of_base.margin_ramp_steps}
+    return base.with_(loss=row.loss, batch__images_per_identity=together, train__seed=seed, **ramp)
 
 
 def _test_set(options: argparse.Namespace, base: Config) -> PairSet:

@@ -3,8 +3,9 @@
 Not here: what both papers share (`faces.config`), and the paper's values (`paper_configs/facenet/`).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from faces import config as shared
 from faces.schema import Rule
@@ -20,7 +21,7 @@ class LossConfig:
     """Which negative each anchor-positive pair meets (`facenet_jax.mining`)."""
     reduction: Literal["sum", "mean_of_pairs", "mean_of_active"]
     """How the losses of a batch's pairs become one number; "active" are the pairs whose loss is above zero."""
-    classifier: float
+    classifier_weight: float
     """Weight of a softmax classifier over the training identities beside the triplets (`auxiliary.py`); 0: none."""
 
 
@@ -58,10 +59,11 @@ class Config(shared.RunConfig):
                 "batch.micro_batch: must divide batch.images, or be 0 for no gradient cache",
             ),
             (self.loss.alpha > 0, "loss.alpha: must be positive"),
-            (self.loss.classifier >= 0, "loss.classifier: must not be negative"),
+            (self.loss.classifier_weight >= 0, "loss.classifier_weight: must not be negative"),
             (
-                self.loss.classifier == 0 or self.optimiser.name != "muon",
-                'optimiser.name: "muon" is for a network alone; with loss.classifier take another, or set that to 0',
+                self.loss.classifier_weight == 0 or self.optimiser.name != "muon",
+                'optimiser.name: "muon" is for a network alone; with loss.classifier_weight take another, or set that '
+                "to 0",
             ),
             (
                 self.model.batch_norm == "none" or batch.micro_batch == 0,
@@ -69,3 +71,12 @@ class Config(shared.RunConfig):
                 "each micro-batch's own; set it to 0, or take a network without batch norm",
             ),
         ]
+
+    @classmethod
+    def of_earlier(cls, tables: Mapping[str, Any]) -> Mapping[str, Any]:
+        """See `faces.schema.Checked.of_earlier`: loss.classifier_weight was called loss.classifier."""
+        loss = tables.get("loss")
+        if not isinstance(loss, Mapping) or "classifier" not in loss:
+            return tables
+        names = {"classifier": "classifier_weight"}
+        return {**tables, "loss": {names.get(key, key): value for key, value in loss.items()}}

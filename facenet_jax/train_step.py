@@ -39,11 +39,11 @@ def init_state(config: Config, mesh: Mesh, backbone: Backbone | None = None, cla
         config: of the run.
         mesh: the devices.
         backbone: another network than the one that the config names in `facenet_jax.models`; of length-1 embeddings.
-        classes: identities of the training set, for `loss.classifier`.
+        classes: identities of the training set, for `loss.classifier_weight`.
     Raises:
         ConfigError: the config has a classifier, and `classes` is not given.
     """
-    if config.loss.classifier > 0:
+    if config.loss.classifier_weight > 0:
         check_classes(classes)
     backbone = backbone or backbone_of(config)
     tx = schedules.make_optimiser(config.optimiser, config.train.steps)
@@ -52,7 +52,7 @@ def init_state(config: Config, mesh: Mesh, backbone: Backbone | None = None, cla
         init_key, step_key = jax.random.split(jax.random.key(config.train.seed))
         params, batch_stats = backbone.init(init_key)
         centres: Any = {}
-        if config.loss.classifier > 0:
+        if config.loss.classifier_weight > 0:
             classifier_key = jax.random.fold_in(init_key, 1)  # the network's first layer has drawn from init_key itself
             centres = auxiliary.init_classifier(classifier_key, classes, config.model.embedding_dim)
         opt_state = tx.init((params, centres))
@@ -72,8 +72,8 @@ def make_train_step(config: Config, mesh: Mesh, backbone: Backbone | None = None
     Metrics, scalars: loss; pairs (anchor-positive pairs with a negative); active (fraction of them whose loss is above
     zero); active_triplets (their number); loss_per_pair; d_ap and d_an (means of squared distances over the pairs);
     spread (mean squared distance from the mean embedding: 0 when all coincide, up to 1); gradient_norm (before
-    clipping); learning_rate (the one that the optimiser has used); with `loss.classifier`, classifier_loss (mean over
-    the batch).
+    clipping); learning_rate (the one that the optimiser has used); with `loss.classifier_weight`, classifier_loss
+    (mean over the batch).
 
     Args:
         config: of the run.
@@ -94,10 +94,10 @@ def make_train_step(config: Config, mesh: Mesh, backbone: Backbone | None = None
 
         def objective(embeddings: jax.Array, centres: Any) -> tuple[jax.Array, Metrics]:
             loss, metrics = triplet_objective(embeddings, batch["identities"], config, key, mesh)  # Eq. (3)
-            if config.loss.classifier > 0:
+            if config.loss.classifier_weight > 0:
                 per_image = auxiliary.classifier_loss(embeddings, centres, batch["identities"])  # (B,)
                 metrics = metrics | {"classifier_loss": jnp.mean(per_image)}
-                loss = loss + config.loss.classifier * metrics["classifier_loss"]
+                loss = loss + config.loss.classifier_weight * metrics["classifier_loss"]
             return loss, metrics
 
         def loss_of_batch(weights: tuple[Any, Any]) -> tuple[jax.Array, tuple[Any, Metrics]]:

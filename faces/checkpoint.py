@@ -20,7 +20,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from faces.errors import CheckpointError
 from faces.refused import writing
-from faces.schema import Checked, flatten
+from faces.schema import Checked, flatten, nested
 from faces.train_state import TrainState
 
 _Shapes = dict[str, tuple[int, ...]]
@@ -100,6 +100,7 @@ class Checkpoints:
             wanted = _to_json(config)
             if not isinstance(stored, dict):
                 raise ValueError("the config is none")
+            stored = flatten(config.of_earlier(nested(stored)))
         _check_same(stored, wanted, self._folder)
         with self._reading(step):
             shapes = _by_path(self._manager.item_metadata(step)["state"].tree)

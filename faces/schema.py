@@ -45,6 +45,11 @@ class Checked(Dataclass, Protocol):
         """What values that fit the schema must fulfil to make sense together."""
         return []
 
+    @classmethod
+    def of_earlier(cls, tables: Tables) -> Tables:
+        """What an earlier version of the project has written into a run's folder, by the keys of this version."""
+        return tables
+
     def with_(self, **values: Any) -> Self:
         """The config with other values at some paths, the dots of which are written __.
 
@@ -83,16 +88,7 @@ def changed(config: AnyConfig, values: Mapping[str, Any], where: object = "") ->
         values: by path, such as "loss.alpha".
         where: named in messages; "" for none.
     """
-    over: dict[str, Any] = {}
-    for path, value in values.items():
-        *tables, key = path.split(".")
-        inside = over
-        for table in tables:
-            inside = inside.setdefault(table, {})
-            if not isinstance(inside, dict):
-                raise ConfigError(f"{_start(where)}{path}: lies in a table that is given a value itself.")
-        inside[key] = dataclasses.asdict(value) if _is_dataclass(type(value)) else value
-    return build(type(config), merged(dataclasses.asdict(config), over), where)
+    return build(type(config), merged(dataclasses.asdict(config), nested(values, where)), where)
 
 
 def check(config: AnyConfig, where: object = "") -> AnyConfig:
@@ -117,6 +113,24 @@ def flatten(config: Dataclass | Tables, place: str = "") -> dict[str, Any]:
     for key, value in table.items():
         flat.update(flatten(value, f"{place}{key}.") if isinstance(value, Mapping) else {f"{place}{key}": value})
     return flat
+
+
+def nested(values: Mapping[str, Any], where: object = "") -> dict[str, Any]:
+    """The tables of which `flatten` gives these values; a value may be a table already, or its dataclass.
+
+    Raises:
+        ConfigError: a path that goes on where another ends at a value.
+    """
+    tables: dict[str, Any] = {}
+    for path, value in values.items():
+        *places, key = path.split(".")
+        inside = tables
+        for place in places:
+            inside = inside.setdefault(place, {})
+            if not isinstance(inside, dict):
+                raise ConfigError(f"{_start(where)}{path}: lies in a table that is given a value itself.")
+        inside[key] = dataclasses.asdict(value) if _is_dataclass(type(value)) else value
+    return tables
 
 
 def difference(config: Checked, other: Checked) -> dict[str, tuple[Any, Any]]:

@@ -17,8 +17,8 @@ from faces.checkpoint import load_weights
 from faces.config import RunConfig
 from faces.data.source import FaceSource
 from faces.errors import CheckpointError, ConfigError
-from faces.schema import Checked, flatten
-from faces.toml_config import load_config, read_toml
+from faces.schema import Checked, build, flatten
+from faces.toml_config import read_toml
 from faces.train_state import TrainState
 
 
@@ -63,8 +63,10 @@ def config_of(folder: Path) -> tuple[str, RunConfig]:
     if not path.is_file():
         raise CheckpointError(f"{folder}: no run lies there; the folder that a training run wrote (--out) is expected.")
     schemas = {"facenet": facenet_jax.config.Config, "arcface": arcface_jax.config.Config}
-    trained_as = "arcface" if "head" in read_toml(path) else "facenet"
-    return trained_as, load_config(str(path), schemas[trained_as])[0]
+    tables = read_toml(path)
+    trained_as = "arcface" if "head" in tables else "facenet"
+    schema = schemas[trained_as]
+    return trained_as, build(schema, schema.of_earlier(tables), path)
 
 
 def centres_of(run: Run, source: FaceSource) -> np.ndarray:

@@ -169,7 +169,7 @@ def test_options_and_commands_exist():
         if name_of(path).startswith("tests/"):
             continue
         text = "\n".join(strings(path)) if path.suffix == ".py" else path.read_text(encoding="utf-8")
-        options = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*(?:\.[a-z0-9-]+)?\b", text))
+        options = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*(?:\.[a-z0-9-]+)*\b", text))
         lost += [(name_of(path), option) for option in options - known_options() - {"--upgrade"}]
         for room, there in commands.items():
             named = set(re.findall(rf"\bpython -m ({room}\.[a-z]\w*)|`({room}\.(?!py)[a-z]\w*)`", text))

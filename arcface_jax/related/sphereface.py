@@ -61,13 +61,13 @@ def annealed_target(cos_theta: Float[Array, "*batch"], m: int, lam: float | Floa
 
 
 def annealing(
-    step: int | Int[Array, ""], base: float = 1000.0, gamma: float = 0.12, minimum: float = 5.0
+    step: int | Int[Array, ""], base: float, gamma: float, minimum: float
 ) -> Float[Array, ""]:
-    """lambda at a step: max(minimum, base / (1 + gamma step)); the defaults are those of the authors' code.
+    """lambda at a step: max(minimum, base / (1 + gamma step)); 1000, 0.12 and 5 in the authors' code.
 
     Args:
         step: steps taken so far, 0 at the first.
-        base, gamma, minimum: where lambda starts, how fast it falls, where it stops (at step 1,659 by the defaults).
+        base, gamma, minimum: where lambda starts, how fast it falls, where it stops (the authors' at step 1,659).
 
     Returns:
         float32 scalar.

@@ -31,12 +31,11 @@ def config(**changes: Any) -> Config:
         "optimiser__schedule": "constant",
         "optimiser__warmup_steps": 0,
         "optimiser__clip_norm": 0.0,
-        "loss__s": 16.0,
-        "loss__margin_ramp_steps": 0,
+        "loss__classifier__s": 16.0,
+        "loss__classifier__margin_ramp_steps": 0,
         "train__steps": 6,
-        **changes,
     }
-    return made.with_(**settings)
+    return made.with_(**settings).with_(**changes)
 
 
 def batch(seed: int = 0, images: int = 16) -> dict[str, np.ndarray]:

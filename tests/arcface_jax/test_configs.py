@@ -8,54 +8,54 @@ from typing import NamedTuple
 import pytest
 
 from arcface_jax import margins
-from arcface_jax.config import Config
+from arcface_jax.config import Config, MarginConfig, NoClassifierConfig, SoftmaxConfig, SphereFaceConfig
+from faces.errors import ConfigError
 from faces.schedules import learning_rate
-from faces.schema import flatten
+from faces.schema import build, flatten
 from faces.toml_config import find_config, load_config, shipped_configs
 
 NAMES = [name for name in shipped_configs() if name.startswith("arcface/")]
 CONFIGS = {name.removeprefix("arcface/"): load_config(name, Config)[0] for name in NAMES}
 
 
+def margin(m1: float, m2: float, m3: float, s: float, intra: float = 0, inter: float = 0) -> MarginConfig:
+    """The classifier of a row with margins, whole from the first step."""
+    return MarginConfig(m1, m2, m3, gradient="exact", s=s, margin_ramp_steps=0, intra=intra, inter=inter)
+
+
 class Row(NamedTuple):
     """A row of Table 2: margins of Eq. (4), scale, weights of the added terms, and accuracies in percent."""
 
-    classifier: str
-    margins: tuple[float, float, float]
-    s: float
+    classifier: SoftmaxConfig | MarginConfig | SphereFaceConfig | NoClassifierConfig
     accuracy: tuple[str, ...]  # LFW, CFP-FP, AgeDB-30
-    intra: float = 0
-    inter: float = 0
     triplet: float = 0
 
 
-NONE = (1, 0, 0)
-ARCFACE = (1, 0.5, 0)
 TABLE_2 = {
-    "table2_arcface_040": Row("margin", (1, 0.4, 0), 64, ("99.53", "95.41", "94.98")),
-    "table2_arcface_045": Row("margin", (1, 0.45, 0), 64, ("99.46", "95.47", "94.93")),
-    "table2_arcface_050": Row("margin", ARCFACE, 64, ("99.53", "95.56", "95.15")),
-    "table2_arcface_055": Row("margin", (1, 0.55, 0), 64, ("99.41", "95.32", "95.05")),
-    "table2_sphereface_original": Row("sphereface", (4, 0, 0), 0, ("99.42",)),
-    "table2_sphereface_135": Row("margin", (1.35, 0, 0), 64, ("99.11", "94.38", "91.70")),
-    "table2_cosface_original": Row("margin", (1, 0, 0.35), 64, ("99.33",)),
-    "table2_cosface_035": Row("margin", (1, 0, 0.35), 64, ("99.51", "95.44", "94.56")),
-    "table2_cm1": Row("margin", (1, 0.3, 0.2), 64, ("99.48", "95.12", "94.38")),
-    "table2_cm2": Row("margin", (0.9, 0.4, 0.15), 64, ("99.50", "95.24", "94.86")),
-    "table2_softmax": Row("softmax", NONE, 0, ("99.08", "94.39", "92.33")),
-    "table2_ns_s64": Row("margin", NONE, 64, ("98.56", "89.79", "88.72")),
-    "table2_ns_s20": Row("margin", NONE, 20, ("99.20", "94.61", "92.65")),
-    "table2_ns_s64_intra": Row("margin", NONE, 64, ("98.75", "93.81", "90.92"), intra=1),
-    "table2_ns_s64_inter": Row("margin", NONE, 64, ("98.68", "90.67", "89.50"), inter=1),
-    "table2_ns_s64_intra_inter": Row("margin", NONE, 64, ("98.73", "94.00", "91.41"), intra=1, inter=1),
-    "table2_ns_s20_intra": Row("margin", NONE, 20, ("99.30", "94.85", "93.58"), intra=1),
-    "table2_ns_s20_inter": Row("margin", NONE, 20, ("99.22", "94.73", "92.94"), inter=1),
-    "table2_ns_s20_intra_inter": Row("margin", NONE, 20, ("99.31", "94.88", "93.76"), intra=1, inter=1),
-    "table2_triplet_035": Row("none", NONE, 0, ("98.98", "91.90", "89.98"), triplet=1),
-    "table2_arcface_intra": Row("margin", ARCFACE, 64, ("99.45", "95.37", "94.73"), intra=1),
-    "table2_arcface_inter": Row("margin", ARCFACE, 64, ("99.43", "95.25", "94.55"), inter=1),
-    "table2_arcface_intra_inter": Row("margin", ARCFACE, 64, ("99.43", "95.42", "95.10"), intra=1, inter=1),
-    "table2_arcface_triplet": Row("margin", ARCFACE, 64, ("99.50", "95.51", "94.40"), triplet=1),
+    "table2_arcface_040": Row(margin(1, 0.4, 0, 64), ("99.53", "95.41", "94.98")),
+    "table2_arcface_045": Row(margin(1, 0.45, 0, 64), ("99.46", "95.47", "94.93")),
+    "table2_arcface_050": Row(margin(1, 0.5, 0, 64), ("99.53", "95.56", "95.15")),
+    "table2_arcface_055": Row(margin(1, 0.55, 0, 64), ("99.41", "95.32", "95.05")),
+    "table2_sphereface_original": Row(SphereFaceConfig(4, 1000.0, 0.12, 5.0), ("99.42",)),
+    "table2_sphereface_135": Row(margin(1.35, 0, 0, 64), ("99.11", "94.38", "91.70")),
+    "table2_cosface_original": Row(margin(1, 0, 0.35, 64), ("99.33",)),
+    "table2_cosface_035": Row(margin(1, 0, 0.35, 64), ("99.51", "95.44", "94.56")),
+    "table2_cm1": Row(margin(1, 0.3, 0.2, 64), ("99.48", "95.12", "94.38")),
+    "table2_cm2": Row(margin(0.9, 0.4, 0.15, 64), ("99.50", "95.24", "94.86")),
+    "table2_softmax": Row(SoftmaxConfig(), ("99.08", "94.39", "92.33")),
+    "table2_ns_s64": Row(margin(1, 0, 0, 64), ("98.56", "89.79", "88.72")),
+    "table2_ns_s20": Row(margin(1, 0, 0, 20), ("99.20", "94.61", "92.65")),
+    "table2_ns_s64_intra": Row(margin(1, 0, 0, 64, intra=1), ("98.75", "93.81", "90.92")),
+    "table2_ns_s64_inter": Row(margin(1, 0, 0, 64, inter=1), ("98.68", "90.67", "89.50")),
+    "table2_ns_s64_intra_inter": Row(margin(1, 0, 0, 64, intra=1, inter=1), ("98.73", "94.00", "91.41")),
+    "table2_ns_s20_intra": Row(margin(1, 0, 0, 20, intra=1), ("99.30", "94.85", "93.58")),
+    "table2_ns_s20_inter": Row(margin(1, 0, 0, 20, inter=1), ("99.22", "94.73", "92.94")),
+    "table2_ns_s20_intra_inter": Row(margin(1, 0, 0, 20, intra=1, inter=1), ("99.31", "94.88", "93.76")),
+    "table2_triplet_035": Row(NoClassifierConfig(), ("98.98", "91.90", "89.98"), triplet=1),
+    "table2_arcface_intra": Row(margin(1, 0.5, 0, 64, intra=1), ("99.45", "95.37", "94.73")),
+    "table2_arcface_inter": Row(margin(1, 0.5, 0, 64, inter=1), ("99.43", "95.25", "94.55")),
+    "table2_arcface_intra_inter": Row(margin(1, 0.5, 0, 64, intra=1, inter=1), ("99.43", "95.42", "95.10")),
+    "table2_arcface_triplet": Row(margin(1, 0.5, 0, 64), ("99.50", "95.51", "94.40"), triplet=1),
 }
 QUOTED = {"table2_sphereface_original", "table2_cosface_original"}  # from their own papers, with their own networks
 
@@ -91,10 +91,8 @@ def test_the_configs_are_these():
 @pytest.mark.parametrize("name", TABLE_2)
 def test_a_row_of_table_2_has_the_papers_loss(name):
     row, loss = TABLE_2[name], CONFIGS[name].loss
-    assert (loss.classifier, (loss.m1, loss.m2, loss.m3), loss.s) == (row.classifier, row.margins, row.s)
-    assert (loss.intra, loss.inter, loss.triplet) == (row.intra, row.inter, row.triplet)
-    assert loss.triplet_margin == (0.35 if row.triplet else 0)
-    assert (loss.gradient, loss.margin_ramp_steps) == ("exact", 0)
+    assert (loss.triplet, loss.triplet_margin) == (row.triplet, 0.35 if row.triplet else 0)
+    assert loss.classifier == row.classifier
 
 
 @pytest.mark.parametrize("name", TABLE_2)
@@ -111,8 +109,7 @@ def test_a_row_of_table_2_expects_the_papers_numbers(name):
 def test_rows_of_table_2_differ_in_nothing_but_the_loss(name):
     base, config = CONFIGS["table2_arcface_050"], CONFIGS[name]
     per_identity = 5 if TABLE_2[name].triplet else 0
-    batch = dataclasses.replace(base.batch, images_per_identity=per_identity)
-    assert config == dataclasses.replace(base, loss=config.loss, batch=batch)
+    assert config == base.with_(loss=config.loss, batch__images_per_identity=per_identity)
 
 
 def test_what_all_rows_share_is_the_papers():
@@ -158,7 +155,7 @@ def test_margins_are_those_of_the_package():
         "table2_cm1": margins.CM1,
         "table2_cm2": margins.CM2,
     }.items():
-        loss = CONFIGS[name].loss
+        loss = CONFIGS[name].loss.classifier
         assert margins.Margin(loss.m1, loss.m2, loss.m3, loss.gradient) == margin
 
 
@@ -192,7 +189,8 @@ def test_beyond_table_2():
         assert CONFIGS[name].loss == CONFIGS["table2_arcface_050"].loss
     assert [CONFIGS[f"sub_centre_ms1mv0_{k}"].head.sub_centres for k in ("k1", "k3", "k3_to_1")] == [1, 3, 1]
     partial = CONFIGS["partial_fc_glint360k_r100"]
-    assert (partial.head.sampling_rate, partial.loss.m2, partial.loss.m3, partial.loss.s) == (0.1, 0, 0.4, 64)
+    assert partial.head.sampling_rate == 0.1
+    assert partial.loss.classifier == margin(1, 0, 0.4, 64)
     mobile = CONFIGS["mobilefacenet_casia"]
     assert (mobile.model.name, mobile.model.embedding_dim, mobile.model.dropout) == ("mobilefacenet", 128, 0)
     assert (mobile.optimiser.weight_decay, mobile.optimiser.head_weight_decay) == (4e-5, 4e-4)
@@ -201,5 +199,77 @@ def test_beyond_table_2():
 @pytest.mark.parametrize("name", ["tiny", "small"])
 def test_our_runs_end_with_the_whole_margin(name):
     config = CONFIGS[name]
-    assert config.optimiser.warmup_steps <= config.loss.margin_ramp_steps < config.train.steps
-    assert (config.loss.m1, config.loss.m2, config.loss.m3) == ARCFACE
+    loss = config.loss.classifier
+    assert config.optimiser.warmup_steps <= loss.margin_ramp_steps < config.train.steps
+    assert (loss.m1, loss.m2, loss.m3) == (1, 0.5, 0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"kind": "arcface"}, "loss.classifier.kind = 'arcface'; known are softmax, margin, sphereface, none."),
+        ({"kind": "sphereface"}, "key 'loss.classifier.m' is missing."),
+        ({"kind": "softmax", "s": 64.0}, "loss.classifier.s: belongs to kind 'margin', and kind is 'softmax' here."),
+        ({"kind": "none", "intra": 1.0}, "loss.classifier.intra: belongs to kind 'margin', and kind is 'none' here."),
+        ({"m": 4}, "loss.classifier.m: belongs to kind 'sphereface', and kind is 'margin' here."),
+        ({"m4": 4}, "unknown key 'loss.classifier.m4'; did you mean 'm"),
+        ({"m1": 0}, "loss.classifier: m1 must be positive, m2 and m3 not negative."),
+        ({"m2": -0.1}, "loss.classifier: m1 must be positive, m2 and m3 not negative."),
+        ({"s": 0}, "loss.classifier.s: must be positive."),
+        ({"inter": -1}, "loss.classifier: intra and inter must not be negative."),
+        ({"margin_ramp_steps": -1}, "loss.classifier.margin_ramp_steps: must not be negative."),
+        ({"kind": "none"}, 'loss: with classifier.kind "none" there is nothing to minimise; set triplet.'),
+    ],
+)
+def test_a_classifier_that_makes_no_sense(changes, sentence):
+    with pytest.raises(ConfigError, match="^" + re.escape(sentence)):
+        CONFIGS["tiny"].with_(**{f"loss.classifier.{key}": value for key, value in changes.items()})
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"m": 0}, "loss.classifier.m: at least 1."),
+        ({"m": 1.5}, "loss.classifier.m: a whole number is expected, 1.5 found."),
+        ({"annealing_base": -1}, "loss.classifier: annealing_base, annealing_gamma and annealing_minimum must not be"),
+    ],
+)
+def test_a_sphereface_that_makes_no_sense(changes, sentence):
+    with pytest.raises(ConfigError, match="^" + re.escape(sentence)):
+        CONFIGS["table2_sphereface_original"].with_(**{f"loss.classifier.{k}": v for k, v in changes.items()})
+
+
+@pytest.mark.parametrize("head", [{"head__sub_centres": 3}, {"head__sampling_rate": 0.5}])
+@pytest.mark.parametrize("classifier", [{"kind": "softmax"}, {"inter": 1.0}])
+def test_sub_centres_and_sampling_go_with_margins_alone(head, classifier):
+    config = CONFIGS["tiny"].with_(optimiser__name="sgd")
+    assert config.with_(**head)
+    with pytest.raises(ConfigError, match=f"^{next(iter(head)).replace('__', '.')}: .*with loss.classifier.kind"):
+        config.with_(**head, **{f"loss.classifier.{key}": value for key, value in classifier.items()})
+
+
+FLAT = {
+    **dict.fromkeys(("m2", "m3", "s", "intra", "inter", "triplet", "triplet_margin"), 0.0),
+    "m1": 1.0, "gradient": "exact", "margin_ramp_steps": 0,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "loss"),
+    [
+        ("table2_arcface_050", {"classifier": "margin", "m2": 0.5, "s": 64.0}),
+        ("table2_ns_s20_intra_inter", {"classifier": "margin", "s": 20.0, "intra": 1.0, "inter": 1.0}),
+        ("table2_softmax", {"classifier": "softmax"}),
+        ("table2_sphereface_original", {"classifier": "sphereface", "m1": 4.0}),
+        ("table2_triplet_035", {"classifier": "none", "triplet": 1.0, "triplet_margin": 0.35}),
+    ],
+)
+def test_what_an_earlier_version_has_written_is_the_same_config(name, loss):
+    """Keys of all kinds stood in [loss]."""
+    tables = dataclasses.asdict(CONFIGS[name])
+    tables["loss"] = {**FLAT, **loss}
+    assert build(Config, Config.of_earlier(tables)) == CONFIGS[name]
+    with pytest.raises(ConfigError, match=r"unknown key 'loss\.m2'"):
+        build(Config, tables)
+    now = dataclasses.asdict(CONFIGS[name])
+    assert Config.of_earlier(now) == now

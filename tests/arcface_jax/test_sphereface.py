@@ -85,6 +85,6 @@ def test_annealed_target(lam: float):
 def test_annealing():
     steps = [0, 1, 10, 1658, 1659, 28_000]
     expected = [1000, 1000 / 1.12, 1000 / 2.2, 1000 / (1 + 0.12 * 1658), 5, 5]
-    np.testing.assert_allclose([sphereface.annealing(step) for step in steps], expected, rtol=1e-6)
-    traced = jax.jit(lambda step: sphereface.annealing(step, base=1500.0, gamma=0.1))(jnp.int32(20))
+    np.testing.assert_allclose([sphereface.annealing(step, 1000.0, 0.12, 5.0) for step in steps], expected, rtol=1e-6)
+    traced = jax.jit(lambda step: sphereface.annealing(step, base=1500.0, gamma=0.1, minimum=5.0))(jnp.int32(20))
     np.testing.assert_allclose(traced, 500, rtol=1e-6)

@@ -1,6 +1,5 @@
 """Every row of Table 2 takes two steps, with its own loss, margins, schedule and batch, on a network of one matrix."""
 
-import dataclasses
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from typing import Any, Literal
@@ -12,7 +11,6 @@ import pytest
 from arcface_jax.config import Config
 from arcface_jax.train_step import init_state, make_train_step
 from faces.mesh import make_mesh, place_batch
-from faces.schema import check
 from faces.toml_config import load_config, shipped_configs
 from faces.train_state import TrainState
 from tests.arcface_jax import setting
@@ -25,16 +23,15 @@ MESH, BACKBONE = make_mesh(1), setting.linear()
 def in_small(name: str) -> Config:
     """A row's config for 8x8 images, d = 6 and batches of eight."""
     paper, _ = load_config(name, Config)
-    model = dataclasses.replace(paper.model, input_size=setting.SIZE, embedding_dim=6)
     together = min(4, paper.batch.images_per_identity)
-    batch = dataclasses.replace(paper.batch, images=len(LABELS), images_per_identity=together)
-    return check(dataclasses.replace(paper, model=model, batch=batch), name)
+    small = paper.with_(model__input_size=setting.SIZE, model__embedding_dim=6)
+    return small.with_(batch__images=len(LABELS), batch__images_per_identity=together)
 
 
 @cache
-def start(classifier: Literal["softmax", "margin", "sphereface", "none"]) -> TrainState:
+def start(kind: Literal["softmax", "margin", "sphereface", "none"]) -> TrainState:
     """The state before the first step, which of a row's loss depends on the kind of classifier alone."""
-    config = next(config for config in map(in_small, ROWS) if config.loss.classifier == classifier)
+    config = next(config for config in map(in_small, ROWS) if config.loss.classifier.kind == kind)
     return init_state(config, MESH, BACKBONE, setting.CLASSES)
 
 
@@ -42,7 +39,7 @@ def two_steps(name: str) -> tuple[list[dict[str, float]], Any]:
     """Metrics of a row's first two steps, and whether each weight has moved."""
     config = in_small(name)
     shapes = jax.eval_shape(lambda: init_state(config, MESH, BACKBONE, setting.CLASSES))
-    state = jax.tree.map(lambda x: x.copy(), start(config.loss.classifier))
+    state = jax.tree.map(lambda x: x.copy(), start(config.loss.classifier.kind))
     assert jax.tree.map(lambda x: (x.shape, x.dtype), state) == jax.tree.map(lambda x: (x.shape, x.dtype), shapes)
     before = jax.device_get((state.params, state.centres))
     step = make_train_step(config, MESH, BACKBONE, setting.CLASSES)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import arcface_jax.models
-from arcface_jax.config import Config
+from arcface_jax.config import Config, SphereFaceConfig
 from arcface_jax.models.iresnet import IResNet
 from arcface_jax.train_step import _optimisers, init_state, make_train_step
 from faces import schedules
@@ -22,27 +22,26 @@ from faces.train_state import TrainState
 from tests.arcface_jax import setting
 
 SETTINGS: dict[str, dict[str, Any]] = {
-    "softmax": {"loss__classifier": "softmax", "loss__s": 0.0, "loss__m2": 0.0},
+    "softmax": {"loss__classifier__kind": "softmax"},
     "arcface": {},
-    "straight_through": {"loss__gradient": "straight_through"},
-    "sphereface": {"loss__classifier": "sphereface", "loss__s": 0.0, "loss__m1": 4.0, "loss__m2": 0.0},
+    "straight_through": {"loss__classifier__gradient": "straight_through"},
+    "sphereface": {"loss__classifier": SphereFaceConfig(4, 900.0, 0.12, 5.0)},
     "all_terms": {
-        "loss__intra": 0.5,
-        "loss__inter": 2.0,
+        "loss__classifier__intra": 0.5,
+        "loss__classifier__inter": 2.0,
         "loss__triplet": 0.7,
         "loss__triplet_margin": 0.35,
         "batch__images_per_identity": 5,
     },
     "triplets_alone": {
-        "loss__classifier": "none",
-        "loss__s": 0.0,
+        "loss__classifier__kind": "none",
         "loss__triplet": 1.0,
         "loss__triplet_margin": 0.35,
         "batch__images_per_identity": 5,
     },
     "sub_centres": {"head__sub_centres": 3},
     "in_blocks": {"head__block": 3},
-    "ramp": {"loss__margin_ramp_steps": 4},
+    "ramp": {"loss__classifier__margin_ramp_steps": 4},
     "decay": {"optimiser__momentum": 0.9, "optimiser__weight_decay": 0.01, "optimiser__head_weight_decay": 0.1},
     "clipped": {"optimiser__clip_norm": 0.5},
     "muon": {"optimiser__name": "muon", "optimiser__momentum": 0.9},
@@ -88,30 +87,31 @@ def oracle(name: str) -> dict[str, float]:
     """The terms of the first step, with plain loops."""
     config = setting.config(**SETTINGS[name])
     x, centres = start(config)
-    labels, loss = setting.batch()["identities"], config.loss
+    labels, loss, classifier = setting.batch()["identities"], config.loss, config.loss.classifier
+    added = {name: getattr(classifier, name, 0) for name in ("intra", "inter")}  # terms of angles, of margins alone
     per_image, thetas, intra, inter = [], [], [], []
-    for embedding, y in zip(x, labels, strict=True) if loss.classifier != "none" else ():
+    for embedding, y in zip(x, labels, strict=True) if classifier.kind != "none" else ():
         length = np.sqrt(embedding @ embedding)
-        if loss.classifier == "softmax":
+        if classifier.kind == "softmax":
             logits = [float(w[:-1] @ embedding + w[-1]) for w in centres]
             thetas.append(angle(embedding, centres[y, :-1]))
         else:
             near = [min(angle(embedding, w) for w in np.atleast_2d(of_class)) for of_class in centres]
             thetas.append(near[y])
-            scale = length if loss.classifier == "sphereface" else loss.s
+            scale = classifier.s if classifier.kind == "margin" else length
             logits = [scale * np.cos(theta) for theta in near]
-            if loss.classifier == "sphereface":
+            if classifier.kind == "sphereface":
                 k = int(near[y] * 4 / np.pi)
-                psi, lam = (-1) ** k * np.cos(4 * near[y]) - 2 * k, 1000.0
+                psi, lam = (-1) ** k * np.cos(4 * near[y]) - 2 * k, 900.0
                 logits[y] = length * (lam * np.cos(near[y]) + psi) / (1 + lam)
-            elif loss.margin_ramp_steps == 0:  # else no margin yet
-                logits[y] = scale * np.cos(near[y] + loss.m2)
+            elif classifier.margin_ramp_steps == 0:  # else no margin yet
+                logits[y] = scale * np.cos(near[y] + classifier.m2)
         per_image.append(cross_entropy(logits, y))
-        if loss.inter:
+        if added["inter"]:
             others = [angle(centres[y], w) for j, w in enumerate(centres) if j != y]
             inter.append(-np.sum(others) / (np.pi * len(others)))
         intra.append(thetas[-1] / np.pi)
-    terms = {"classification": (1.0, per_image), "intra": (loss.intra, intra), "inter": (loss.inter, inter)}
+    terms = {"classification": (1.0, per_image), "intra": (added["intra"], intra), "inter": (added["inter"], inter)}
     means = {key: np.mean(values) for key, (weight, values) in terms.items() if weight and values}
     total = sum(terms[key][0] * mean for key, mean in means.items())
     if thetas:
@@ -221,7 +221,7 @@ def test_the_number_of_people_must_be_given():
 
 
 def test_the_margin_grows_to_the_whole():
-    margins = {"loss__margin_ramp_steps": 2}, {}, {"loss__m2": 0.0}
+    margins = {"loss__classifier__margin_ramp_steps": 2}, {}, {"loss__classifier__m2": 0.0}
     runs = [after_steps(setting.config(**of, optimiser__learning_rate=1e-9), 1, steps=4)[1] for of in margins]
     ramp, whole, none = ([row["loss"] for row in run] for run in runs)
     np.testing.assert_allclose([ramp[0], *ramp[2:]], [none[0], *whole[2:]], rtol=1e-5)

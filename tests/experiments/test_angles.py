@@ -146,11 +146,11 @@ def test_some_people_are_measured_as_if_they_were_all(run: Path, faces_folder: P
 @pytest.mark.usefixtures("no_picture")
 def test_other_heads(faces_folder: Path, tmp_path: Path, capsys):
     data = faces_folder / "train"
-    linear = save_run(tmp_path / "linear", data, loss__classifier="softmax", loss__m2=0.0, loss__s=0.0)
+    linear = save_run(tmp_path / "linear", data, loss__classifier__kind="softmax")
     x, labels, centres = embed(linear, data, IMAGES_OF)
     assert centres.shape == (64, 7)
     check(result_of(capsys, linear, "--data", data), loop_table3(x, labels, centres[:5, :6]), "1")
-    triplets = {"loss__classifier": "none", "loss__triplet": 1.0, "loss__triplet_margin": 0.35, "loss__s": 0.0}
+    triplets = {"loss__classifier__kind": "none", "loss__triplet": 1.0, "loss__triplet_margin": 0.35}
     alone = save_run(tmp_path / "alone", data, **triplets, batch__images_per_identity=2)
     angles.main([str(alone), "--data", str(data)])
     printed = capsys.readouterr().out

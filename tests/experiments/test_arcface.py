@@ -120,7 +120,7 @@ def test_softmax_first_triplet_after_with_a_classifier_beside(
     words = "its network has model.name = iresnet_of_one_matrix, and --model.name asks for iresnet_small"
     refused(facenet.main, capsys, [*given, *wrong], words)
     assert not out.exists()
-    small = ["--optimiser.learning-rate", "1e-12", "--loss.classifier", "0.5"]
+    small = ["--optimiser.learning-rate", "1e-12", "--loss.classifier-weight", "0.5"]
     printed = run(facenet.main, [*given, *small])  # the network, its embedding and its input are the other run's
     assert any(line.endswith("-> iresnet_of_one_matrix") for line in printed)
     before, after = (load_weights(folder / "checkpoints")[1]["params"] for folder in (partial_fc, out))
@@ -186,7 +186,7 @@ def test_a_run_is_not_overwritten(faces_folder: Path, tmp_path: Path, one_matrix
     files = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     given = arguments(faces_folder, out, 3, *one_matrix, "--head.sampling-rate", "0.5", "--devices", "2")
     refused(arcface.main, capsys, given, "holds results already; add --resume to continue it")
-    refused(arcface.main, capsys, [*given, "--resume", "--loss.m2", "0.3"], "loss.m2 = 0.5")
+    refused(arcface.main, capsys, [*given, "--resume", "--loss.classifier.m2", "0.3"], "loss.classifier.m2 = 0.5")
     with outputs.locked(out):
         refused(arcface.main, capsys, [*given, "--resume"], str(out), "another command is writing there")
     shorter = [*given, "--resume", "--train.steps", "1", "--optimiser.schedule", "constant"]

@@ -1,6 +1,5 @@
 """Rows of Table 2 trained alike: the table, going on where it was, and what is refused."""
 
-import dataclasses
 import shutil
 from pathlib import Path
 
@@ -67,9 +66,11 @@ def test_a_row_brings_its_loss_and_its_batch_alone():
     row = table2._row(base, "arcface_triplet", 7, 4)
     paper, _ = load_config("arcface/table2_arcface_triplet", Config)
     assert (row.model, row.optimiser, row.data, row.head) == (base.model, base.optimiser, base.data, base.head)
-    assert row.loss == dataclasses.replace(paper.loss, margin_ramp_steps=base.loss.margin_ramp_steps)
+    ramp = base.loss.classifier.margin_ramp_steps
+    assert ramp > 0 and row.loss == paper.with_(loss__classifier__margin_ramp_steps=ramp).loss
     assert (row.batch.images, row.batch.images_per_identity, row.train.seed) == (base.batch.images, 4, 7)
     assert table2._row(base, "arcface_050", 7, 4).batch.images_per_identity == 0
+    assert table2._row(base, "softmax", 7, 4).loss == load_config("arcface/table2_softmax", Config)[0].loss
 
 
 def test_what_is_refused(given: list[str], tmp_path: Path, capsys):

@@ -34,7 +34,7 @@ def test_a_step_adds_the_weighted_mean_and_moves_the_classifier():
     backbone = setting.without_batch_norm()
     metrics, states = {}, {}
     for weight in (0.0, 0.5):
-        config = setting.config(loss__classifier=weight)
+        config = setting.config(loss__classifier_weight=weight)
         state = init_state(config, mesh, backbone, classes=8)
         before = jax.device_get(state.centres)
         state, numbers = make_train_step(config, mesh, backbone)(state, place_batch(mesh, batch))
@@ -49,4 +49,4 @@ def test_a_step_adds_the_weighted_mean_and_moves_the_classifier():
 
 def test_the_number_of_people_must_be_given():
     with pytest.raises(ConfigError, match=r"classes = 0: .* give their number"):
-        init_state(setting.config(loss__classifier=0.5), make_mesh(1), setting.without_batch_norm())
+        init_state(setting.config(loss__classifier_weight=0.5), make_mesh(1), setting.without_batch_norm())

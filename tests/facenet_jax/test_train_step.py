@@ -102,7 +102,7 @@ def test_gradient_cache_with_a_classifier_equals_the_full_batch(devices: int):
     """Loss, next parameters and next rows of the classifier."""
     mesh, backbone, found = make_mesh(devices), setting.without_batch_norm(), []
     for micro_batch in (0, 8):
-        config = setting.config(loss__classifier=0.5, model__batch_norm="none", batch__micro_batch=micro_batch)
+        config = setting.config(loss__classifier_weight=0.5, model__batch_norm="none", batch__micro_batch=micro_batch)
         state = init_state(config, mesh, backbone, classes=8)
         state, metrics = make_train_step(config, mesh, backbone)(state, place_batch(mesh, setting.batch()))
         found.append(jax.device_get((state.params, state.centres, metrics)))
@@ -114,8 +114,7 @@ def test_rows_that_no_loss_sees_stay_where_they_are():
     mesh, backbone = make_mesh(2), setting.without_batch_norm()
     for micro_batch in (0, 8):
         config = setting.config(model__batch_norm="none", batch__micro_batch=micro_batch)
-        state = init_state(dataclasses.replace(config, loss=dataclasses.replace(config.loss, classifier=0.5)), mesh,
-                           backbone, classes=8)  # fmt: skip
+        state = init_state(config.with_(loss__classifier_weight=0.5), mesh, backbone, classes=8)
         before = jax.device_get(state.centres)
         state, _ = make_train_step(config, mesh, backbone)(state, place_batch(mesh, setting.batch()))
         np.testing.assert_array_equal(state.centres, before)
@@ -146,7 +145,7 @@ def test_per_device_gradient_is_not_multiplied():
     config = setting.config(model__batch_norm="per_device")
     norms = []
     for devices, kind in ((4, "per_device"), (1, "global")):
-        config = dataclasses.replace(config, model=dataclasses.replace(config.model, batch_norm=kind))
+        config = config.with_(model__batch_norm=kind)
         mesh, backbone = make_mesh(devices), setting.with_batch_norm()
         state = init_state(config, mesh, backbone)
         _, metrics = make_train_step(config, mesh, backbone)(state, place_batch(mesh, same_quarters))

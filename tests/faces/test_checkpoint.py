@@ -121,6 +121,18 @@ def test_all_keys_of_another_config_are_named(tmp_path: Path):
         checkpoints.restore(one, other)
 
 
+def test_a_checkpoint_of_an_earlier_version_is_resumed(tmp_path: Path):
+    """Its config calls loss.classifier_weight loss.classifier."""
+    one = state(3, {}, True)
+    save(tmp_path, one)
+    file = tmp_path / "3" / "config" / "metadata"
+    file.write_text(file.read_text().replace("loss.classifier_weight", "loss.classifier"))
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.restore(one, tiny())[1] == {"place": 3}
+        with pytest.raises(CheckpointError, match=r"loss\.classifier_weight = 0\.0, and this run asks for 0\.5"):
+            checkpoints.restore(one, tiny(loss__classifier_weight=0.5))
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Orbax leaves other reads behind
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", None])
 @pytest.mark.parametrize("what", ["config/metadata", "loader/metadata", "state/_METADATA", "state/d/*"])

@@ -187,7 +187,7 @@ def test_difference():
         ({"model__input_size": (48, 0)}, "model: sizes must be positive"),
         ({"model__embedding_dim": 0}, "model: sizes must be positive"),
         ({"loss__alpha": 0.0}, "loss.alpha: must be positive"),
-        ({"loss__classifier": 0.1, "optimiser__name": "muon"}, 'optimiser.name: "muon" is for a network alone'),
+        ({"loss__classifier_weight": 0.1, "optimiser__name": "muon"}, 'optimiser.name: "muon" is for a network alone'),
         ({"loss__alpha": float("nan")}, "loss.alpha: must be positive"),
         ({"train__steps": 0}, "train: steps and log_every must be positive"),
         ({"train__log_every": 0}, "train: steps and log_every must be positive"),

@@ -20,7 +20,7 @@ from faces.data.source import ArraySource
 from faces.errors import CheckpointError, ConfigError
 from faces.mesh import make_mesh
 from faces.train_state import TrainState
-from recognizer.runs import centres_of, check_network, network_of, open_run, start_from
+from recognizer.runs import centres_of, check_network, config_of, network_of, open_run, start_from
 from tests.arcface_jax import setting as of_arcface
 from tests.facenet_jax import setting as of_facenet
 
@@ -65,7 +65,7 @@ def test_open_run_gives_the_newest_weights_and_the_config(arcface_run: tuple[Pat
 
 @pytest.mark.parametrize("classifier", [0.0, 0.5])
 def test_open_run_of_facenet(tmp_path: Path, classifier: float):
-    config = of_facenet.config(loss__classifier=classifier)
+    config = of_facenet.config(loss__classifier_weight=classifier)
     state = facenet_jax.train_step.init_state(config, MESH, of_facenet.without_batch_norm(), 9)
     save(tmp_path / "run", state, config, 1)
     run = open_run(tmp_path / "run")
@@ -75,6 +75,20 @@ def test_open_run_of_facenet(tmp_path: Path, classifier: float):
         assert run.centres.shape == (9, 8)
     else:
         assert run.centres == {}
+
+
+def test_a_run_of_an_earlier_version_is_read(arcface_run: tuple[Path, TrainState], tmp_path: Path):
+    """Its config.toml has what is in [loss.classifier] now in [loss], or loss.classifier for loss.classifier_weight."""
+    folder, _ = arcface_run
+    shutil.copytree(folder, tmp_path / "arcface")
+    file = tmp_path / "arcface" / "config.toml"
+    file.write_text(file.read_text().replace("\n\n[loss.classifier]\nkind", "\nclassifier"))
+    assert open_run(tmp_path / "arcface").config == open_run(folder).config
+    config = of_facenet.config(loss__classifier_weight=0.5)
+    run_record.write_start(tmp_path / "facenet", config, fingerprint(SOURCE))
+    file = tmp_path / "facenet" / "config.toml"
+    file.write_text(file.read_text().replace("classifier_weight", "classifier"))
+    assert config_of(tmp_path / "facenet") == ("facenet", config)
 
 
 def test_a_run_starts_with_the_other_runs_network_alone(arcface_run: tuple[Path, TrainState]):
