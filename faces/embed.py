@@ -26,7 +26,7 @@ Embedder = Callable[[Any, Any, np.ndarray], np.ndarray]
 
 
 def make_embedder(
-    apply: Apply, data: DataConfig, flip: bool, mesh: Mesh, unit: bool = True
+    apply: Apply, data: DataConfig, flip: bool, mesh: Mesh, unit: bool = True, block: int | None = None
 ) -> Embedder:
     """Compile a backbone's evaluation form.
 
@@ -37,11 +37,13 @@ def make_embedder(
             them; where their lengths differ, the longer counts for more.
         mesh: a block's images are divided over its devices.
         unit: bring embeddings to length 1; otherwise they keep the length that the network gives.
+        block: images that a device embeds at a time; None for what suits many images.
     Returns:
         An `Embedder`; the last block is padded and its padding dropped.
     """
-    on_cpu = mesh.devices.flat[0].platform == "cpu"
-    block = (BLOCK_ON_CPU if on_cpu else BLOCK) * mesh.devices.size
+    if block is None:
+        block = BLOCK_ON_CPU if mesh.devices.flat[0].platform == "cpu" else BLOCK
+    block *= mesh.devices.size
 
     def embed_block(params: Any, batch_stats: Any, images: jax.Array) -> jax.Array:
         pixels = ops.normalise(images, data.mean, data.scale)

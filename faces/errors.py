@@ -4,6 +4,8 @@ The mains of `experiments/` turn every `FacesError` into that sentence on standa
 traceback. Anything else that escapes is a defect of ours and keeps its traceback.
 """
 
+from collections.abc import Sequence
+
 
 class FacesError(Exception):
     """Base of all errors that a user, not a programmer, can mend."""
@@ -19,6 +21,20 @@ class DataError(FacesError):
 
 class ImageError(DataError):
     """One image file that cannot be decoded; `prepare` puts it in quarantine and goes on."""
+
+
+class FaceNotFound(DataError):
+    """Photographs in which a face was asked for and none is found.
+
+    Args:
+        message: names them.
+        names: of the photographs, as they are named there.
+        rows: their places, from 0, among the photographs that were given.
+    """
+
+    def __init__(self, message: str, names: Sequence[str] = (), rows: Sequence[int] = ()):
+        super().__init__(message)
+        self.names, self.rows = tuple(names), tuple(rows)
 
 
 class WeightsError(FacesError):

@@ -7,6 +7,8 @@ of a union tell themselves apart by `kind`, a field of one literal, and each hol
     class Softmax:
         kind: Literal["softmax"] = field(default="softmax", kw_only=True)
 
+A table that may be left out says so by `| None`.
+
 Not here: files (`faces.toml_config`), and any schema (`faces.config` has that of a training run).
 """
 
@@ -192,9 +194,13 @@ def _table(table: Any, values: Tables, start: str, place: tuple[str, ...]) -> An
     made = {}
     for key in keys:
         path = ".".join((*place, key))
+        hint, may_be_absent = _without_none(hints[key])
+        if may_be_absent and values.get(key) is None:
+            made[key] = None
+            continue
         if key not in values:
             raise ConfigError(f"{start}key {path!r} is missing.")
-        hint, value = hints[key], values[key]
+        value = values[key]
         if not (_is_dataclass(hint) or kinds_of(hint)):
             made[key] = _value(hint, value, start, path)
         elif not isinstance(value, Mapping):
@@ -204,6 +210,14 @@ def _table(table: Any, values: Tables, start: str, place: tuple[str, ...]) -> An
             of_kind = _of_kind(kinds_of(hint), value, start, path) if kinds_of(hint) else hint
             made[key] = _table(of_kind, value, start, (*place, key))
     return table(**made)
+
+
+def _without_none(hint: Any) -> tuple[Any, bool]:
+    """A type without `| None`, and whether it had it."""
+    types_ = typing.get_args(hint)
+    if typing.get_origin(hint) not in (Union, types.UnionType) or types.NoneType not in types_:
+        return hint, False
+    return Union[tuple(of for of in types_ if of is not types.NoneType)], True  # noqa: UP007, of one is that one
 
 
 def _of_kind(kinds: dict[str, Any], values: Tables, start: str, path: str) -> Any:

@@ -128,7 +128,8 @@ def to_toml(config: Checked) -> str:
         tables = {key: value for key, value in table.items() if isinstance(value, Mapping)}
         if place:
             lines.append(f"[{place}]")
-            lines.extend(f"{key} = {json.dumps(value)}" for key, value in table.items() if key not in tables)
+            lines.extend(f"{key} = {json.dumps(value)}" for key, value in table.items()
+                         if key not in tables and value is not None)  # fmt: skip
             lines.append("")
         for key, value in tables.items():
             write(value, f"{place}.{key}" if place else key)

@@ -26,7 +26,7 @@ from faces.weights import (
     read_weights,
 )
 from faces.weights.layouts import Tensors, receive
-from recognizer.description import DESCRIPTION, Description, Model, NetworkConfig, Origin, backbone_in
+from recognizer.description import DESCRIPTION, KNOWN, Description, Model, NetworkConfig, Origin, backbone_in
 from recognizer.mistaken import refuse_detector, refuse_detectors_in
 
 OF_MXNET = "mobilefacenet_y1"
@@ -74,7 +74,10 @@ def convert(
         digest = hashlib.file_digest(opened, "sha256").hexdigest()
     name = file.name.encode("ascii", "backslashreplace").decode()  # TOML takes no halves of a character
     description = Description(
-        NetworkConfig(published.network, published.embedding_dim), published.preprocessing, Origin(name, digest)
+        NetworkConfig(published.network, published.embedding_dim),
+        published.preprocessing,
+        Origin(name, digest),
+        KNOWN.get(digest),
     )
     check(description, file)
     backbone = backbone_in(description)

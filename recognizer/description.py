@@ -36,16 +36,36 @@ class Origin:
 
 
 @dataclass(frozen=True)
+class Verification:
+    """When two faces are taken for one person's, as chosen on people who are in no test set."""
+
+    threshold: float
+    """Cosine of the embeddings from which on they are."""
+
+
+KNOWN = {"b151f97e392e68cb540fb9710a91a574a4187d491eeda77d1c1799ae6dc3b82b": Verification(0.35)}
+"""Of published weights, by the SHA-256 of their file: MobileFaceNet "y1" (RESULTS.md, "What a threshold costs")."""
+
+
+@dataclass(frozen=True)
 class Description(Checked):
-    """What `model.toml` holds."""
+    """What `model.toml` holds; files without a table `[verification]` are of models whose threshold nobody chose."""
 
     network: NetworkConfig
     preprocessing: Preprocessing
     origin: Origin
+    verification: Verification | None = None
 
     def rules(self) -> list[Rule]:
         """As `faces.schema.Checked.rules`."""
-        return [*self.preprocessing.rules(), (self.network.embedding_dim > 0, "network.embedding_dim: not positive")]
+        return [
+            *self.preprocessing.rules(),
+            (self.network.embedding_dim > 0, "network.embedding_dim: not positive"),
+            (
+                self.verification is None or -1 <= self.verification.threshold <= 1,
+                "verification.threshold: a cosine, -1 to 1, is expected",
+            ),
+        ]
 
 
 @dataclass(frozen=True)
@@ -72,6 +92,12 @@ class Model:
     def preprocessing(self) -> Preprocessing:
         """What the network must be given."""
         return self.description.preprocessing
+
+    @property
+    def threshold(self) -> float | None:
+        """Cosine from which on two faces are taken for one person's; None where nobody chose one."""
+        verification = self.description.verification
+        return None if verification is None else verification.threshold
 
 
 def backbone_in(description: Description) -> Backbone:

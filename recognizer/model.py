@@ -26,7 +26,7 @@ from faces.config import DataConfig, RunConfig
 from faces.data import augment
 from faces.data.source import FaceSource
 from faces.embed import make_embedder
-from faces.errors import CheckpointError, FacesError
+from faces.errors import CheckpointError, ConfigError, FacesError
 from faces.mesh import replicated
 from faces.outputs import results_folder, write_text
 from faces.preprocessing import Preprocessing, check_pictures
@@ -34,7 +34,7 @@ from faces.refused import writing
 from faces.terminal import make_progress
 from faces.toml_config import load_config, to_toml
 from recognizer.convert import convert
-from recognizer.description import DESCRIPTION, Description, Model, NetworkConfig, Origin, backbone_in
+from recognizer.description import DESCRIPTION, KNOWN, Description, Model, NetworkConfig, Origin, backbone_in
 from recognizer.mistaken import refuse_detectors_in
 from recognizer.networks import backbone_of
 from recognizer.runs import Run, open_run
@@ -44,7 +44,7 @@ BLOCK = 1024
 """Images of a source read at a time."""
 
 
-def open_model(path: Path, network: str | None = None, symbol: Path | None = None) -> Model:
+def open_model(path: Path | str, network: str | None = None, symbol: Path | str | None = None) -> Model:
     """Open a model's folder, a run's folder, or a file of weights.
 
     Args:
@@ -52,9 +52,12 @@ def open_model(path: Path, network: str | None = None, symbol: Path | None = Non
         network, symbol: as for `convert`; for files alone.
     Raises:
         CheckpointError: nothing lies there, or a folder that is neither or cannot be read.
-        ConfigError: the TOML file of a folder does not hold together.
+        ConfigError: the TOML file of a folder does not hold together, or `network` or `symbol` is given for a folder.
         WeightsError: as `convert`.
     """
+    path, symbol = Path(path), None if symbol is None else Path(symbol)
+    if path.is_dir() and (network or symbol):
+        raise ConfigError(f"{path}: is a folder and says itself what it holds; leave network and symbol out.")
     if (path / DESCRIPTION).is_file():
         return _open_converted(path)
     if path.is_dir():
@@ -90,13 +93,16 @@ def _save_weights(folder: Path, params: Params, batch_stats: BatchStats) -> None
         manager.save(0, args=ocp.args.Composite(state=ocp.args.StandardSave(state)))  # pyright: ignore[reportCallIssue]
 
 
-def embedder_of(model: Model, mesh: Mesh, unit: bool = True) -> Callable[[np.ndarray], np.ndarray]:
+def embedder_of(
+    model: Model, mesh: Mesh, unit: bool = True, block: int | None = None
+) -> Callable[[np.ndarray], np.ndarray]:
     """The model's evaluation form, with its own range of pixels, order of channels and flip.
 
     Args:
         model: any.
         mesh: images are divided over its devices.
         unit: bring embeddings to length 1; otherwise they keep the length that the network gives.
+        block: images that a device embeds at a time; None for what suits many images.
     Returns:
         Aligned pictures (`faces.preprocessing.align`), uint8 (n, rows, columns, 3), RGB -> float32 (n, d), or (n, 2d)
         with flip "concatenate". Other pictures are a ConfigError.
@@ -110,7 +116,7 @@ def embedder_of(model: Model, mesh: Mesh, unit: bool = True) -> Callable[[np.nda
         return model.apply(params, batch_stats, ordered, train, key)
 
     data = DataConfig(images=0, mean=preprocessing.mean, scale=preprocessing.scale)
-    embed = make_embedder(apply, data, preprocessing.flip == "sum", mesh, unit)
+    embed = make_embedder(apply, data, preprocessing.flip == "sum", mesh, unit, block)
     params, batch_stats = jax.device_put((model.params, model.batch_stats), replicated(mesh))
 
     def embed_pictures(pictures: np.ndarray) -> np.ndarray:
@@ -165,6 +171,8 @@ def _open_converted(folder: Path) -> Model:
             f"{folder}: its weights are not those of {network.name} with {network.embedding_dim} dimensions on "
             f"{description.preprocessing.size} pixels, which {DESCRIPTION} says; convert the file again."
         )
+    if description.verification is None:  # of weights that were converted before theirs was known
+        description = dataclasses.replace(description, verification=KNOWN.get(description.origin.sha256))
     return Model(description, params, batch_stats, backbone.apply)
 
 

@@ -75,7 +75,7 @@ class Search:
         aligned: bool = False,
     ) -> Cut:
         """The faces of photographs, one of each; of `aligned` pictures all of the picture, whatever the alignment."""
-        how = _whole(preprocessing) if aligned else preprocessing
+        how = taken_whole(preprocessing) if aligned else preprocessing
         rule = self.settings.select
         assert rule != "all"  # a protocol asks for one face
         with self._watched(count, name, console) as progress:
@@ -107,7 +107,7 @@ class Search:
                 self._cache.save()
 
     def _fallback(self, preprocessing: Preprocessing) -> Preprocessing | None:
-        middle = dataclasses.replace(_whole(preprocessing), alignment="centre_crop")
+        middle = dataclasses.replace(taken_whole(preprocessing), alignment="centre_crop")
         return middle if self.settings.takes_middle else None
 
 
@@ -129,7 +129,8 @@ def check_looks(alignment: str, looks: bool) -> None:
         )
 
 
-def _whole(preprocessing: Preprocessing) -> Preprocessing:
+def taken_whole(preprocessing: Preprocessing) -> Preprocessing:
+    """As the same network takes pictures that are faces already."""
     return dataclasses.replace(preprocessing, alignment="fixed_box", margin=0.0, resized=0, box=WHOLE)
 
 

@@ -225,3 +225,31 @@ def test_values_that_make_no_sense(changes, sentence):
 def test_values_that_do(changes):
     made = tiny(**changes)
     assert check(made, "there") is made
+
+
+@dataclass(frozen=True)
+class Signature:
+    name: str
+
+
+@dataclass(frozen=True)
+class Signed(Checked):
+    drawing: Drawing
+    signature: Signature | None = None
+    frame: Round | Square | None = None
+
+
+def test_a_table_that_may_be_left_out(tmp_path):
+    drawing = {"name": "a", "shape": {"kind": "nothing"}}
+    bare = build(Signed, {"drawing": drawing})
+    assert bare == Signed(Drawing(Nothing(), "a")) and "signature" not in to_toml(bare)
+    whole = build(Signed, {"drawing": drawing, "signature": {"name": "b"}, "frame": {"kind": "round", "radius": 1}})
+    assert whole == Signed(Drawing(Nothing(), "a"), Signature("b"), Round(1.0))
+    for made in (bare, whole):
+        (tmp_path / "mine.toml").write_text(to_toml(made))
+        assert load_config(str(tmp_path / "mine.toml"), Signed) == (made, {})
+    assert bare.with_(signature__name="b", frame=Round(1.0)) == whole
+    with pytest.raises(ConfigError, match=r"^signature: a table \[signature\] is expected"):
+        build(Signed, {"drawing": drawing, "signature": 3})
+    with pytest.raises(ConfigError, match=r"^key 'signature\.name' is missing"):
+        build(Signed, {"drawing": drawing, "signature": {}})

@@ -19,7 +19,9 @@ from faces.backbone import Network
 from faces.errors import CheckpointError, ConfigError, OutputError, WeightsError
 from faces.mesh import make_mesh
 from recognizer import convert as convert_module
+from recognizer import description as description_module
 from recognizer import model as model_module
+from recognizer.description import Verification
 from recognizer.model import (
     Description,
     Model,
@@ -228,6 +230,21 @@ def test_a_description_that_was_changed_is_refused(
     assert old in text
     (folder / "model.toml").write_text(text.replace(old, new))
     with pytest.raises(error, match=words):
+        open_model(folder)
+
+
+def test_a_threshold_is_optional_and_may_be_known_by_the_hash(converted: Path, tmp_path: Path, monkeypatch):
+    folder, model = tmp_path / "model", open_model(converted)
+    assert model.threshold is None and "verification" not in (converted / "model.toml").read_text()
+    monkeypatch.setitem(description_module.KNOWN, model.description.origin.sha256, Verification(0.3))
+    assert open_model(converted).threshold == 0.3  # converted before it was known
+    write_model(open_model(converted), folder)
+    text = (folder / "model.toml").read_text()
+    assert "[verification]\nthreshold = 0.3\n" in text and open_model(folder).threshold == 0.3
+    (folder / "model.toml").write_text(text.replace("threshold = 0.3", "threshold = 0.4"))
+    assert open_model(folder).threshold == 0.4
+    (folder / "model.toml").write_text(text.replace("threshold = 0.3", "threshold = 1.5"))
+    with pytest.raises(ConfigError, match=r"model\.toml: verification\.threshold: a cosine, -1 to 1, is expected"):
         open_model(folder)
 
 

@@ -1,0 +1,255 @@
+"""The door for programs: photographs to embeddings, in one object that holds a model and a detector.
+
+    recognizer = Recognizer.open("models/y1", detector="retinaface", detector_weights="mobilenet0.25_Final.pth")
+    embeddings = recognizer.embed(["a.jpg", "b.jpg"])  # (2, d)
+
+A photograph is the path of a file, read by the rules of `faces.data.images` (orientation, alpha, 16 bits ...), or an
+array, uint8 (height, width, 3), RGB. What is computed is what `experiments.evaluate` computes of the same file.
+
+Not here: opening models and detectors (`model.py`, `detectors.py`), many photographs with what is known of them kept on
+disk (`pipeline.py`, `cached_embedder.py`).
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from faces.cut_faces import Looked, look
+from faces.data.images import read_image
+from faces.data.photographs import printable
+from faces.detect.detections import RULES, Detector, Rule
+from faces.errors import ConfigError, DataError, FaceNotFound
+from faces.mesh import make_mesh
+from recognizer.detectors import open_detector
+from recognizer.model import Model, embedder_of, open_model
+from recognizer.pipeline import NEED_NO_FACE, check_looks, taken_whole
+
+Photograph = str | os.PathLike[str] | np.ndarray
+
+FEW = 2
+"""Faces that a CPU embeds at a time, each as quickly as in blocks of 32; one face then does not wait for 31 that are
+none, 0.03 s for 0.6 with MobileFaceNet on two cores."""
+
+
+@dataclass(frozen=True, eq=False)
+class Face:
+    """A face in a photograph.
+
+    Coordinates are pixels of the photograph as it is decoded, x to the right, y down, (0, 0) the centre of the top left
+    pixel.
+
+    Attributes:
+        box: float32 (4,): left, top, right, bottom; may reach beyond the photograph.
+        points: float32 (5, 2), (x, y) of left eye, right eye, nose, left and right corner of the mouth, left and right
+            as seen in the photograph.
+        score: the detector's, 0 to 1.
+        embedding: float32 (d,), of length 1.
+    """
+
+    box: np.ndarray
+    points: np.ndarray
+    score: float
+    embedding: np.ndarray
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two faces.
+
+    Attributes:
+        cosine: of their embeddings, -1 to 1.
+        threshold: cosine from which on two faces are taken for one person's; None where nobody chose one.
+        same: whether they are taken for one person's; None without a threshold.
+    """
+
+    cosine: float
+    threshold: float | None
+    same: bool | None
+
+
+class Recognizer:
+    """A model that embeds faces, with a detector that finds them.
+
+    Without a detector a model whose alignment needs a face takes pictures that are aligned already, of exactly its
+    input's size, and any other picture is refused.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        detect: Detector | None = None,
+        *,
+        select: Rule = "most_central",
+        threshold: float | None = None,
+    ):
+        """Put what is open together; `Recognizer.open` opens it by its names.
+
+        Args:
+            model: of `open_model`; its preprocessing is kept.
+            detect: of `open_detector`, or any function of that form; None for pictures in which nobody need look.
+            select: which face of several in a photograph is meant, as `faces.detect.detections.select`.
+            threshold: another cosine than the model's, from which on two faces are taken for one person's.
+        Raises:
+            ConfigError: a detector that would change nothing, no such rule, or a threshold that is no cosine.
+        """
+        if detect is not None:
+            check_looks(model.preprocessing.alignment, True)
+        if select not in RULES:
+            raise ConfigError(f'select = "{select}": there is no such rule; one of {", ".join(RULES)} is expected.')
+        if threshold is not None and not -1 <= threshold <= 1:
+            raise ConfigError(f"threshold = {threshold}: a cosine, -1 to 1, is expected.")
+        self.model, self.threshold = model, model.threshold if threshold is None else threshold
+        self._detect = detect
+        self._select: Rule = select
+        self._is_aligned = detect is None and model.preprocessing.alignment not in NEED_NO_FACE
+        self._how = taken_whole(model.preprocessing) if self._is_aligned else model.preprocessing
+        mesh = make_mesh()
+        block = FEW if mesh.devices.flat[0].platform == "cpu" else None
+        self._embed = embedder_of(model, mesh, block=block)
+
+    @classmethod
+    def open(
+        cls,
+        model: Path | str,
+        *,
+        network: str | None = None,
+        symbol: Path | str | None = None,
+        detector: str | None = None,
+        detector_weights: Path | str | None = None,
+        detector_network: str | None = None,
+        confidence: float | None = None,
+        longest_side: int | None = None,
+        select: Rule = "most_central",
+        threshold: float | None = None,
+    ) -> "Recognizer":
+        """Open a model, and the detector that finds its faces.
+
+        Args:
+            model: folder of `experiments.convert` or of a training run, or a file of published weights.
+            network, symbol: of a file, where it does not say itself what it is; as `convert.convert`.
+            detector: "retinaface" or "mtcnn"; None for pictures in which nobody need look.
+            detector_weights: the detector's, file or folder.
+            detector_network, confidence, longest_side: of the detector; as `detectors.open_detector`.
+            select, threshold: as for `Recognizer`.
+        Raises:
+            ConfigError: values that do not belong together, or as `Recognizer`.
+            CheckpointError, WeightsError, DataError: what cannot be opened; as `open_model` and `open_detector`.
+        """
+        if (detector is None) != (detector_weights is None):
+            raise ConfigError("detector and detector_weights belong together; give both, or neither.")
+        detect = None
+        if detector is not None and detector_weights is not None:
+            detect = open_detector(detector, detector_weights, longest_side, confidence, detector_network)
+        elif (detector_network, confidence, longest_side) != (None, None, None):
+            raise ConfigError("detector_network, confidence and longest_side are of a detector, and none is given.")
+        return cls(open_model(model, network, symbol), detect, select=select, threshold=threshold)
+
+    @property
+    def embedding_dim(self) -> int:
+        """d, of what `embed` returns: twice the network's where the mirrored picture's embedding stands behind."""
+        dim = self.model.description.network.embedding_dim
+        return 2 * dim if self.model.preprocessing.flip == "concatenate" else dim
+
+    def embed(self, photographs: Photograph | Iterable[Photograph]) -> np.ndarray:
+        """The embedding of one face of each photograph, the one that `select` means.
+
+        Args:
+            photographs: paths and arrays, in any order; one alone counts as a list of one. The aligned faces of all are
+                in memory together, 38 kB each at 112x112.
+        Returns:
+            float32 (photographs, d), each of length 1.
+        Raises:
+            FaceNotFound: names every photograph in which no face is found.
+            ImageError: a file that is no image, or cannot be read.
+            DataError: an array that is no photograph, or a picture that is no aligned face where those are expected.
+        """
+        names, looked = self._look(_listed(photographs), self._select)
+        lost = [one.row for one in looked if not one.chosen]
+        if lost:
+            raise FaceNotFound(
+                f"no face is found in {len(lost):,} of {len(names):,} photographs: "
+                f"{', '.join(names[row] for row in lost)}; look at what they show, or leave them out.",
+                [names[row] for row in lost],
+                lost,
+            )
+        return self._embeddings(looked)
+
+    def faces(self, photograph: Photograph) -> list[Face]:
+        """All faces of a photograph, the best score first; none where none is found.
+
+        Raises:
+            ConfigError: there is no detector.
+            ImageError, DataError: as `embed`.
+        """
+        if self._detect is None:
+            raise ConfigError("there is no detector to find faces; name one where the recognizer is opened.")
+        _, looked = self._look([photograph], "all")
+        found = looked[0].found
+        assert found is not None  # somebody looks
+        each = zip(found.boxes, found.points, found.scores.tolist(), self._embeddings(looked), strict=True)
+        return [Face(*of_one) for of_one in each]
+
+    def compare(self, first: Photograph, second: Photograph) -> Comparison:
+        """How like the faces of two photographs are, and whether the threshold takes them for one person's.
+
+        Raises:
+            FaceNotFound, ImageError, DataError: as `embed`.
+        """
+        x, y = self.embed([first, second])
+        cosine = float(np.clip(x @ y, -1, 1))
+        return Comparison(cosine, self.threshold, None if self.threshold is None else cosine >= self.threshold)
+
+    def _look(
+        self, photographs: Iterable[Photograph], select: Rule | Literal["all"]
+    ) -> tuple[list[str], list[Looked]]:
+        """The photographs' names, and what is seen in each."""
+        names: list[str] = []
+
+        def images() -> Iterator[np.ndarray]:
+            for row, photograph in enumerate(photographs):
+                name, image = _read(photograph, row)
+                if self._is_aligned and image.shape[:2] != self._how.size:
+                    raise DataError(
+                        f"{name}: {image.shape[0]}x{image.shape[1]} pixels, and aligned faces of "
+                        f"{self._how.size[0]}x{self._how.size[1]} are expected where nobody looks for faces; open the "
+                        "recognizer with a detector."
+                    )
+                names.append(name)
+                yield image
+
+        return names, list(look(images(), self._how, self._detect, select))
+
+    def _embeddings(self, looked: list[Looked]) -> np.ndarray:
+        """Of all pictures in their order, float32 (pictures, d)."""
+        pictures = [one.pictures for one in looked if len(one.pictures)]
+        return self._embed(np.concatenate(pictures)) if pictures else np.empty((0, self.embedding_dim), np.float32)
+
+
+def _listed(photographs: Photograph | Iterable[Photograph]) -> Iterable[Photograph]:
+    """Several photographs as they are, one as a list of one."""
+    if isinstance(photographs, np.ndarray):
+        is_one = photographs.dtype.kind not in "OU" and photographs.ndim < 4  # not of paths, nor of photographs
+        return [photographs] if is_one else photographs
+    if isinstance(photographs, str | os.PathLike) or not isinstance(photographs, Iterable):
+        return [photographs]
+    return photographs
+
+
+def _read(photograph: Photograph, row: int) -> tuple[str, np.ndarray]:
+    """Name and pixels of a photograph, the one at `row` of those that were given."""
+    if isinstance(photograph, str | os.PathLike):
+        name = printable(os.fspath(photograph))
+        return name, read_image(Path(photograph), name)
+    name = f"photographs[{row}]"
+    if not isinstance(photograph, np.ndarray):
+        raise DataError(f"{name}: a path or an array is expected, {type(photograph).__name__} is given.")
+    if photograph.dtype != np.uint8 or photograph.ndim != 3 or photograph.shape[2] != 3 or not photograph.size:
+        raise DataError(
+            f"{name}: an array of uint8 (height, width, 3), RGB, is expected, {photograph.dtype} "
+            f"{photograph.shape} is given."
+        )
+    return name, photograph
