@@ -1,4 +1,4 @@
-"""What a program gets by `import facenet_jax` and `import arcface_jax`: names, and nothing that happens."""
+"""What a program gets by `import facenet_jax`, `arcface_jax` and `recognizer`: names, and nothing that happens."""
 
 import ast
 import subprocess
@@ -13,32 +13,47 @@ import pytest
 
 import arcface_jax
 import facenet_jax
+import recognizer
 
 QUIET = """
 import os, sys, threading
+{first}
 before, threads = dict(os.environ), threading.active_count()
 import {package}
 assert dict(os.environ) == before and threading.active_count() == threads
 import jax
 assert not jax._src.xla_bridge.backends_are_initialized()
-slow = {{"grain", "orbax", "tensorflow_datasets", "matplotlib", "scipy.stats", "cv2", "PIL"}}
+try:
+    os.waitpid(-1, os.WNOHANG)
+except ChildProcessError:
+    pass
+else:
+    raise AssertionError("a process was started")
+slow = set("{slow}".split())
 assert not slow & set(sys.modules), slow & set(sys.modules)
 """
+FOR_COMMANDS = "grain tensorflow_datasets matplotlib scipy.stats"
 
 
-@pytest.mark.parametrize("package", [facenet_jax, arcface_jax])
+@pytest.mark.parametrize("package", [facenet_jax, arcface_jax, recognizer])
 def test_all_names_are_there(package):
     assert len(set(package.__all__)) == len(package.__all__)
     for name in package.__all__:
         assert getattr(package, name) is not None
 
 
-@pytest.mark.parametrize("package", ["facenet_jax", "arcface_jax"])
-def test_an_import_starts_nothing(package):
+@pytest.mark.parametrize(
+    ("package", "first", "slow"),
+    [
+        ("facenet_jax", "", f"{FOR_COMMANDS} orbax cv2 PIL"),
+        ("arcface_jax", "", f"{FOR_COMMANDS} orbax cv2 PIL"),
+        ("recognizer", "import cv2  # which sets a path of its own", FOR_COMMANDS),
+    ],
+)
+def test_an_import_starts_nothing(package: str, first: str, slow: str):
     """No process, thread, device or flag, and none of the libraries that only the commands need."""
-    done = subprocess.run(
-        [sys.executable, "-c", QUIET.format(package=package)], capture_output=True, text=True, check=False
-    )
+    program = QUIET.format(package=package, first=first, slow=slow)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 

@@ -1,10 +1,12 @@
 """Commands of the README and of RESULTS.md are those that the mains take, and what the README points to exists."""
 
+import dataclasses
 import re
 import shlex
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -28,6 +30,12 @@ from experiments import (
     search,
     ytf,
 )
+from faces.detect.looks import Sizes
+from recognizer.description import Verification
+from recognizer.detector_identity import make_record
+from recognizer.model import open_model, write_model
+from tests.experiments.setting import one_matrix_model
+from tests.retinaface_jax.oracle import random_tensors
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -94,18 +102,38 @@ def snippets(readme: Path) -> list[str]:
 WITH_SNIPPETS = [readme for readme in READMES if snippets(readme)]
 
 
+def make_files(folder: Path) -> None:
+    """What the snippets open: a model and a detector with random weights, pictures of noise; wants `one_matrix`."""
+    model = open_model(one_matrix_model(folder / "of_whole_pictures"))
+    by_the_face = dataclasses.replace(model.preprocessing, alignment="five_points")
+    (folder / "models").mkdir()
+    described = dataclasses.replace(model.description, preprocessing=by_the_face, verification=Verification(0.35))
+    write_model(dataclasses.replace(model, description=described), folder / "models" / "y1")
+    with (folder / "mobilenet0.25_Final.pth").open("wb") as file:
+        np.savez(file, **random_tensors(0), **make_record("retinaface_mobilenet025", Sizes(16, 512)))
+    rng = np.random.default_rng(0)
+    for name in ("a", "b", "party"):
+        cv2.imwrite(str(folder / f"{name}.jpg"), rng.integers(0, 256, (64, 64, 3)).astype(np.uint8))
+
+
 @pytest.mark.parametrize("readme", WITH_SNIPPETS, ids=[str(path.relative_to(ROOT)) for path in WITH_SNIPPETS])
-def test_snippets_of_python_run(readme: Path, tmp_path: Path, monkeypatch):
+def test_snippets_of_python_run(readme: Path, tmp_path: Path, monkeypatch, one_matrix: list[str]):
     """One after the other, as they are read; what they promise of their results holds, and no file is left."""
+    make_files(tmp_path)
+    before = sorted(tmp_path.iterdir())
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
     for block in snippets(readme):
         exec(compile(block, str(readme), "exec"), names)
     PROMISED[str(readme.relative_to(ROOT))](names)
-    assert not list(tmp_path.iterdir())
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def of_readme(names: dict[str, Any]) -> None:
+    x, compared, face = names["x"], names["compared"], names["face"]
+    assert x.shape == (2, 8) and x.dtype == np.float32 and np.allclose(np.linalg.norm(x, axis=1), 1, atol=1e-5)
+    assert compared.cosine == pytest.approx(x[0] @ x[1], abs=1e-6) and compared.same is (compared.cosine >= 0.35)
+    assert face.box.shape == (4,) and face.points.shape == (5, 2) and face.embedding.shape == (8,) and face.score > 0.5
     assert names["loss"].shape == () and names["per_image"].shape == (12,) and names["logits"].shape == (12, 1000)
     lengths = np.linalg.norm(names["mine"], axis=1)
     assert lengths.shape == (40,) and names["mine"].shape[1] == 64

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-import recognizer
 from faces.detect.detections import Detections
 from faces.errors import CheckpointError, ConfigError, DataError, FacesError, ImageError
 from faces.preprocessing import align
@@ -62,10 +61,6 @@ def opened(folder: Path) -> Recognizer:
 
 def picture(path: Path) -> np.ndarray:
     return cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
-
-
-def test_the_names():
-    assert recognizer.__all__ == sorted(recognizer.__all__) and all(hasattr(recognizer, n) for n in recognizer.__all__)
 
 
 @pytest.mark.parametrize("flip", ["none", "sum", "concatenate"])
