@@ -4,9 +4,9 @@
     embeddings = recognizer.embed(["a.jpg", "b.jpg"])  # (2, d)
 
 A photograph is the path of a file, read by the rules of `faces.data.images` (orientation, alpha, 16 bits ...), or an
-array, uint8 (height, width, 3), RGB. What is computed is what `experiments.evaluate` computes of the same file, where XLA
-takes the same routines: on a CPU commands choose them (`faces.start.choose_routines`), and others round so that a point
-may fall into another pixel (at most 2e-4 in the embeddings of 50 photographs).
+array, uint8 (height, width, 3), RGB. What is computed is what `experiments.evaluate` computes of the same file, where
+XLA takes the same routines: on a CPU commands choose them (`faces.start.choose_routines`), and others round so that the
+face is cut a little differently (at most 2e-4 in the embeddings of 50 photographs).
 
 Not here: opening models and detectors (`model.py`, `detectors.py`), many photographs with what is known of them kept on
 disk (`pipeline.py`, `cached_embedder.py`).
