@@ -117,14 +117,14 @@ class DataConfig(shared.DataConfig):
     """The training set and its pixels."""
 
     min_images: int
-    """People with fewer images are left out; 0 or 1: nobody is."""
+    """People with fewer images are left out; 0 or 1: none are."""
     wrong_labels: float
     """Fraction of the images that are given another person's label, at random, for experiments on noise."""
 
 
 @dataclass(frozen=True)
 class Config(shared.RunConfig):
-    """Everything that defines an ArcFace run but its data's place."""
+    """Everything that defines an ArcFace run, except where its data lies."""
 
     model: ModelConfig
     batch: BatchConfig

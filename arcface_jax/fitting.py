@@ -49,7 +49,7 @@ def fit(
         TrainingStopped: a number is not finite.
         OutputError: the folder is not empty, or cannot be written.
     """
-    # Here, as `import arcface_jax` shall not bring what reads files and pictures.
+    # Imported here, so that `import arcface_jax` does not load the readers of files and images.
     from arcface_jax.monitor import AngleMonitor
     from faces import fitting
 

@@ -121,23 +121,23 @@ def class_loss(
     s: float = 64.0,
     axis: str = DATA,
 ) -> Float[Array, "batch"]:
-    """Loss of each image against class centres that are divided over a mesh, for anybody's network and step.
+    """Loss of each image against class centres that are divided over a mesh, for any network and step.
 
     The numbers of `class_loss_and_score`, which this calls, with less asked of the caller: batches and classes of any
     number (what the devices cannot share evenly is padded, and the padding counts for nothing), a `Margin` where no
-    other head is wanted, and labels that are looked at where that is possible.
+    other head is wanted, and labels that are checked where that is possible.
 
     Args:
         embeddings, centres, labels: as `class_loss_and_score`, (batch, d), (classes, d) and (batch,), of any numbers.
         head: a `Head`, or a margin, which stands for `margin_head(head, s)`.
-        mesh: devices; over other axes than `axis` everything is copied.
+        mesh: devices; over other axes than `axis` everything is replicated.
         valid, block: as `class_loss_and_score`; all rows are classes if `valid` is None.
         s: the scale of a margin's logits; PAPER 64.
         axis: of the mesh, over which images and classes are divided.
     Returns:
         Loss per image, float32 (batch,).
     Raises:
-        DataError: a label that is no class. Under `jax.jit` labels cannot be looked at; there such a loss is nan.
+        DataError: a label that is no class. Under `jax.jit` labels cannot be checked; there such a loss is nan.
     """
     if isinstance(head, Margin):
         head = margin_head(head, s)

@@ -1,9 +1,9 @@
 """Losses beside the margin: Eq. (5), Eq. (6) and the angular triplet of ArcFace (Sec. 2.3 of v3; rows of Table 2).
 
-Once features and centres live on the sphere, other wishes can be written as angles too: an embedding shall be near its
-centre (intra), centres shall be far from each other (inter), and a face shall be nearer to its own person's other faces
-than to anybody else's (triplet). The paper adds them to norm-softmax and to ArcFace, and finds that ArcFace alone does
-what they ask for.
+Once features and centres live on the sphere, other wishes can be written as angles too: an embedding should be near its
+centre (intra), centres should be far from each other (inter), and a face should be nearer to its own person's other
+faces than to anybody else's (triplet). The paper adds them to norm-softmax and to ArcFace, and finds that ArcFace alone
+does what they ask for.
 
 Intra and inter are the terms that Eq. (5) and (6) ADD to Eq. (2), for each example; the caller adds and averages.
 

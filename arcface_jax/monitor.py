@@ -1,4 +1,4 @@
-"""What to look at while a classifier with margins trains.
+"""What is monitored while a classifier with margins trains.
 
 ArcFace (arXiv 1801.07698, Sec. 2.2) follows training by the angle between an embedding and its class's centre: about
 90 degrees at first, about 30 at the end.

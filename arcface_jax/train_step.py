@@ -1,7 +1,7 @@
 """One step of ArcFace training: Sec. 3.1 of ArcFace (arXiv 1801.07698), compiled for every device of a mesh.
 
 Images in, embeddings, logits against the class centres with a margin on the target's, cross-entropy, gradient, update.
-The network is copied to every device; the centres are divided by class, and stay where they are.
+The network is replicated on every device; the centres are divided by class, and stay where they are.
 
 Not here: the loop around it (`faces.train_loop`), the batch's composition (`sampling.py`), the head's arithmetic
 (`head.py`).
@@ -68,7 +68,7 @@ def head_of(classifier: SoftmaxConfig | MarginConfig | SphereFaceConfig, step: j
 
 
 def init_state(config: Config, mesh: Mesh, backbone: Backbone | None = None, classes: int = 0) -> TrainState:
-    """The state before the first step, made on the devices: the network copied, the centres divided.
+    """The state before the first step, made on the devices: the network replicated, the centres divided by class.
 
     Args:
         config: of the run.
@@ -241,7 +241,7 @@ def _decay_of_centres(weight_decay: float, is_linear: bool, centres: Any) -> Any
 
 
 def _placement(state: TrainState, mesh: Mesh) -> TrainState:
-    """Where each array of a state lives: what has a row for each class is divided, the rest copied."""
+    """Where each array of a state lives: what has a row for each class is divided, the rest replicated."""
     shardings = jax.tree.map(lambda _: replicated(mesh), state)
     centres, opt_state = jax.tree.map(
         lambda x: sharded(mesh) if x.ndim > 1 else replicated(mesh), (state.centres, state.opt_state["centres"])

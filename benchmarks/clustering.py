@@ -2,7 +2,7 @@
 
     python -m benchmarks.clustering [--faces N] [--rounds N] [--json FILE]
 
-13,233 embeddings of 5,749 people whose numbers of pictures are much as LFW's: 4,069 with one, the most with 530. People
+13,233 embeddings of 5,749 people whose numbers of images are much as LFW's: 4,069 with one, the most with 530. People
 lie in 64 of 512 dimensions, so that they come as near to each other as a fair network lets them: at cosine 0.45 some
 thousand pairs of two people are linked, and most linked faces form one component. Ours is `faces.cluster.cluster`,
 from the embeddings to the clusters; scikit-learn gets the same embeddings:
@@ -39,14 +39,14 @@ jax.config.update("jax_platforms", "cpu")
 
 FACES, DIMENSION, INTRINSIC, SPREAD, THRESHOLD = 13_233, 512, 64, 0.7, 0.45
 SMALL_PEOPLE = {1: 4069, 2: 779, 3: 291, 4: 187, 5: 112}
-"""LFW's people with so many pictures; 311 others have from 6 to 530."""
+"""LFW's people with so many images; 311 others have from 6 to 530."""
 GOAL = 5.0
 OURS, PEER = "faces.cluster", "scikit-learn"
 COMPONENTS = "connected components"
 
 
 def sizes(faces: int) -> np.ndarray:
-    """Pictures of each person, much as in LFW, of about so many faces."""
+    """Images of each person, much as in LFW, of about so many faces."""
     share = faces / FACES
     small = [size for size, people in SMALL_PEOPLE.items() for _ in range(round(share * people))]
     rank = np.arange(1, round(share * 311) + 1)

@@ -3,7 +3,7 @@
 Cut, flipped, overwritten, inserted, removed, repeated and spliced bytes, inflated counts, deep nesting; and for zip
 files the same inside a member, with the checksums put right again, and in the directory.
 
-Not here: who reads the changed files, and what is demanded (`fuzz_weights.py`).
+Not here: the readers of the changed files, and what is demanded of them (`fuzz_weights.py`).
 """
 
 import io

@@ -1,7 +1,7 @@
 """What the benchmarks of detectors share: options, photographs, speed in turns, and how far apart the faces found are.
 
 Timed is everything between decoded images and NumPy arrays of faces. All take the same images from memory with as many
-threads, take turns, and are judged by the median of their rounds; a first call, in which programs are compiled, is
+threads, take turns, and are compared by the median of their rounds; a first call, in which programs are compiled, is
 timed by itself.
 
 Not here: the detectors (`detect.py`, `mtcnn.py`).

@@ -142,7 +142,7 @@ def read(path: Path) -> None:
         raise WeightsError(refusal)
 
 
-def judge(tally: Tally, path: Path, data: bytes, what: str, audit: bool) -> None:
+def try_file(tally: Tally, path: Path, data: bytes, what: str, audit: bool) -> None:
     """Read one file and enter what became of it."""
     path.write_bytes(data)
     if audit and not _watch:
@@ -204,16 +204,16 @@ def fuzz(
     try:
         for name, originals in sound.items():
             for number, data in enumerate(originals):
-                judge(
+                try_file(
                     Tally(), path, data, f"sound {number}", False
                 )  # what is imported at first use is, before the hook
-                judge(tallies[name], path, data, f"sound {number}", audit)
+                try_file(tallies[name], path, data, f"sound {number}", audit)
             for what, data in track(damaged(originals, files, seed), name, files, console=Console(stderr=True)):
-                judge(tallies[name], path, data, what, audit)
+                try_file(tallies[name], path, data, what, audit)
         if most is not None:
             tallies["bombs"] = Tally()
             for what, data in bombs(most):
-                judge(tallies["bombs"], path, data, what, audit)
+                try_file(tallies["bombs"], path, data, what, audit)
     finally:
         tracemalloc.stop()
         gc.unfreeze()

@@ -5,7 +5,7 @@
 1. The 20 nearest of each probe, exactly: `faces.gallery.search` against faiss-cpu's `IndexFlatIP.search`.
 2. The same and MegaFace's verification: the highest scores over all 3.5 thousand million pairs, as many as a false
    accept rate of 1e-6 lets pass and one more. faiss has no such search; it gets `range_search` as well, with a
-   threshold that lets exactly these pass, which nobody would know before, and the two times are added.
+   threshold that lets exactly these pass, which is not known beforehand, and the two times are added.
 3. What a call adds to the memory of a process that holds the gallery already; faiss's own copy of it is not counted.
 
 The bound is the product of both matrices alone at the rate of `sgemm`. Embeddings are random directions of 512 numbers;

@@ -8,7 +8,7 @@ NumPy, OpenCV and plain loops, one image at a time; its networks run in PyTorch,
 threads.
 
 Two differences from that port. Where a level has a single proposal, the port reads its box offsets from the mirrored
-place of the map, by a slip that the MATLAB code has not; here nobody does. And of equal scores either may be kept.
+place of the map, by a slip that is not in the MATLAB code, nor here. And of equal scores either may be kept.
 
 Without PyTorch, ours is measured alone.
 

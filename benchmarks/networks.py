@@ -209,7 +209,7 @@ def multiply_adds(name: str) -> int:
 
 
 def compare(name: str, kind: str, batch: int, goals: dict[str, float], rounds: int) -> list[Row]:
-    """Time everybody in turns; one row for each peer, or one against nobody where none is installed."""
+    """Time all in turns; one row for each peer, or one without a peer where none is installed."""
     calls = (embedding_calls if kind == "embedding" else training_calls)(name, batch, goals)
     times = take_turns({**calls, "sgemm": limits()["sgemm"]}, rounds, budget=60.0)
     rates = {peer: 1e3 * batch / times[peer]["median_ms"] for peer in calls}

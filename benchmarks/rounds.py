@@ -1,7 +1,7 @@
 """What the benchmarks share: taking turns, this machine's limits, and the rows of the table in RESULTS.md.
 
 Two methods are not timed one after the other but in turns, round by round: what else the machine does then slows both.
-Each is judged by the median of its rounds. A ratio above 1 means that ours is that many times as fast.
+Each counts by the median of its rounds. A ratio above 1 means that ours is that many times as fast.
 
 Not here: memory (`peak_memory.py`), what is measured (the scripts), and the whole table (`run.py`).
 """
@@ -33,7 +33,7 @@ class Row:
     work: str
     """What is done, with its sizes."""
     peer: str
-    """Whom it is measured against."""
+    """What it is measured against."""
     ours: float
     theirs: float
     """Medians, both in `unit`."""

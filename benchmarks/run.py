@@ -8,7 +8,7 @@ ours and the peers' arrays lie alike. What it measures is kept as `benchmarks/me
 all files there, with the ratios of all runs, oldest first: one run on a machine that others share says little. Whether
 a goal is met the latest run says.
 
-A benchmark whose peer is not installed or whose data is not named is left out, which is said. Peers:
+A benchmark whose peer is not installed or whose data is not named is left out, and the run says so. Peers:
 `pip install torch torchvision pytorch-metric-learning onnx onnxscript onnxruntime faiss-cpu scikit-learn`.
 
 Not here: what is measured and how (each script's docstring), reports without a ratio (`scaling.py`, `roofline.py`).

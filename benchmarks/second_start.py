@@ -4,8 +4,8 @@
 
 Each round takes an empty cache folder and starts the README's first command twice, as a user would. The clock runs
 from the start of the process to the first line of its log, which stands there once the first step's loss is known; then
-the process is ended. Before that step the run imports its libraries, draws its faces, and judges the untrained network
-and what chance and eigenfaces reach. What no cache shortens, the imports alone, is timed in each round too.
+the process is ended. Before that step the run imports its libraries, draws its faces, and evaluates the untrained
+network, chance and eigenfaces. What no cache shortens, the imports alone, is timed in each round too.
 
 Not here: what the programs compute, and how quick they are.
 """
@@ -68,7 +68,7 @@ def seconds_to_import(cache: Path) -> float:
 
 
 def _environment(cache: Path) -> dict[str, str]:
-    """This process's, without what it says of caches and huge pages: the command shall see to them by itself."""
+    """This process's, without what it says of caches and huge pages: the command must see to them by itself."""
     own = ("JAX_", "GLIBC_TUNABLES", start.SWITCH)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(own)}
     return {**kept, "JAX_PLATFORMS": "cpu", "XDG_CACHE_HOME": str(cache)}

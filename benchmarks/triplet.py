@@ -4,8 +4,8 @@
 
 Timed is what a training step does between embeddings and their gradient: distances, semi-hard mining (Sec. 3.2 of
 FaceNet), triplet loss, backward. Both methods get the same float32 embeddings of length 1 and as many threads, take
-turns, and are judged by the median of their rounds. (The peer is also timed with one thread: where other programs share
-the cores, its threads wait for each other.) Three questions:
+turns, and are compared by the median of their rounds. (The peer is also timed with one thread: where other programs
+share the cores, its threads wait for each other.) Three questions:
 
 1. B = 512, K = 8 images of each identity: how quick is ours beside the peer, and in how much memory?
 2. How do both grow from B = 256 to B = 1,800 with K = 40? A cubic method would show exponent 3; B^2 log B shows 2.15.

@@ -39,7 +39,7 @@ class BatchConfig(shared.BatchConfig):
 
 @dataclass(frozen=True)
 class Config(shared.RunConfig):
-    """Everything that defines a FaceNet run but its data's place."""
+    """Everything that defines a FaceNet run, except where its data lies."""
 
     batch: BatchConfig
     loss: LossConfig

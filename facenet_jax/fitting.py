@@ -49,7 +49,7 @@ def fit(
         TrainingStopped: the model has collapsed, or a number is not finite.
         OutputError: the folder is not empty, or cannot be written.
     """
-    # Here, as `import facenet_jax` shall not bring what reads files and pictures.
+    # Imported here, so that `import facenet_jax` does not load the readers of files and images.
     from facenet_jax.monitor import TripletMonitor
     from faces import fitting
 

@@ -1,6 +1,6 @@
 """The triplet loss: Sec. 3.1 of FaceNet (arXiv 1503.03832).
 
-An anchor's embedding shall lie nearer to every image of the same person than to any image of another, by a margin:
+An anchor's embedding must lie nearer to every image of the same person than to any image of another, by a margin:
     ||f(x_a) - f(x_p)||^2 + alpha < ||f(x_a) - f(x_n)||^2.                                                       (Eq. 1)
 What a triplet lacks of that margin is its loss. A pair loss would ask all images of a person to fall on one point;
 this asks only that others stay out, so that a person may occupy a manifold.

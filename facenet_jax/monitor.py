@@ -1,4 +1,4 @@
-"""What to look at while triplets train: the second way in which they fail, besides numbers that are not finite.
+"""What is monitored while triplets train: numbers that are not finite, and the other way in which they fail.
 
 Sec. 3.2 of FaceNet (arXiv 1503.03832) warns of it: the hardest negatives, met early in training, can drive the network
 to map every face to one and the same point.

@@ -33,7 +33,7 @@ def backbone_of(config: Config) -> Backbone:
 
 
 def init_state(config: Config, mesh: Mesh, backbone: Backbone | None = None, classes: int = 0) -> TrainState:
-    """The state before the first step, made on the devices, a copy on each.
+    """The state before the first step, made on the devices, replicated on each.
 
     Args:
         config: of the run.

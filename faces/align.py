@@ -1,7 +1,7 @@
-"""From a photograph and a detection to the picture a network takes: five ways, each by its name in `ALIGNMENTS`.
+"""From a photograph and a detection to the face that a network takes: five ways, each by its name in `ALIGNMENTS`.
 
 Points and boxes of detections are in pixels, x to the right, y down, the centre of the top left pixel being (0, 0).
-Five points are left eye, right eye, nose, left and right corner of the mouth, left and right as seen in the picture.
+Five points are left eye, right eye, nose, left and right corner of the mouth, left and right as seen in the image.
 
 Not here: detection (`faces.detect`), the sampling of pixels (`warp.py`), what training changes at random
 (`faces.data.augment`, whose crop without a change is `fixed_box`).
@@ -31,7 +31,7 @@ _SMALLEST_SPREAD = 1e-3  # pixels; points that lie closer together give no direc
 
 
 def template(size: tuple[int, int]) -> Float32[np.ndarray, "5 2"]:
-    """Five points in a picture of `size` rows and columns.
+    """Five points in a face of `size` rows and columns.
 
     Multiples of 112 scale the template of 112. Multiples of 128 put the face of 112 in 128 columns: scaled by
     rows / 128 after 8 is added to x, so that the face keeps some border at the sides and below. Where rows and columns
@@ -58,7 +58,7 @@ def similarity(source: Float[Array, "batch points 2"], target: Float[Array, "poi
 
     Args:
         source: points of each photograph.
-        target: where they shall lie.
+        target: where they must lie.
 
     Returns:
         Maps (x, y, 1) -> (x, y) in float32. Points within 0.001 pixels of their mean, and points that every rotation
@@ -94,13 +94,13 @@ def align_by_points(
 
 
 Alignment = Callable[..., np.ndarray]
-"""`align(image, box, points, size, **options) -> picture`, a photograph and one detection to what a network takes.
+"""`align(image, box, points, size, **options) -> face`, a photograph and one detection to what a network takes.
 
 Args:
     image: uint8 (height, width, 3), RGB.
     box: left, top, right, bottom of the detected face, float (4,); None where the alignment needs none.
     points: the five points, float (5, 2); None likewise.
-    size: rows and columns of the picture.
+    size: rows and columns of the face.
     options: those of the alignment, by keyword.
 
 Returns:
@@ -228,7 +228,7 @@ def fixed_box(
     *,
     fractions: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0),
 ) -> UInt8[np.ndarray, "rows columns 3"]:
-    """The same box of every photograph, no detection needed, stretched to the size, as training cuts and judges faces.
+    """The same box of every photograph, no detection needed, stretched to the size, as a training cuts faces.
 
     Args:
         fractions: left, top, right, bottom as fractions of width and height, as `crop` in the configs; all of the

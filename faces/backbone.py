@@ -39,10 +39,9 @@ class Backbone(NamedTuple):
 
     `init(key) -> (params, batch_stats)`: float32 trees; `batch_stats` is `{}` in a network without batch norm.
     `apply(params, batch_stats, images, train, key) -> (embeddings, batch_stats)`: images (B, H, W, 3), normalised,
-    float32 or bfloat16; embeddings (B, d), float32; whether of length 1 the network says. With `train` batch norm uses
-    the batch's statistics and the running ones are updated, and dropout draws from `key`, which networks without
-    dropout do not need; `train` is a Python bool, static under `jax.jit`.
-    `input_size`: rows and columns of the images.
+    float32 or bfloat16; embeddings (B, d), float32; of length 1 if the network makes them so. With `train` batch norm
+    uses the batch's statistics and the running ones are updated, and dropout draws from `key`, which networks without
+    dropout do not need; `train` is a Python bool, static under `jax.jit`. `input_size`: rows and columns of the images.
     """
 
     init: Callable[[jax.Array], tuple[Params, BatchStats]]

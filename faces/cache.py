@@ -1,4 +1,4 @@
-"""Results kept on disk by the hash of what they were computed from, so that no picture is looked at twice.
+"""Results kept on disk by the hash of what they were computed from, so that no image is looked at twice.
 
 A key is the content, never a name or a date: a file that was moved is found again, one that was changed is not. Several
 programs may use one cache at a time: what one has added stays when another saves.
@@ -34,7 +34,7 @@ class Cache:
         path: the file; read now if it is there, written by `save` alone.
         row: vectors are rows of so many numbers, one after the other.
     Raises:
-        DataError: something else is there, or it is damaged or cannot be read: that is told before anything is
+        DataError: something else is there, or it is damaged or cannot be read: which is raised before anything is
             computed.
     """
 

@@ -133,7 +133,7 @@ class Checkpoints:
 
 @contextmanager
 def told_once() -> Iterator[None]:
-    """A block in which Orbax and TensorStore do not print as well what they raise where it is waited for.
+    """A block in which Orbax and TensorStore do not print the errors that they also raise.
 
     Orbax logs the traceback of a write that failed in its thread; TensorStore's other writes then meet a loop that is
     closed, and say so each.
@@ -182,7 +182,7 @@ def load_weights(folder: Path) -> tuple[int, dict[str, Any]]:
 
 
 def _json_handlers() -> dict[str, ocp.JsonCheckpointHandler]:
-    """Of the items beside the state; named, or Orbax warns of them."""
+    """Of the items beside the state; Orbax warns of items without a name."""
     return {item: ocp.JsonCheckpointHandler() for item in ("loader", "config")}
 
 
@@ -191,13 +191,13 @@ _OF_DAMAGE = (ValueError, OSError, KeyError, TypeError, AttributeError)
 
 @contextmanager
 def _reading(folder: Path, step: int, steps: Any) -> Iterator[None]:
-    """A block that reads the checkpoint of `step`, one of `steps`: what escapes it says that a file is not sound."""
+    """A block that reads the checkpoint of `step`, one of `steps`; its errors become one that names the file."""
     try:
         yield
     except PermissionError as error:
         raise CheckpointError(f"{folder}/{step}: the checkpoint may not be read ({error.strerror}).") from error
     except Exception as error:
-        # Orbax says of damaged arrays an Exception of no kind; other kinds than these are defects, and keep their own.
+        # For damaged arrays Orbax raises a bare Exception; kinds other than these are defects, and stay what they are.
         if not isinstance(error, _OF_DAMAGE) and type(error) is not Exception:
             raise
         earlier = [other for other in steps if other < step]

@@ -26,8 +26,8 @@ def run(main: Callable[[list[str]], None]) -> NoReturn:
     """Run `main` on the command line's arguments and exit; programs that JAX compiles are kept for the next time.
 
     Exit codes: 0; 2 with `error: <sentence>` on standard error for a `FacesError`, a full disk or too little memory
-    (argument parsers use 2 as well); 130 for Ctrl-C; 141, silently, when who reads the output has gone, as `head` does.
-    Any other exception is a defect of ours and keeps its traceback.
+    (argument parsers use 2 as well); 130 for Ctrl-C; 141, silently, when the reader of the output has closed it, as
+    `head` does. Any other exception is a defect of ours and keeps its traceback.
     """
     for stream in (sys.stdout, sys.stderr):  # what a terminal cannot show is escaped, and stops nothing
         if isinstance(stream, io.TextIOWrapper):
@@ -81,7 +81,7 @@ def _told(sentence: str) -> int:
 
 
 def _abandon_output() -> None:
-    """Have what was printed and cannot be written go nowhere, or Python complains once more when it ends."""
+    """Discard output that cannot be written, of which Python would complain once more at its end."""
     with contextlib.suppress(OSError, ValueError):  # it may be no file at all
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())

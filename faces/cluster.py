@@ -1,10 +1,10 @@
-"""Which pictures show the same person, nobody having said who is in any: clusters at a threshold on the cosine.
+"""Which faces show the same person, without any labels: clusters at a threshold on the cosine.
 
 Single linkage joins whatever a chain of similar pairs connects, which is the connected components of the pairs above
 the threshold. Average and complete linkage join, again and again, the two clusters whose mean, or lowest, cosine over
 all pairs between them is highest, as long as that is at least the threshold. Neither needs all n^2 cosines: if the mean
 or the lowest cosine between two clusters reaches the threshold, so did that of a pair of parts of them, down to single
-pictures. So only clusters that are linked by a pair above the threshold ever meet, and links that fall below it are
+faces. So only clusters that are linked by a pair above the threshold ever meet, and links that fall below it are
 dropped for good. The mean cosine between two clusters is the product of their mean embeddings. Merging along chains of
 nearest neighbours gives the same clusters as merging the nearest pair of all first, since a merged cluster is never
 nearer to a third than the nearer of its parts was.
@@ -36,7 +36,7 @@ LINKAGES: tuple[Linkage, ...] = get_args(Linkage)
 MOST_PAIRS = 10_000_000
 """Pairs above the threshold beyond which it is refused; average and complete linkage take some 200 bytes for each."""
 TILE = 1024
-"""Pictures compared with as many others at a time."""
+"""Faces compared with as many others at a time."""
 GROUP = 32
 """Neighbouring pairs of a tile that the host looks at together: nearly all groups hold none."""
 REST = 0.05
@@ -64,9 +64,9 @@ class SimilarPairs:
 def similar_pairs(
     embeddings: Float[np.ndarray, "n d"], threshold: float, mesh: Mesh | None = None, most: int = MOST_PAIRS
 ) -> SimilarPairs:
-    """All pairs of pictures whose cosine is at least the threshold, in tiles of 1,024 x 1,024.
+    """All pairs of faces whose cosine is at least the threshold, in tiles of 1,024 x 1,024.
 
-    Of many pictures a tile holds not cosines but bounds on them, from much shorter rows (`_shortened`); the cosines of
+    Of many faces a tile holds not cosines but bounds on them, from much shorter rows (`_shortened`); the cosines of
     the pairs whose bound reaches the threshold are computed one by one.
 
     Args:
@@ -209,7 +209,7 @@ def _cosines(
 def cluster(
     embeddings: Float[np.ndarray, "n d"], threshold: float, linkage: Linkage, mesh: Mesh | None = None
 ) -> Int32[np.ndarray, " n"]:
-    """Clusters of pictures.
+    """Clusters of faces.
 
     Args:
         embeddings: of any length.
@@ -219,7 +219,7 @@ def cluster(
         mesh: see `similar_pairs`.
 
     Returns:
-        Each picture's cluster: 0 is the largest, of equal sizes the one whose first picture comes first.
+        Each face's cluster: 0 is the largest, of equal sizes the one whose first face comes first.
 
     Raises:
         EvaluationError: as `similar_pairs`; single linkage takes any number of pairs.
@@ -234,7 +234,7 @@ def cluster(
 
 
 def _by_size(owner: Int[np.ndarray, " n"]) -> Int32[np.ndarray, " n"]:
-    """The same clusters, numbered by their size and then by their first picture."""
+    """The same clusters, numbered by their size and then by their first face."""
     _, first, number, size = np.unique(owner, return_index=True, return_inverse=True, return_counts=True)
     order = np.lexsort((first, -size))
     place = np.empty(order.size, np.int32)  # (clusters,)
@@ -275,7 +275,7 @@ def _linked(
 def _joined(
     owner: Int32[np.ndarray, " n"], first: Int64[np.ndarray, " pairs"], second: Int64[np.ndarray, " pairs"]
 ) -> Int32[np.ndarray, " n"]:
-    """The clusters, numbered from 0, of which some pairs of pictures are joined; their new numbers."""
+    """The clusters, numbered from 0, of which some pairs of faces are joined; their new numbers."""
     clusters = int(owner.max()) + 1
     edges = coo_array((np.ones(first.size, bool), (owner[first], owner[second])), shape=(clusters, clusters))
     return connected_components(edges, directed=False)[1][owner]
@@ -286,7 +286,7 @@ def _merged(
 ) -> Int64[np.ndarray, " n"]:
     """Average linkage with `sums`, the unit embeddings, which are overwritten; complete linkage without.
 
-    A cluster goes by one of its pictures; `near[a][b]` is the similarity of clusters a and b where it is at least the
+    A cluster goes by one of its faces; `near[a][b]` is the similarity of clusters a and b where it is at least the
     threshold. The chain goes from a cluster to its nearest until two are nearest to each other, which are joined.
     """
     near = _neighbours(pairs, n)
@@ -322,7 +322,7 @@ def _merged(
 
 
 def _neighbours(pairs: SimilarPairs, n: int) -> list[dict[int, float]]:
-    """Of each picture, those that it is linked to, with their cosines."""
+    """Of each face, those that it is linked to, with their cosines."""
     row, column = np.concatenate([pairs.first, pairs.second]), np.concatenate([pairs.second, pairs.first])
     cosine = np.concatenate([pairs.cosine, pairs.cosine])
     order = np.argsort(row, kind="stable")

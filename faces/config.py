@@ -126,7 +126,7 @@ class EvaluationConfig:
 
 @dataclass(frozen=True)
 class RunConfig(Checked):
-    """What defines a run but its data's place, as far as both papers share it."""
+    """What defines a run, except where its data lies; as far as both papers share it."""
 
     model: ModelConfig
     batch: BatchConfig
@@ -144,7 +144,7 @@ class RunConfig(Checked):
         return load_config(name, cls)[0]
 
     def rules(self) -> list[Rule]:
-        """What values that fit the schema must fulfil to make sense together."""
+        """Conditions on values that each fit the schema."""
         optimiser, augment, evaluation = self.optimiser, self.augment, self.evaluation
         return [
             (self.batch.images >= 2, "batch.images: at least 2 are needed"),

@@ -17,12 +17,12 @@ SETTINGS = "settings.json"
 
 @contextlib.contextmanager
 def continued(folder: Path, settings: Mapping[str, Any], names: Sequence[str], overwrite: bool) -> Iterator[bool]:
-    """Keep a folder of results while the block adds to them; says whether there are some of the same settings.
+    """Keep a folder of results while the block adds to them; tells whether it holds some of the same settings already.
 
     A block that breaks off before any of `names` is there leaves nothing behind.
 
     Args:
-        folder: where results shall be.
+        folder: where results go.
         settings: all that they depend on, as JSON holds it; what stays the same from one part to the next.
         names: of the files that the block writes.
         overwrite: take away the results that are there, and begin anew.

@@ -1,4 +1,4 @@
-"""From photographs to the pictures that a network takes: found by a detector, one chosen or all, aligned, and counted.
+"""From photographs to the faces that a network takes: found by a detector, one chosen or all, aligned, and counted.
 
 What a detector finds is kept in a cache by the photograph's content. A photograph without a face is reported, never
 passed over: whoever asked decides what becomes of it.
@@ -30,7 +30,7 @@ class Cut:
         seen: photographs that were there.
         undetected: positions of those in which no face was found.
         several: how many have more than one.
-        looked: whether anybody looked for faces.
+        looked: whether faces were looked for.
     """
 
     faces: np.ndarray
@@ -47,8 +47,8 @@ class Looked:
     Args:
         row: its position.
         size: its height and width in pixels.
-        found: all its faces; None where nobody looked for any.
-        chosen: rows of `found` that are cut out; None stands for a picture that is of no detection: the alignment
+        found: all its faces; None where none were looked for.
+        chosen: rows of `found` that are cut out; None stands for a face cut without a detection: the alignment
             needs none, or none was found and there is a fallback.
         pictures: of each chosen one, uint8 (chosen, rows, columns, 3), RGB.
     """
@@ -106,7 +106,7 @@ def look(
     cache: Cache | None = None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Iterator[Looked]:
-    """Look at each photograph that is there, in their order, and cut out the faces that are meant.
+    """Find the faces of each photograph at hand, in their order, and cut out those asked for.
 
     Args: as `cut_faces`, but for
         rule: as there, or "all": every face is meant, in the order of their scores.

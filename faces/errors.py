@@ -38,7 +38,7 @@ class FaceNotFound(DataError):
 
 
 class WeightsError(FacesError):
-    """A file of weights that is damaged, foreign or asks for more than data."""
+    """A file of weights that is damaged, foreign or holds more than data."""
 
 
 class EvaluationError(FacesError):

@@ -224,7 +224,7 @@ def _best(groups: _Groups, rows: jax.Array, lists: int, k: int) -> tuple[jax.Arr
         return jnp.moveaxis(apart, 0, 1).reshape(lists, -1, *of_devices.shape[2:])
 
     first, score = together(groups.first), together(groups.score)  # (lists, kept), (lists, kept, GROUP)
-    order = jnp.argsort(first, axis=1)  # of equal scores the lower row shall come first
+    order = jnp.argsort(first, axis=1)  # of equal scores the lower row comes first
     row = jnp.take_along_axis(first, order, axis=1)[:, :, None] + jnp.arange(GROUP, dtype=jnp.int32)[None, None]
     score = jnp.where(row < rows, jnp.take_along_axis(score, order[:, :, None], axis=1), -jnp.inf)
     best, place = jax.lax.top_k(score.reshape(lists, -1), k)  # (lists, k) each

@@ -35,7 +35,7 @@ def patiently(connection: socket.socket) -> dict[str, Any]:
 
 
 def tell(there: Mapping[int, socket.socket], content: Mapping[str, Any]) -> None:
-    """Send a line to each; who has gone needs no word."""
+    """Send a line to each; processes that have ended are passed over."""
     for connection in there.values():
         with contextlib.suppress(OSError):
             connection.sendall(json.dumps(content).encode() + b"\n")

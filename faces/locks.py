@@ -52,5 +52,5 @@ def lock_file(path: Path, place: Path, timeout: float) -> Iterator[None]:
         yield
     finally:
         with contextlib.suppress(OSError):
-            path.unlink()  # while it is held: who has opened it meanwhile finds it gone, and tries again
+            path.unlink()  # while it is held: a program that has opened it meanwhile finds it gone, and tries again
         lock.release()

@@ -1,4 +1,4 @@
-"""Devices as a mesh with one axis, "data", and the two placements that this project needs: split by image, or copied.
+"""Devices as a mesh with one axis, "data", and the two placements that are needed: sharded by image, or replicated.
 
 With several processes (several hosts of a TPU pod, say) the mesh spans the devices of all of them; each reads its part
 of a batch, and embeds test images on its own devices.
@@ -17,7 +17,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from faces.errors import ConfigError
 
 DATA = "data"
-"""Name of the mesh axis over which a batch's images are split."""
+"""Name of the mesh axis over which a batch's images are sharded."""
 
 
 def make_mesh(devices: int | None = None) -> Mesh:
@@ -67,7 +67,7 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 
 def localised(mesh: Mesh, tree: Any) -> Any:
-    """Arrays that are copied on all processes' devices -> the same on this process's `local_mesh`."""
+    """Arrays that are replicated on all processes' devices -> the same on this process's `local_mesh`."""
     if jax.process_count() == 1:
         return tree
     return jax.device_put(jax.device_get(tree), replicated(local_mesh(mesh)))

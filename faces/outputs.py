@@ -1,4 +1,4 @@
-"""Where results go: places that are looked at before the work, files that are there whole or not at all.
+"""Where results go: places that are checked before the work, files that are there whole or not at all.
 
 One rule for every command. A folder of results belongs to one command at a time (`locked`). One that holds anything is
 not written into, unless the person says that the results in it may be replaced; and then they are replaced together,
@@ -30,7 +30,7 @@ LOCK = ".lock"
 REPLACED = ".replaced"
 """Within a folder of results: where those before them lie for the moment in which they change places."""
 CONTENTS = ".contents"
-"""Likewise: the names of what a command wrote there, a line each, which another may replace if it is told to."""
+"""Likewise: the names of what a command wrote there, a line each, which another may replace when it may overwrite."""
 RECORDS = ("environment.json", "result.json", "settings.json", "config.toml", "prepared.json", "model.toml")
 """A folder with one of these may be called one of results."""
 
@@ -152,7 +152,7 @@ def results_folder(folder: Path, overwrite: bool = False) -> Iterator[Path]:
     Until then `folder` holds what it held, and it does so again when the block breaks off.
 
     Args:
-        folder: where results shall be.
+        folder: where results go.
         overwrite: replace all results of an earlier command there; what lies beside them stays.
     Raises:
         OutputError: something is there already, or another command is writing there, or the disk refuses.
@@ -206,10 +206,10 @@ def _change_places(folder: Path, partial: Path) -> None:
 def check_free(folder: Path, overwrite: bool = False, other_way: str = "") -> None:
     """Refuse a folder that holds anything, but for results that may be replaced: what a command listed there.
 
-    What else lies beside them is let be.
+    What else lies beside them is left alone.
 
     Args:
-        folder: where results shall be.
+        folder: where results go.
         overwrite: whether results may be replaced.
         other_way: what else the person can do, such as "add --resume to continue it"; "" for nothing.
     Raises:
@@ -231,7 +231,7 @@ def check_free(folder: Path, overwrite: bool = False, other_way: str = "") -> No
 
 
 def list_contents(folder: Path, names: Iterable[str]) -> None:
-    """Say that entries of a folder are results, which a later command may replace if it is told to."""
+    """Say that entries of a folder are results, which a later command may replace when it may overwrite."""
     write_text(folder / CONTENTS, "".join(f"{name}\n" for name in names))
 
 

@@ -1,7 +1,7 @@
 """What happens to a photograph before a network sees it, as it is stored with the network's weights.
 
-A network is of use only on the pictures it was trained for. So their size, the order and range of their channels, the
-way faces are aligned, and what is done with the mirrored picture go wherever the weights go.
+A network is of use only on the images it was trained for. So their size, the order and range of their channels, the
+way faces are aligned, and what is done with the mirrored image go wherever the weights go.
 
 Not here: the alignments themselves (`align.py`), and reading the stored file (`recognizer.model`).
 """
@@ -36,9 +36,9 @@ class Preprocessing:
     """Of "box_margin": side of the square to which the box is stretched and of which the middle is kept; 0: no more
     than the input, and with the others."""
     box: tuple[float, float, float, float]
-    """Of "fixed_box": left, top, right, bottom as fractions of width and height; all of the picture with the others."""
+    """Of "fixed_box": left, top, right, bottom as fractions of width and height; all of the image with the others."""
     flip: Literal["none", "sum", "concatenate"]
-    """The mirrored picture's embedding: left out; added, as the network gives it; or put behind the other."""
+    """The mirrored image's embedding: left out; added, as the network gives it; or put behind the other."""
 
     def rules(self) -> list[Rule]:
         """As `faces.schema.Checked.rules`."""
@@ -63,7 +63,7 @@ class Preprocessing:
 
 
 WHOLE = (0.0, 0.0, 1.0, 1.0)
-"""Box of a whole picture."""
+"""Box of a whole image."""
 
 
 def align(
@@ -89,7 +89,7 @@ def align(
 
 
 def check_pictures(preprocessing: Preprocessing, images: np.ndarray) -> None:
-    """Refuse pictures that are not what `align` makes.
+    """Refuse images that are not what `align` makes.
 
     Args:
         images: (n, rows, columns, 3).

@@ -1,4 +1,4 @@
-"""Several processes that make one run: they meet before JAX joins them, so that who is missing has a name.
+"""Several processes that make one run: they meet before JAX joins them, so that a missing one can be named.
 
 JAX's own start waits for minutes and then ends in the middle of C++. So process 0 first listens itself where its
 coordinator will, until every other process has said its number and with what it was started. Then all prepare, each on
@@ -162,7 +162,7 @@ def _welcome(
     deadline: float,
     stack: contextlib.ExitStack,
 ) -> None:
-    """Accept one process into `there`; who connects and is none is turned away."""
+    """Accept one process into `there`; any other connection is closed."""
     left = deadline - time.monotonic()
     try:
         if left <= 0:
@@ -213,7 +213,7 @@ def _follow(where: Meeting, mine: dict[str, Any], prepare: Prepare) -> str:
 
 
 def _heard(where: Meeting, answer: dict[str, Any], word: str) -> Any:
-    """What process 0 says under a word; its refusal is an error, and so is silence."""
+    """The answer of process 0 under a key; a refusal is an error, and so is no answer."""
     if isinstance(answer.get("error"), str):
         raise ConfigError(answer["error"])
     if word not in answer:

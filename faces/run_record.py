@@ -2,7 +2,7 @@
 
 Files are written whole (`outputs.py`); only logs grow by lines.
 
-Not here: pictures (`faces.evaluate.plots`), checkpoints (`faces.checkpoint`).
+Not here: figures (`faces.evaluate.plots`), checkpoints (`faces.checkpoint`).
 """
 
 import json
@@ -88,7 +88,7 @@ def check_training_set(folder: Path, now: Fingerprint) -> str:
     Returns:
         A remark for the person: that of a run of an earlier version only the counts could be compared; or "".
     Raises:
-        CheckpointError: it is another set, with what differs; or the run does not tell what its set was.
+        CheckpointError: it is another set, with what differs; or the run has no record of its set.
         DataError: the record is damaged.
     """
     if (path := folder / TRAINING_SET).is_file():
@@ -137,7 +137,7 @@ class Log:
     """Numbers of a run, one JSON object with a "step" a line; a resumed run goes on in the same file.
 
     Lines of steps after `from_step` are dropped when the log is opened: they belong to the part of an interrupted run
-    that is about to be done again. With several processes one of them writes; without a folder nobody does.
+    that is about to be done again. With several processes one of them writes; without a folder none does.
 
     Raises:
         DataError: as `read_log`.

@@ -67,7 +67,7 @@ def _huge_pages_help(environment: Mapping[str, str]) -> bool:
 
 
 def computes_on_cpu(environment: Mapping[str, str]) -> bool:
-    """Whether JAX, not yet imported, can only take the CPU: as it is told, or because it has nothing else installed."""
+    """Whether JAX, not yet imported, can only take the CPU: by its settings, or because nothing else is installed."""
     told = environment.get("JAX_PLATFORMS")
     return told == "cpu" if told else not (find_spec("jax_plugins") or find_spec("libtpu"))
 
@@ -114,9 +114,9 @@ _MEASURED_JAXLIB = ("0.10.", "0.12.")
 
 
 def no_device(error: BaseException) -> str:
-    """The sentence for an error by which JAX says that it finds none of the devices it was told to take; "" for others.
+    """The sentence for an error by which JAX says that it finds no device of those it was set to use; "" for others.
 
-    Of a GPU that is not there it says so by an assertion without a word, which it then makes again when it is asked.
+    Of a GPU that is not there it says so by an assertion without a message, which it raises again at every later call.
     """
     is_bare = isinstance(error, AssertionError) and not error.args and not _finds_devices()
     if not is_bare and not (isinstance(error, RuntimeError) and "Unable to initialize backend" in str(error)):

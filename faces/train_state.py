@@ -1,4 +1,4 @@
-"""Everything that a training run is at one moment, as one pytree, what a step is given, and when it may not change.
+"""The state of a training run as one pytree, the batch that a step is given, and when a step leaves the state alone.
 
 Not here: how it changes (`train_step.py` of each paper), how it is stored (`faces.checkpoint`).
 """
@@ -59,7 +59,7 @@ def keep_if_finite(loss: jax.Array, gradient_norm: jax.Array, new: Any, old: Any
 
 
 def check_classes(classes: int) -> None:
-    """Refuse centres of nobody, before an array of no rows is made.
+    """Refuse centres of no people, before an array without rows is made.
 
     Args:
         classes: people of the training set, as `init_state` is given them.

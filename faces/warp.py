@@ -1,7 +1,7 @@
-"""Two maps from photographs to pictures of one size, both batched over photographs of one padded shape.
+"""Two maps from photographs to faces of one size, both batched over photographs of one padded shape.
 
 `warp` samples bilinearly under an affine map, as cv2.warpAffine does. `resample` stretches a box of pixels to a box of
-the picture with the triangle filter, which averages where it shrinks, as Pillow's bilinear resizing does. Photographs
+the face with the triangle filter, which averages where it shrinks, as Pillow's bilinear resizing does. Photographs
 are padded with zeros at the right and at the bottom to one of few shapes (`padded_shape`), so that a folder of
 photographs of all sizes compiles a few programs; zero is also what a warp finds outside a photograph, so padding
 changes no pixel.
@@ -19,15 +19,15 @@ _SMALLEST_SHAPE = 64
 def warp(
     images: Num[Array, "batch height width channels"], maps: Float[Array, "batch 2 3"], size: tuple[int, int]
 ) -> Float[Array, "batch rows columns channels"]:
-    """Pictures whose pixel at M (x, y, 1) is the photograph's at (x, y), bilinear, zero outside the photograph.
+    """Faces whose pixel at M (x, y, 1) is the photograph's at (x, y), bilinear, zero outside the photograph.
 
     As cv2.warpAffine, which however rounds the sampled places to 1/32 pixel. Where a map shrinks, pixels are skipped,
     not averaged.
 
     Args:
         images: photographs, padded with zeros to one shape.
-        maps: photograph to picture, invertible.
-        size: rows and columns of the pictures.
+        maps: photograph to face, invertible.
+        size: rows and columns of the faces.
 
     Returns:
         float32, in the range of the photographs and not rounded.
@@ -63,7 +63,7 @@ def resample(
     size: tuple[int, int],
     fill: float = 0.0,
 ) -> Float[Array, "batch rows columns channels"]:
-    """Pictures in which each photograph's box is stretched to the target box, by the triangle filter.
+    """Faces in which each photograph's box is stretched to the target box, by the triangle filter.
 
     Per axis the weight of pixel p for output pixel i is max(0, 1 - |p + 1/2 - c_i| / max(1, k)), divided by the sum
     over the box's pixels; c_i is the place of i + 1/2 in the box, k the number of pixels to one output pixel. That is
@@ -73,8 +73,8 @@ def resample(
         images: photographs, padded to one shape.
         boxes: left, top, right, bottom by edges, not centres, of pixels: a box (0, 0, 2, 3) holds two columns and
             three rows. They lie inside the photographs.
-        targets: where each box goes, in pixels of the picture by edges; it may reach beyond the picture.
-        size: rows and columns of the pictures.
+        targets: where each box goes, in pixels of the face by edges; it may reach beyond the face.
+        size: rows and columns of the faces.
         fill: value of what no target covers.
 
     Returns:

@@ -72,7 +72,7 @@ def recognise(tensors: Tensors, network: str | None = None, symbol: Sequence[Nod
 
     Args:
         tensors: of a file, by their names there.
-        network: that they are said to be of; None where nobody says so.
+        network: the name of the network that they are of, where the caller knows it; else None.
         symbol: MXNet's graph, where it is at hand.
     Raises:
         WeightsError: an IResNet of a depth that is not ours; a graph that computes something else than y1.

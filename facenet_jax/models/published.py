@@ -67,7 +67,7 @@ def recognise(tensors: Tensors, network: str | None = None) -> Published | None:
 
     Args:
         tensors: of a file, by their names there.
-        network: that they are said to be of; None where nobody says so.
+        network: the name of the network that they are of, where the caller knows it; else None.
     """
     if network not in (None, NETWORK):
         return None

@@ -1,4 +1,4 @@
-"""A TensorFlow graph of Inception-ResNet-v1 held against the network here (of FaceNet's Sec. 3.3), node by node.
+"""A TensorFlow graph of Inception-ResNet-v1 compared with the network here (of FaceNet's Sec. 3.3), node by node.
 
 The names of its constants say where they belong; what is computed with them, only the graph says. It is followed from
 the embedding back to the image. Batch norms may be folded into biases, or stand there with the two ways, of training

@@ -1,9 +1,9 @@
-"""What a file is, by its first bytes and by its name: a picture that is read here, or what else, in plain words.
+"""What a file is, by its first bytes and by its name: an image that is read here, or what else, in plain words.
 
 | by | what |
 |---|---|
-| first bytes | pictures that are read (`format_of`), and a name for much else (`described`): a web page, a video |
-| extension | pictures, so that a million files need not be opened; raw camera files, most of which begin like a TIFF |
+| first bytes | images that are read (`format_of`), and a name for much else (`described`): a web page, a video |
+| extension | images, so that a million files need not be opened; raw camera files, most of which begin like a TIFF |
 
 Not here: decoding (`images.py`), which files of a folder are taken (`photographs.py`).
 """
@@ -77,7 +77,7 @@ _STARTS = (
 
 
 def format_of(data: bytes) -> str | None:
-    """Pillow's name of the picture format that bytes begin as; None for all else, raw camera files included."""
+    """Pillow's name of the image format that bytes begin as; None for all else, raw camera files included."""
     if data.startswith(b"\xff\xd8\xff"):
         return "JPEG"
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -101,7 +101,7 @@ def format_of(data: bytes) -> str | None:
 
 
 def described(data: bytes) -> str:
-    """What bytes that are no picture seem to be, as the end of a sentence that begins with "is"."""
+    """What bytes that are no image seem to be, as the end of a sentence that begins with "is"."""
     if not data:
         return "empty, no picture"
     if is_web_page(data):
@@ -127,7 +127,7 @@ def is_web_page(data: bytes) -> bool:
 def why_no_picture(extension: str) -> str | None:
     """Why a file of this extension, in lower case with its dot, is most likely passed over; None where bytes must tell.
 
-    Its first bytes may still be those of a picture, except that many raw camera files begin as a TIFF does.
+    Its first bytes may still be those of an image, except that many raw camera files begin as a TIFF does.
     """
     return _BY_EXTENSION.get(extension)
 

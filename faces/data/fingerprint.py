@@ -1,4 +1,4 @@
-"""What a training set was, to be held against what it is: its people, how many images each has, and which.
+"""A record of a training set, to compare with the set at hand: its people, how many images each has, and which.
 
 A run that goes on, and whatever was computed from a training set, belongs to that set alone: labels count the people in
 their order, and a person more or less gives every label after it to somebody else. So a fingerprint is stored with
@@ -64,7 +64,7 @@ class Fingerprint:
         return self.summary() | {"each": each}
 
     def difference(self, now: "Fingerprint") -> str:
-        """What became of the set since, a clause for a sentence; "" where it is the same."""
+        """What has changed in the set since, a clause for a sentence; "" where it is the same."""
         if now.digest == self.digest:
             return ""
         before, after = ({person.name: person for person in one.people} for one in (self, now))

@@ -8,8 +8,8 @@
 | `NAME_1N_gallery_G1.csv`, `..._G2.csv` (IJB-B: `S1`, `S2`) | headings, then template, person, ... |
 | `NAME_1N_probe_mixed.csv` | the same, for the probes |
 
-Fields are separated by spaces, in the .csv files by commas. Images lie in `loose_crop/`. A template is all pictures and
-frames of one person that are judged together; a media is one picture, or one video with all its frames.
+Fields are separated by spaces, in the .csv files by commas. Images lie in `loose_crop/`. A template is all images and
+frames of one person that are compared as one; a media is one image, or one video with all its frames.
 
 Not here: templates' features and the protocols (`faces.evaluate.ijb`).
 """

@@ -1,4 +1,4 @@
-"""Encoded image bytes to 8-bit RGB pixels, by stated rules and never by halves.
+"""Encoded image bytes to 8-bit RGB pixels, by stated rules, completely or not at all.
 
 | input | what becomes of it |
 |---|---|
@@ -7,14 +7,14 @@
 | any other format, raw camera files in the form of a TIFF | refused |
 | grey | the same value in all three channels |
 | 16 bits a channel | the high byte |
-| 32 bits a channel, 16 bits of grey with white as 0 | refused: what is white is anybody's guess |
+| 32 bits a channel, 16 bits of grey with white as 0 | refused: nothing states which value is white |
 | palette | its colours |
-| alpha or a transparent colour | composited on black, the value that alignment gives to what lies outside a picture |
+| alpha or a transparent colour | composited on black, the value that alignment gives to what lies outside an image |
 | CMYK | converted without a colour profile; embedded profiles of any kind are not applied |
 | orientation stored beside the pixels (EXIF, TIFF, HEIF) | applied; an unreadable EXIF block counts as none |
 | animation, several pages | the first frame or page; of HEIF the one that the file calls the main one |
-| bytes after the end of the picture | ignored |
-| picture that ends early, damaged data, no bytes, text | refused |
+| bytes after the end of the image | ignored |
+| image that ends early, damaged data, no bytes, text | refused |
 | more than 64 million pixels declared | refused before anything is decoded |
 
 What no decoder can see stays unseen: JPEG has no checksum, so a flipped bit may give wrong pixels without an error.
@@ -105,11 +105,11 @@ def stored_encoding(data: bytes, name: str) -> tuple[bytes, np.ndarray]:
     Raises:
         ImageError: as `decode_image`.
     """
-    pixels, is_stored = decode_judged(data, name)
+    pixels, is_stored = decode_checked(data, name)
     return (data if is_stored else encode_png(pixels)), pixels
 
 
-def decode_judged(data: bytes, name: str) -> tuple[np.ndarray, bool]:
+def decode_checked(data: bytes, name: str) -> tuple[np.ndarray, bool]:
     """What `decode_image` makes of an image, and whether `decode_stored` may take its bytes from now on.
 
     Raises:
@@ -121,7 +121,7 @@ def decode_judged(data: bytes, name: str) -> tuple[np.ndarray, bool]:
 
 
 def decode_stored(data: bytes) -> np.ndarray:
-    """Pixels of bytes that `stored_encoding` or `decode_judged` vouch for: as `decode_image`, in a fifth of the time.
+    """Pixels of bytes that `stored_encoding` or `decode_checked` vouch for: as `decode_image`, in a fifth of the time.
 
     Returns:
         uint8 (height, width, 3), RGB.
@@ -205,8 +205,8 @@ def _opened(data: bytes, name: str) -> Image.Image:
 def _is_filled_up(data: bytes, image: Image.Image) -> bool:
     """Whether the decoder had to invent the end of a JPEG whose end marker comes too early, or of a JPEG 2000 without.
 
-    That of JPEG invents from what it finds, without an error, so a few other bytes in front of the marker change such a
-    picture; of a complete picture they change nothing.
+    That of JPEG invents from what it finds, without an error, so a few other bytes in front of the marker change such
+    an image; of a complete image they change nothing.
     """
     if image.format == "JPEG2000":
         return b"\xff\xd9" not in data
@@ -231,7 +231,7 @@ def heif_is_read() -> bool:
 
 
 def _guessed(image: Image.Image, tags: dict[int, object]) -> str:
-    """Why the values of a picture cannot be taken for shades; "" where they can.
+    """Why the values of an image cannot be taken for shades; "" where they can.
 
     Args:
         image: as opened.
@@ -240,7 +240,7 @@ def _guessed(image: Image.Image, tags: dict[int, object]) -> str:
     if _DNG_VERSION in tags or tags.get(_NEW_SUBFILE_TYPE) == 1:
         return "is a raw camera file, of which Pillow sees a small copy alone; export it as JPEG or TIFF"
     if image.mode == "F" or (image.mode == "I" and image.format == "TIFF"):
-        return "has 32 bits a channel, and what is white is anybody's guess; save it with 8 or 16"
+        return "has 32 bits a channel, and nothing states which value is white; save it with 8 or 16"
     if image.mode.startswith("I") and tags.get(_PHOTOMETRIC) == 0:
         return "has 16 bits of grey with white as 0; save it with black as 0"
     return ""

@@ -1,4 +1,4 @@
-"""Text files that list pictures, pairs or videos: their lines, or one sentence on what lies there instead.
+"""Text files that list images, pairs or videos: their lines, or one sentence on what lies there instead.
 
 Not here: what the lines mean (each format's own module).
 """
@@ -37,7 +37,7 @@ def check_list(path: Path) -> None:
     """See that a text file lies at a path, by its beginning.
 
     Raises:
-        DataError: a folder, no such file, a web page that a server sent in its place, a picture, an archive.
+        DataError: a folder, no such file, a web page that a server sent in its place, an image, an archive.
     """
     try:
         if path.is_dir():

@@ -2,7 +2,7 @@
 
 A file is a header of 128 bytes and a list of elements, each with a type and a length in bytes, one for a variable,
 mostly compressed. A variable is again a list of elements: class, dimensions, name and content. What a file declares is
-held against the bytes that are there before anything of that size is made, which SciPy's reader does not do: a cell of
+compared with the bytes that are there before anything of that size is made, which SciPy's reader does not do: a cell of
 half a billion elements in a file of 250 bytes takes 4 GB there.
 
 Not here: what the variables mean (`wider.py`).

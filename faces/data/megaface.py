@@ -1,12 +1,12 @@
-"""Features of MegaFace and FaceScrub in files, one a picture, and the lists that name them.
+"""Features of MegaFace and FaceScrub in files, one an image, and the lists that name them.
 
 A feature file is four int32, the dimension, 1, 4 and 5 (rows, columns, bytes a number, OpenCV's code of float32), and
-so many float32. The lists `facescrub_lst` and `megaface_lst` have a picture a line, whose last parts name it: folder
+so many float32. The lists `facescrub_lst` and `megaface_lst` have an image a line, whose last parts name it: folder
 and file in FaceScrub, two folders and file in MegaFace; its feature is `facescrub/FOLDER/FILE_ALGORITHM.bin` or
-`megaface/FOLDER/FOLDER/FILE_ALGORITHM.bin`. Lists of pictures with the wrong person have a picture a line, after a tab
+`megaface/FOLDER/FOLDER/FILE_ALGORITHM.bin`. Lists of images with the wrong person have an image a line, after a tab
 where there is one; lines that start with # are remarks.
 
-Not here: what becomes of wrong pictures, and the protocol (`faces.evaluate.megaface`).
+Not here: what becomes of wrong images, and the protocol (`faces.evaluate.megaface`).
 """
 
 import struct
@@ -56,12 +56,12 @@ def write_feature(path: Path | str, feature: np.ndarray) -> None:
 
 
 def feature_path(root: Path | str, part: Part, name: str, algorithm: str) -> Path:
-    """Where a picture's feature lies; see `feature_blocks`."""
+    """Where an image's feature lies; see `feature_blocks`."""
     return Path(root) / part / f"{name}_{algorithm}.bin"
 
 
 def read_list(path: Path | str, part: Part) -> list[str]:
-    """Names of a list's pictures: "FOLDER/FILE" of FaceScrub, "FOLDER/FOLDER/FILE" of MegaFace.
+    """Names of a list's images: "FOLDER/FILE" of FaceScrub, "FOLDER/FOLDER/FILE" of MegaFace.
 
     Raises:
         DataError: a line with too few parts, or with one that would leave the folder, by its number; an empty list.
@@ -79,19 +79,19 @@ def read_list(path: Path | str, part: Part) -> list[str]:
 
 
 def read_noises(path: Path | str) -> frozenset[str]:
-    """Pictures of the wrong person or of nobody: file names of FaceScrub, "FOLDER/FOLDER/FILE" of MegaFace."""
+    """Images of the wrong person or of nobody: file names of FaceScrub, "FOLDER/FOLDER/FILE" of MegaFace."""
     named = (text.split("\t")[-1] for _, text in read_lines(Path(path)) if not text.startswith("#"))
     return frozenset(normalize("NFC", name) for name in named)
 
 
 def is_noise(names: Sequence[str], part: Part, noises: frozenset[str]) -> np.ndarray:
-    """Which of a list's pictures are named as wrong, bool (pictures,)."""
+    """Which of a list's images are named as wrong, bool (images,)."""
     keys = (name.split("/")[-1] if part == "facescrub" else name for name in names)
     return np.array([normalize("NFC", key) in noises for key in keys], bool)
 
 
 def people_of(names: Sequence[str]) -> tuple[np.ndarray, list[str]]:
-    """Person of each of FaceScrub's pictures, int32 (pictures,), numbered in the order of their names; the names."""
+    """Person of each of FaceScrub's images, int32 (images,), numbered in the order of their names; the names."""
     people, number = np.unique([name.split("/")[0] for name in names], return_inverse=True)
     return number.astype(np.int32), people.tolist()
 
@@ -99,14 +99,14 @@ def people_of(names: Sequence[str]) -> tuple[np.ndarray, list[str]]:
 def feature_blocks(
     root: Path | str, part: Part, names: Sequence[str], algorithm: str, block: int = 4096
 ) -> Iterator[np.ndarray]:
-    """Features of a list's pictures in its order, float32 (at most `block`, d) at a time.
+    """Features of a list's images in its order, float32 (at most `block`, d) at a time.
 
     Args:
         root: the folder with `facescrub` and `megaface` in it.
         part: which of the two.
         names: of `read_list`.
-        algorithm: what follows the picture's name in the files' names, such as "insightface".
-        block: pictures at a time.
+        algorithm: what follows the image's name in the files' names, such as "insightface".
+        block: images at a time.
     Raises:
         DataError: as `read_feature`; a feature of another dimension than the first.
     """

@@ -32,7 +32,7 @@ def shuffled(images: int, batch: int, seed: int, epoch: int) -> np.ndarray:
 def people_together(identities: np.ndarray, images_per_identity: int, rng: np.random.Generator) -> np.ndarray:
     """Everyone who has two images or more, in random order, each with some images at random.
 
-    A person with fewer than K images gives all; no image is repeated, since a copy of a picture is a pair at distance
+    A person with fewer than K images gives all; no image is repeated, since a copy of an image is a pair at distance
     zero that teaches nothing.
 
     Args:

@@ -1,10 +1,10 @@
-"""Which files are photographs: one rule for every command, and nothing is left out without a word.
+"""Which files are photographs: one rule for every command, and nothing is left out silently.
 
 | what | becomes of it |
 |---|---|
-| a file with a picture's extension, in either case, or whose first bytes are a picture's | a photograph |
-| raw camera files, videos, pictures of other formats, all other files | passed over |
-| names that begin with a dot; folders that systems keep beside pictures (`@eaDir`, `__MACOSX`) | passed over |
+| a file with an image's extension, in either case, or whose first bytes are an image's | a photograph |
+| raw camera files, videos, images of other formats, all other files | passed over |
+| names that begin with a dot; folders that systems keep beside images (`@eaDir`, `__MACOSX`) | passed over |
 | a link to a file | as the file |
 | a link to a folder | as the folder, once: not where it was looked into already, nor where it holds the link |
 | a link to nothing; a pipe, socket or device, which is never opened; what may not be read | passed over |
@@ -123,7 +123,7 @@ def printable(name: str) -> str:
 
 
 def _why_not(entry: os.DirEntry[str] | Path) -> str | None:
-    """Why a file is no photograph; None for one. It is opened unless its name is a picture's."""
+    """Why a file is no photograph; None for one. It is opened unless its name is an image's."""
     extension = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122, a Path for each of millions of files is slow
     if extension in EXTENSIONS:
         return None

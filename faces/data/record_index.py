@@ -5,8 +5,9 @@ identity's key, one past the last)`: the images are keys 1 .. first - 1. What fo
 numbers each, `(key of the first image, one past the last)`, in the order of the images. A file without such records
 (of im2rec) holds an image under every key.
 
-The numbers are float32, which above 2^24 are not exact: of what they could mean the records themselves decide. Where
-the two say different things, be it by one, the file is refused: it would lack an image, take an identity for one, or
+The numbers are float32, which above 2^24 are not exact: which of the possible values is meant, the records decide.
+Where
+the two say different things, even by one, the file is refused: it would lack an image, take an identity for one, or
 have people begin too early.
 
 Not here: records and their frames (`recordio.py`).

@@ -9,7 +9,7 @@ labels, then an encoded image. The .idx file is text, a key and a byte offset a 
 Which keys hold images, and which are InsightFace's records of identities, is found out in `record_index.py`.
 
 The file is mapped, not read: opening checks every frame's magic number and length against the file's size, so that a
-file that was cut in the middle is refused before anything is made of it.
+file that was cut in the middle is refused before anything is read from it.
 
 A `property` file beside it says `identities,height,width`; it is not needed, but where it is there it must be true.
 
@@ -27,7 +27,7 @@ from typing import overload
 
 import numpy as np
 
-from faces.data.images import decode_judged, decode_stored
+from faces.data.images import decode_checked, decode_stored
 from faces.data.marks import mark
 from faces.data.record_index import check_people, image_keys, read_index
 from faces.errors import DataError, ImageError
@@ -244,7 +244,7 @@ class RecordSource:
         data = self.encoded(index)
         if self._is_checked[index]:
             return decode_stored(data)
-        pixels, self._is_checked[index] = decode_judged(data, f"{self.name}, key {self.source_name(index)}")
+        pixels, self._is_checked[index] = decode_checked(data, f"{self.name}, key {self.source_name(index)}")
         return pixels
 
     def encoded(self, index: int) -> bytes:
@@ -281,7 +281,7 @@ class RecordSource:
             try:
                 shape = self[index].shape
             except ImageError:
-                continue  # a broken image is for whoever asks for it
+                continue  # a broken image is reported to whoever asks for it
             if shape[:2] != (height, width):
                 raise DataError(
                     f"{self.name}, key {self.source_name(index)}: {shape[0]}x{shape[1]} pixels (height x width), but "

@@ -60,7 +60,7 @@ class ArraySource:
         name: a word for logs and records.
         images: uint8 (images, height, width, 3), RGB.
         identities: int32 (images,).
-        drawn_from: what all pictures follow from, where they were drawn; then they are told by that and their place,
+        drawn_from: what all images follow from, where they were drawn; then they are told by that and their place,
             as another machine may draw them a grey level apart.
         names: of the people, in the order of their labels; () for the labels themselves.
     """

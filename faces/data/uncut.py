@@ -1,4 +1,4 @@
-"""A remark on training images that look like whole photographs: nobody finds faces while training.
+"""A remark on training images that look like whole photographs: training does not look for faces.
 
 Not here: cutting faces out (`cut_faces.py`), preparing a set (`preparing.py`).
 """

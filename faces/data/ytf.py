@@ -167,7 +167,7 @@ def _frames(files: NamedFiles, root: Path, video: str) -> tuple[str, ...]:
 
 
 def _listed_frames(path: Path | None, person: str) -> dict[str, int]:
-    """Number of frames of each of a person's videos by his labeled_faces.txt; nothing where there is none."""
+    """Number of frames of each of a person's videos by the person's labeled_faces.txt; nothing where there is none."""
     if path is None:
         return {}
     frames: set[tuple[str, str]] = set()

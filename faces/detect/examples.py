@@ -1,4 +1,4 @@
-"""Annotated pictures, which detectors are trained on.
+"""Annotated images, which detectors are trained on.
 
 Not here: where they come from (`faces.data.wider`, `faces.data.synthetic.scenes`), what training makes of them (each
 detector's own `examples.py`).
@@ -10,12 +10,12 @@ from typing import Protocol
 import numpy as np
 
 MIRRORED = [1, 0, 2, 4, 3]
-"""Order of the five points in a mirrored picture: the left eye and corner of the mouth become the right ones."""
+"""Order of the five points in a mirrored image: the left eye and corner of the mouth become the right ones."""
 
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """An annotated picture. Pixels count from the centre of the first.
+    """An annotated image. Pixels count from the centre of the first.
 
     Attributes:
         image: uint8 (height, width, 3), RGB.
@@ -31,7 +31,7 @@ class Example:
 
 
 class Examples(Protocol):
-    """Annotated pictures."""
+    """Annotated images."""
 
     @property
     def name(self) -> str:
@@ -39,9 +39,9 @@ class Examples(Protocol):
         ...
 
     def __len__(self) -> int:
-        """Pictures in an epoch."""
+        """Images in an epoch."""
         ...
 
     def example(self, index: int) -> Example:
-        """Picture `index`, always the same."""
+        """Image `index`, always the same."""
         ...

@@ -1,18 +1,18 @@
-"""Faces of any size: a picture is looked at in as many sizes as it takes to bring every face into the detector's range.
+"""Faces of any size: an image is looked at in as many sizes as it takes to bring every face into the detector's range.
 
 A detector knows faces from some pixels to some others. A larger one it does not find, and worse, it takes patches of it
-for faces. So a picture whose faces may be too large is made smaller, step by step, until none can be; and where all of
-it is too much at once, a look goes over it in tiles, so that no picture takes more memory than a tile. What the looks
+for faces. So an image whose faces may be too large is made smaller, step by step, until none can be; and where all of
+it is too much at once, a look goes over it in tiles, so that no image takes more memory than a tile. What the looks
 say is joined by three rules:
 
 1. A look is believed for the faces in its range alone. What is larger is the business of the next one.
 2. What lies inside a face that is too large for a look is a patch of that face.
 3. A face that the next look must see clearly as well, and does not see, is none.
 
-A picture whose shorter side is no larger than the largest face, and which is no larger than a tile, is looked at once,
+An image whose shorter side is no larger than the largest face, and which is no larger than a tile, is looked at once,
 as it is.
 
-Not here: the detectors, one look at pictures made smaller (`shrink.py`).
+Not here: the detectors, one look at images made smaller (`shrink.py`).
 """
 
 import math
@@ -33,7 +33,7 @@ OVERLAP = 256
 WHOLE = 192
 """Largest face that is believed in a tile: it lies in one of them whole, with `OVERLAP - WHOLE` pixels around it."""
 STEP = 2.0
-"""Most that a picture shrinks by from one look to the next."""
+"""Most that an image shrinks by from one look to the next."""
 CLEAR = 2.5
 """A face of so many times the smallest is seen clearly: of RetinaFace's published weights, 30 of 30 faces of 41 pixels
 of photographs made smaller, 20 of 30 of 27 pixels."""
@@ -52,7 +52,7 @@ class Sizes:
     Args:
         smallest: longer side of the smallest face's box in pixels.
         largest: of the largest face's.
-        picture: longer side of the pictures that it knows, where it takes texture for faces in larger ones; else None.
+        picture: longer side of the images that it knows, where it takes texture for faces in larger ones; else None.
     """
 
     smallest: float
@@ -62,7 +62,7 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Look:
-    """A picture at one size.
+    """An image at one size.
 
     Attributes:
         size: rows and columns.
@@ -76,10 +76,10 @@ class Look:
 
 
 def of_any_size(detect: Detector, sizes: Sizes) -> Detector:
-    """The same detector, which finds faces from `sizes.smallest` pixels up to the whole picture.
+    """The same detector, which finds faces from `sizes.smallest` pixels up to the whole image.
 
-    Pictures that need one look are given to it as they are, together. Whatever their size, pieces of `AT_ONCE` pixels
-    or of one picture are held at a time.
+    Images that need one look are given to it as they are, together. Whatever their size, pieces of `AT_ONCE` pixels
+    or of one image are held at a time.
 
     Args:
         detect: a detector.
@@ -102,7 +102,7 @@ def of_any_size(detect: Detector, sizes: Sizes) -> Detector:
 
 
 def looks_at(height: int, width: int, sizes: Sizes) -> list[Look]:
-    """How a picture is looked at, from its own size to that in which every face is in range."""
+    """How an image is looked at, from its own size to that in which every face is in range."""
     least = min(1.0, sizes.largest / min(height, width), TILE / math.sqrt(height * width))
     believed = min(sizes.largest, WHOLE)
     step = min(STEP, max(math.sqrt(2.0), believed / (CLEAR * sizes.smallest)))
@@ -121,18 +121,18 @@ def looks_at(height: int, width: int, sizes: Sizes) -> list[Look]:
 def merged(
     size: tuple[int, int], looks: Sequence[Look], found: Sequence[Sequence[Detections]], sizes: Sizes
 ) -> Detections:
-    """The faces of a picture from what each look found in each of its tiles.
+    """The faces of an image from what each look found in each of its tiles.
 
     Of a face that several looks find the one with most pixels is kept.
 
     Args:
-        size: rows and columns of the picture.
+        size: rows and columns of the image.
         looks: of `looks_at`.
         found: of each look's tiles, in the tile's pixels.
         sizes: of the faces that the detector finds.
 
     Returns:
-        In the picture's pixels, best score first.
+        In the image's pixels, best score first.
     """
     kept, clear = NOTHING, math.inf
     for look, of_tiles in zip(reversed(looks), reversed(found), strict=True):
@@ -190,7 +190,7 @@ def _parts(side: int) -> list[tuple[int, int]]:
 
 
 def _believed(look: Look, tile: tuple[int, int, int, int], found: Detections) -> Detections:
-    """Those in range that no edge of a tile inside the picture cuts, in the look's pixels."""
+    """Those in range that no edge of a tile inside the image cuts, in the look's pixels."""
     top, left, bottom, right = tile
     rows, columns = look.size
     corner = np.array([left, top], np.float32)

@@ -1,6 +1,6 @@
 """A contact sheet: images side by side, with the boxes and points of their faces.
 
-Not here: detection, and the pictures of an evaluation (`faces.evaluate.plots`).
+Not here: detection, and the figures of an evaluation (`faces.evaluate.plots`).
 """
 
 import math
@@ -54,7 +54,7 @@ def draw_tile(image: np.ndarray, found: Detections) -> np.ndarray:
         text = f"{score:.3f}"
         (wide, high), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.35, 1)
         corner = (
-            int(np.clip(left_top[0] >> SHIFT, 0, TILE - wide)),  # a box may reach beyond the picture, its score not
+            int(np.clip(left_top[0] >> SHIFT, 0, TILE - wide)),  # a box may reach beyond the image, its score not
             int(np.clip((left_top[1] >> SHIFT) - 3, high + 1, TILE - 2)),
         )
         cv2.putText(tile, text, corner, cv2.FONT_HERSHEY_SIMPLEX, 0.35, BOX, 1, cv2.LINE_AA)

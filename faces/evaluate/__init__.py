@@ -1,1 +1,1 @@
-"""How good an embedding is: verification by pairs, its metrics, baselines on the same crops, tables and pictures."""
+"""How good an embedding is: verification by pairs, its metrics, baselines on the same crops, tables and figures."""

@@ -1,9 +1,9 @@
-"""What any face model must beat, as embeddings, so that one protocol judges all: chance, raw pixels, eigenfaces.
+"""What any face model must beat, as embeddings, so that one protocol tests all: chance, raw pixels, eigenfaces.
 
 Chance gives every image the same point. Raw pixels are the image itself, made small, freed of brightness and contrast:
 the squared distance of two such vectors is 2 - 2 times the correlation of their pixels. Eigenfaces (Turk and Pentland,
 1991) project those vectors on the directions in which training faces vary most; the directions come from training
-faces alone, never from the faces that are judged.
+faces alone, never from the test faces.
 
 Not here: alignment and cropping. Baselines get the very crops that the model gets.
 """
@@ -37,10 +37,10 @@ def chance(images: int) -> Float32[np.ndarray, "images 1"]:
 
 
 def raw_pixels(images: Images, side: int = 28, grey: bool = True) -> Float32[np.ndarray, "images d"]:
-    """Small pictures as unit vectors with mean zero.
+    """Small images as unit vectors with mean zero.
 
-    CHOICE: pixels are averaged over areas down to side x side, which forgives shifts of a few pixels; each picture
-    loses its own mean and its own length, that is, its brightness and contrast. A picture of one flat colour becomes
+    CHOICE: pixels are averaged over areas down to side x side, which forgives shifts of a few pixels; each image
+    loses its own mean and its own length, that is, its brightness and contrast. An image of one flat colour becomes
     the zero vector.
 
     Args:
@@ -81,7 +81,7 @@ def fit_eigenfaces(training: Float[np.ndarray, "faces d"], components: int, whit
     most of the variance lies, do not drown what tells people apart.
 
     Args:
-        training: vectors of faces of people who are not judged, as `raw_pixels` makes them.
+        training: vectors of faces of people who are not in the test, as `raw_pixels` makes them.
         components: directions kept, from the largest variance down.
         whiten: give all directions variance 1.
 

@@ -1,4 +1,4 @@
-"""How far clusters are people, who is in each picture being known: shares of pairs, and BCubed's means over pictures.
+"""How far clusters are people, where it is known whose each face is: shares of pairs, and BCubed's means over faces.
 
 Not here: clustering (`faces.cluster`).
 """
@@ -16,8 +16,8 @@ class Agreement:
     Args:
         precision, recall: share of pairs in one cluster that are of one person, of pairs of one person in one cluster;
             1 where there is no such pair.
-        bcubed_precision, bcubed_recall: mean over pictures of the share of its cluster that is its person's, of its
-            person's pictures that are in its cluster; each picture counts itself.
+        bcubed_precision, bcubed_recall: mean over faces of the share of its cluster that is its person's, of its
+            person's faces that are in its cluster; each face counts itself.
         clusters, people: how many.
     """
 
@@ -44,10 +44,10 @@ def _harmonic(a: float, b: float) -> float:
 
 
 def agreement(labels: Int[np.ndarray, " n"], people: Int[np.ndarray, " n"]) -> Agreement:
-    """Compare clusters with who is really in the pictures.
+    """Compare clusters with the people whose faces they hold.
 
     Args:
-        labels: each picture's cluster.
+        labels: each face's cluster.
         people: and person.
 
     Source: pairs: B. G. Mirkin and others; BCubed: A. Bagga and B. Baldwin, 1998, as E. Amigo et al., 2009, write it.

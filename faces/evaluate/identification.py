@@ -1,12 +1,12 @@
-"""Identification: whose picture is this, among the people of a gallery, or of nobody in it.
+"""Identification: whose image is this, among the people of a gallery, or of nobody in it.
 
-A probe is compared with everyone in the gallery, a person's score being that of his best picture there. Closed set:
-every probe's person, its mate, is in the gallery; the rank of the mate gives the cumulative match characteristic.
+A probe is compared with everyone in the gallery, a person's score being that of the person's best image there. Closed
+set: every probe's person, its mate, is in the gallery; the rank of the mate gives the cumulative match characteristic.
 Open set: some probes have no mate; a threshold on the best score keeps the share of them that is taken for somebody
 (FAR, also FPIR) at 1%, and the detection and identification rate (DIR, also TPIR) is the share of the others that are
 above it and ranked first. Scores are cosines, in float64. A score that equals the mate's counts against the mate.
 
-Not here: galleries of a million (`megaface.py`), templates of many pictures (`ijb.py`).
+Not here: galleries of a million (`megaface.py`), templates of many images (`ijb.py`).
 """
 
 from collections.abc import Sequence
@@ -137,10 +137,10 @@ def open_set_point(found: Search, far: float, within: int = 1) -> OpenSetPoint:
 
 @dataclass(frozen=True)
 class GalleryAndProbes:
-    """Rows of pictures for identification; a closed set has no `impostors`.
+    """Rows of images for identification; a closed set has no `impostors`.
 
     Args:
-        gallery: one picture a person.
+        gallery: one image a person.
         genuine: probes of the gallery's people.
         impostors: probes of nobody in it.
     """
@@ -151,26 +151,26 @@ class GalleryAndProbes:
 
 
 def lfw_closed_set(people: Sequence[str]) -> GalleryAndProbes:
-    """Closed set on LFW: everybody's first picture is the gallery, every other picture a probe.
+    """Closed set on LFW: everybody's first image is the gallery, every other image a probe.
 
     CHOICE: by rule, since the lists behind published figures are not part of LFW; compare these numbers with each
     other, not with those.
 
     Args:
-        people: name of each picture's person; pictures in the order of their numbers.
+        people: name of each image's person; images in the order of their numbers.
     """
     first = _first_pictures(people)
     return GalleryAndProbes(first, np.setdiff1d(np.arange(len(people)), first), np.array([], np.int64))
 
 
 def lfw_open_set(people: Sequence[str]) -> GalleryAndProbes:
-    """Open set on LFW: the gallery is the first picture of everybody with two or more, genuine probes are their other
-    pictures, impostors all people with one picture.
+    """Open set on LFW: the gallery is the first image of everybody with two or more, genuine probes are their other
+    images, impostors all people with one image.
 
     CHOICE: by rule, as `lfw_closed_set`.
 
     Args:
-        people: name of each picture's person; pictures in the order of their numbers.
+        people: name of each image's person; images in the order of their numbers.
     """
     first = _first_pictures(people)
     _, number, pictures = np.unique(np.array(people), return_inverse=True, return_counts=True)
@@ -180,13 +180,13 @@ def lfw_open_set(people: Sequence[str]) -> GalleryAndProbes:
 
 
 def _first_pictures(people: Sequence[str]) -> np.ndarray:
-    """Row of each person's first picture, ascending, (people,)."""
+    """Row of each person's first image, ascending, (people,)."""
     return np.sort(np.unique(np.array(people), return_index=True)[1]).astype(np.int64)
 
 
 @dataclass(frozen=True)
 class IdentificationResult:
-    """Closed and open set of one list of pictures.
+    """Closed and open set of one list of images.
 
     Args:
         closed: sizes of gallery, probes.
@@ -215,15 +215,15 @@ def evaluate_lfw_identification(
     """Rank 1 and CMC on the closed set of LFW, DIR at FAR 1% on the open set; lists by rule, see the two functions.
 
     Args:
-        embeddings: one row a picture.
-        people: name of each picture's person; pictures in the order of their numbers.
+        embeddings: one row an image.
+        people: name of each image's person; images in the order of their numbers.
         fars: false accept rates of the open set.
         up_to: last rank of the CMC.
 
     Raises:
-        EvaluationError: no person has two pictures, or everybody has; an embedding that is zero or not finite.
+        EvaluationError: no person has two images, or everybody has; an embedding that is zero or not finite.
     """
-    identity = np.unique(np.array(people), return_inverse=True)[1]  # (pictures,)
+    identity = np.unique(np.array(people), return_inverse=True)[1]  # (images,)
     closed, opened = lfw_closed_set(people), lfw_open_set(people)
 
     def searched(lists: GalleryAndProbes) -> Search:

@@ -1,7 +1,7 @@
-"""IJB-B and IJB-C: people known by templates of several pictures and videos, 1:1 and 1:N (ArcFace, Sec. 3.3).
+"""IJB-B and IJB-C: people known by templates of several images and videos, 1:1 and 1:N (ArcFace, Sec. 3.3).
 
 A template's feature is the sum over its media of the mean over each media's faces, at length 1: a video of 300 frames
-counts as much as one picture. Features of faces enter with the length that the network gives them, which grows with
+counts as much as one image. Features of faces enter with the length that the network gives them, which grows with
 the quality of the face, and may be weighted by the detector's score. Two templates are compared by their cosine.
 
 DEVIATION D03: the paper takes the plain centre of all faces of a template, which `centre="faces"` without scores is.
@@ -48,7 +48,7 @@ def template_features(
         feature = sum over faces i of score_i x_i,  divided by its length     (centre = "faces")
 
     Args:
-        embeddings: one row a face, with the length that the network gives (picture and mirror added, if flipped).
+        embeddings: one row a face, with the length that the network gives (image and mirror added, if flipped).
         template, media: numbers of each face's template and media; one media may be in several templates.
         score: the detector's, as a weight; every face weighs the same where it is not given.
         keep_length: use embeddings as they are; otherwise each is brought to length 1 first.

@@ -1,9 +1,9 @@
-"""MegaFace and Trillion-Pairs: a few pictures of some people among a million distractors (ArcFace, Sec. 3.3).
+"""MegaFace and Trillion-Pairs: a few images of some people among a million distractors (ArcFace, Sec. 3.3).
 
-Identification: each picture of a person searches a gallery of one other picture of that person and all distractors,
-once for each such other picture; its rank is 1 + the number of distractors that score at least as high. So all that is
-needed of the distractors is each probe's highest scores. Verification: pairs of pictures of one person against all
-pairs of a picture and a distractor; at a false accept rate of 1e-6 over billions of pairs only the few thousand highest
+Identification: each image of a person searches a gallery of one other image of that person and all distractors,
+once for each such other image; its rank is 1 + the number of distractors that score at least as high. So all that is
+needed of the distractors is each probe's highest scores. Verification: pairs of images of one person against all
+pairs of an image and a distractor; at a false accept rate of 1e-6 over billions of pairs only the few thousand highest
 scores matter. Distractors come in blocks, and memory is that of a block, whatever their number.
 Trillion-Pairs asks for verification at 1e-9, and for identification at a threshold that one probe in 1,000 passes with
 a distractor.
@@ -24,7 +24,7 @@ from faces.evaluate.scores import allowed_accepts, threshold_at_rate
 from faces.unit import unit_rows
 
 NoiseRule = Literal["keep", "drop", "insightface"]
-"""What becomes of pictures that a list names as wrong: nothing; they are left out, probes and distractors alike; or
+"""What becomes of images that a list names as wrong: nothing; they are left out, probes and distractors alike; or
 InsightFace's rule (`replace_noisy_probes`, and distractors that can match nobody but are counted)."""
 NOISE_RULES: tuple[NoiseRule, ...] = get_args(NoiseRule)
 
@@ -77,9 +77,9 @@ class DistractorResult:
     """Identification and verification among distractors.
 
     Args:
-        cmc: share of (probe, other picture) trials in which the picture is among the first 1, 2 ...
+        cmc: share of (probe, other image) trials in which the image is among the first 1, 2 ...
         trials: how many; `positive_pairs` is half of it.
-        without_mate: probes whose person has no other picture; they count in the false accepts of verification only.
+        without_mate: probes whose person has no other image; they count in the false accepts of verification only.
         far_target, far, tar, threshold: verification: the rate asked for and met, the share of pairs of one person that
             pass, the smallest cosine that passes.
         fpr_target, fpr, tpr: identification at a threshold: the share of probes with a mate that some distractor passes
@@ -99,7 +99,7 @@ class DistractorResult:
 
     @property
     def rank_1(self) -> float:
-        """Share of trials in which no distractor scores as high as the person's other picture."""
+        """Share of trials in which no distractor scores as high as the person's other image."""
         return float(self.cmc[0])
 
 
@@ -114,18 +114,18 @@ def evaluate_distractors(
 
     Args:
         probes: embeddings, as given to `distractor_scores`.
-        identity: whose picture each is.
+        identity: whose image each is.
         scores: of `distractor_scores`, with a `far` no smaller than this one.
         far: false accept rate of verification, over all pairs of a probe and a distractor.
         fpr: false positive rate of identification, over probes.
 
     Raises:
-        EvaluationError: nobody has two pictures; too few scores were kept for `far`.
+        EvaluationError: nobody has two images; too few scores were kept for `far`.
     """
     unit = unit_rows(probes.astype(np.float32), "probes'")
     up_to = scores.best.shape[1]
     match: list[np.ndarray] = []  # cosine of each trial, by person
-    rank: list[np.ndarray] = []  # and the rank of the other picture, up_to + 1 where it comes later
+    rank: list[np.ndarray] = []  # and the rank of the other image, up_to + 1 where it comes later
     probe: list[np.ndarray] = []  # the trial's probe
     without_mate = 0
     for person in np.unique(identity):
@@ -165,21 +165,21 @@ def replace_noisy_probes(
     is_noisy: Bool[np.ndarray, " probes"],
     seed: int,
 ) -> Float32[np.ndarray, "probes d"]:
-    """InsightFace's rule for wrong pictures among the probes: a feature of the person instead of the picture's.
+    """InsightFace's rule for wrong images among the probes: a feature of the person instead of the image's.
 
     Each noisy feature becomes the sum of the person's clean ones plus uniform noise in [-0.001, 0.001], at length 1.
-    That is nearer to the person's pictures than any picture, so the rule raises the score: published figures of
+    That is nearer to the person's images than any image, so the rule raises the score: published figures of
     InsightFace with it are not figures of fewer probes. Its distractors' part gives wrong ones a further component of
     100, far from everything: leave them out of the blocks, and count them in `distractors`.
 
     Args:
         features: as stored, of length 1.
-        identity: whose picture each is.
-        is_noisy: which pictures are wrong.
+        identity: whose image each is.
+        is_noisy: which images are wrong.
         seed: of the noise.
 
     Raises:
-        EvaluationError: a person without a clean picture.
+        EvaluationError: a person without a clean image.
 
     Source: InsightFace's remove_noises.py.
     """
@@ -204,7 +204,7 @@ def apply_noise_rule(
     noisy_distractors: Bool[np.ndarray, " distractors"],
     seed: int = 0,
 ) -> tuple[Float[np.ndarray, "kept d"], Int[np.ndarray, " kept"], int]:
-    """Probes under a rule for wrong pictures, and how many distractors count.
+    """Probes under a rule for wrong images, and how many distractors count.
 
     Args:
         rule: see `NoiseRule`.

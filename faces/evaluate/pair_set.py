@@ -1,6 +1,6 @@
 """A verification set: photographs as they lie on disk, or faces cut out of them, and the pairs and folds of its list.
 
-Every face is cut out once, and each model, before or after training, raw pixels as well, judges the same faces.
+Every face is cut out once: a model before and after training, and raw pixels, are compared on the same faces.
 
 Not here: the protocol (`verification.py`), formats on disk (`faces.data`).
 """
@@ -29,15 +29,15 @@ class PairSet:
 
     Args:
         name: a word for tables.
-        images: uint8 (images, rows, columns, 3), RGB; rows of missing images are black and never judged.
+        images: uint8 (images, rows, columns, 3), RGB; rows of missing images are black and never compared.
         names: name of each image.
         first, second: rows of each pair's images, int32 (pairs,).
         same: whether a pair shows one person, bool (pairs,).
         fold: the list's folds, int32 (pairs,).
-        missing: names of images that the list has and the folder has not.
+        missing: names of images that the list names and the folder lacks.
         generated: the faces are generated.
         remark: what must be said beside any number of this set, such as folds that are not the official ones; or empty.
-        undetected: names of images that are there, but no face was found in them; they are not judged either.
+        undetected: names of images that are there, but no face was found in them; they are not compared either.
     """
 
     name: str
@@ -161,7 +161,7 @@ def open_photographs(name: str, path: Path | str) -> Photographs:
 
 
 def open_pair_set(name: str, path: Path | str, size: tuple[int, int], config: EvaluationConfig) -> PairSet:
-    """A verification set with its faces cut out, no detector asked.
+    """A verification set with its faces cut out, without a detector.
 
     Args:
         name, path: as `open_photographs`, which says what it raises.
@@ -241,7 +241,7 @@ def generated_pair_set(
 ) -> PairSet:
     """Pairs of generated faces in ten folds, of people numbered from `first_identity`.
 
-    A generated picture is square and a face already, whatever the crop of the config. It is brought to `size` as those
+    A generated image is square and a face already, whatever the crop of the config. It is brought to `size` as those
     of training are, its quality lowered where the config says so.
     """
     source = generated_faces(identities, images_per_identity, max(size), seed, first_identity)

@@ -1,6 +1,6 @@
-"""Names from outside in pictures: Matplotlib takes "$" for mathematics, and has no glyph for most letters of the world.
+"""Names from outside in figures: Matplotlib takes "$" for mathematics, and has no glyph for most letters of the world.
 
-Not here: the pictures (`plots.py`, `rate_plots.py`).
+Not here: the figures (`plots.py`, `rate_plots.py`).
 """
 
 import functools
@@ -10,7 +10,7 @@ from matplotlib import font_manager
 from faces.terminal import on_one_line
 
 FONT = "DejaVu Sans"
-"""Comes with Matplotlib, so that pictures look alike everywhere."""
+"""Comes with Matplotlib, so that figures look alike everywhere."""
 
 
 def plain(text: str) -> str:

@@ -1,8 +1,8 @@
-"""Pictures of an evaluation and of a training run, as PNG files: ROC, DET, distances, training curves, hardest pairs.
+"""Figures of an evaluation and of a training run, as PNG files: ROC, DET, distances, training curves, hardest pairs.
 
 Every function draws one figure with matplotlib's object interface (no global state, no display) and writes it under a
-temporary name first, so an interrupted run leaves no half picture. Colours are those of Okabe and Ito, which stay apart
-for colour-blind readers. Where faces are generated, the title says so.
+temporary name first, so an interrupted run leaves no half-written figure. Colours are those of Okabe and Ito, which
+stay apart for colour-blind readers. Where faces are generated, the title says so.
 
 Not here: the numbers (metrics.py, verification.py) and tables (report.py).
 """

@@ -1,6 +1,6 @@
-"""Pictures of searches: rates over ranks, and over the share of false accepts.
+"""Figures of searches: rates over ranks, and over the share of false accepts.
 
-Not here: pairs of pictures (`plots.py`), the numbers (`identification.py`, `ijb.py`, `megaface.py`).
+Not here: pairs of images (`plots.py`), the numbers (`identification.py`, `ijb.py`, `megaface.py`).
 """
 
 from collections.abc import Mapping

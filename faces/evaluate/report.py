@@ -4,7 +4,7 @@ Coverage, folds, the threshold of each fold and the interval stand beside every 
 be quoted without what it rests on. Thresholds are cosines, as every command takes them, with the papers' squared
 distance beside.
 
-Not here: the numbers (metrics.py, verification.py) and the pictures (plots.py).
+Not here: the numbers (metrics.py, verification.py) and the figures (plots.py).
 """
 
 import math
@@ -166,7 +166,7 @@ def _mean_and_error(mean: float, error: float) -> str:
 
 
 def _lost(result: VerificationResult) -> str:
-    """Which pictures could not be judged, and why."""
+    """Which images could not be compared, and why."""
     parts = (("pictures missing: ", result.missing), ("no face found in ", result.undetected))
     return "; ".join(what + few_names(names) for what, names in parts if names) or "pictures missing"
 

@@ -1,15 +1,15 @@
-"""The LFW protocol: is each pair of pictures one person or two, at thresholds chosen on other people.
+"""The LFW protocol: is each pair of images one person or two, at thresholds chosen on other people.
 
-The list comes in folds. For each fold the threshold is chosen on all the other folds and judged on this one; the mean
+The list comes in folds. For each fold the threshold is chosen on all the other folds and tested on this one; the mean
 over folds and its standard error are the result (FaceNet, arXiv 1503.03832, Sec. 4 and 5.6). The same split serves
 VAL at a fixed FAR. EER, AUC and ROC take all pairs together. Folds are those of the list and are never
-drawn anew. A pair whose picture is missing is not skipped: the number is refused unless the caller accepts less than
+drawn anew. A pair whose image is missing is not skipped: the number is refused unless the caller accepts less than
 the whole list, and then the coverage stands in the result.
 
-Pairs are judged by squared distance, as the paper does. Whatever a person reads or sets is a cosine, with the squared
+Pairs are compared by squared distance, as the paper does. Whatever a person reads or sets is a cosine, with the squared
 distance beside it: of embeddings of length 1 they are one thing in two units (`cosine_of`).
 
-Not here: reading lists of pairs (faces.data), embedding pictures, tables (report.py) and pictures (plots.py).
+Not here: reading lists of pairs (faces.data), embedding images, tables (report.py) and figures (plots.py).
 """
 
 import statistics
@@ -61,17 +61,17 @@ class VerificationResult:
         folds: the held-out folds, in the order of their numbers.
         accuracy, accuracy_se: mean over folds, and sample SD over folds / sqrt(folds).
         accuracy_interval: Wilson's 95% interval of the fraction of all pairs decided correctly. It takes pairs as
-            independent; pairs share people and pictures, so read it as a lower bound of the uncertainty.
+            independent; pairs share people and images, so read it as a lower bound of the uncertainty.
         far_target: the FAR that thresholds were chosen for.
         val, val_se, far: mean VAL over folds, its standard error as above, mean FAR met on the held-out folds.
         eer, auc, roc: of all evaluated pairs together.
         listed: pairs in the list; `pairs` of them were evaluated.
-        missing: names of missing pictures that the list uses.
+        missing: names of missing images that the list uses.
         undetected: names of those that are there, but no face was found in them.
         pair: row in the list of each evaluated pair, (pairs,).
         distance: of each evaluated pair (squared L2), (pairs,).
         same: whether it shows one person, (pairs,).
-        threshold: the one its fold was judged at, (pairs,).
+        threshold: the one its fold was tested at, (pairs,).
     """
 
     folds: tuple[FoldResult, ...]
@@ -281,7 +281,7 @@ def hardest_errors(
     """The worst wrong decisions: false rejects from the largest distance, false accepts from the smallest.
 
     Args:
-        result: an evaluation; each pair was judged at its own fold's threshold.
+        result: an evaluation; each pair was tested at its own fold's threshold.
         limit: at most so many of each kind.
 
     Returns:
@@ -295,7 +295,7 @@ def hardest_errors(
 
 
 def _incomplete(pairs_lack_a: str, missing: Sequence[str], undetected: Sequence[str]) -> str:
-    """Why pairs cannot be judged, and what to do about it: a picture that is there need not be added."""
+    """Why pairs have no score, and what to do about it: an image that is there need not be added."""
     coverage = "--allow-missing to get a number with its coverage beside it."
     if not undetected:
         return f"{pairs_lack_a} picture ({few_names(missing)}); add the pictures, or {coverage}"

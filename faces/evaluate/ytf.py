@@ -180,7 +180,7 @@ def evaluate_ytf(
     *,
     allow_missing: bool = False,
 ) -> YtfResult:
-    """Run the protocol: each split judged at the threshold that is best on the others.
+    """Run the protocol: each split tested at the threshold that is best on the others.
 
     Args:
         means, frames: of `video_means`, with the same `frame_limit`.

@@ -55,7 +55,7 @@ class Contents:
         return f"only {self.read} are read; nothing was executed"
 
     def refusal(self, name: str, byte: int, what: str) -> FacesError:
-        """The error for what a well-formed pickle asks for in vain at a byte of the file `name`."""
+        """The error for what a well-formed pickle asks for and does not get, at a byte of the file `name`."""
         return self.error(f"{name}, byte {byte}: holds a pickle that asks for {what}; {self.only}.")
 
 

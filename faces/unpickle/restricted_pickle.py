@@ -216,7 +216,7 @@ class Machine(Operands):
         return self.opaque(f"{shown(module)}.{shown(name)}")
 
     def instance(self, name: Any, module: Any) -> Name | Opaque:
-        """A call of old, whose arguments lie on the stack; where it is refused, the name is enough."""
+        """A call as old protocols write it, its arguments on the stack; where it is refused, the name is enough."""
         named = self.named(name, module)
         return self.call(tuple(self.above_mark()), named) if isinstance(named, Opaque) else named
 

@@ -57,7 +57,7 @@ def read_weights(path: Path | str, state_dict: str | None = None) -> dict[str, n
         size plus 16 MiB.
 
     Raises:
-        WeightsError: the file is absent, cut, damaged, of another format, or asks for more than data.
+        WeightsError: the file is absent, cut, damaged, of another format, or holds more than data.
     """
     file = WeightsFile(path)
     tensors = _read(file, state_dict)

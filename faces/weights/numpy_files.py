@@ -43,7 +43,7 @@ def read_npy(file: WeightsFile) -> dict[str, np.ndarray]:
     """The arrays of a `.npy` file: {"": array}, or of a pickled dict by "name" or "layer/name".
 
     Raises:
-        WeightsError: the file is cut, damaged, asks for more than data, or holds anything else.
+        WeightsError: the file is cut, damaged, holds more than data, or holds anything else.
     """
     shape, dtype, order, at = _header(file, file.data, 0, len(file.data), "the array")
     if dtype != "O":

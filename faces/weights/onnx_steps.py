@@ -16,7 +16,7 @@ _FLOATS = (1, 10, 11, 16)  # of TensorProto.DataType: float32, float16, float64,
 
 
 class _NotUnderstood(Exception):
-    """Why a node has no meaning here."""
+    """Why a node is not understood."""
 
 
 def steps_of_onnx(

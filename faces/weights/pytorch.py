@@ -159,7 +159,7 @@ def read_zip(file: WeightsFile, entries: dict[str, zipfile.ZipInfo], wanted: str
         wanted: the key of the state dict; None to find out, as `state_dicts.choose`.
 
     Raises:
-        WeightsError: the file is cut, damaged, asks for more than data in its state dict, or has none, or several.
+        WeightsError: the file is cut, damaged, holds more than data in its state dict, or has none, or several.
     """
     pickles = [name for name in entries if name.endswith("/data.pkl")]
     if len(pickles) != 1:

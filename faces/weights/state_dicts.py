@@ -64,7 +64,7 @@ def choose(file: WeightsFile, saved: Any, key: str | None, refusal: Refusal) -> 
         file: for errors.
         saved: the pickle's value.
         key: under which it lies; None to find out.
-        refusal: the error for what a pickle asks for in vain, from the byte where it asks.
+        refusal: the error for what a pickle asks for and does not get, from the byte where it asks.
 
     Returns:
         Names to `Tensor`, `PickledArray`, and what is no tensor.

@@ -20,7 +20,7 @@ _OF_TRAINING = {"lr_mult", "wd_mult", "workspace", "cudnn_tune", "cudnn_off", "m
 
 
 class _NotUnderstood(Exception):
-    """Why a node has no meaning here."""
+    """Why a node is not understood."""
 
 
 def steps_of_symbol(nodes: Sequence[Node]) -> list[Step]:

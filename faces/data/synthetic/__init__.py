@@ -1,1 +1,1 @@
-"""Faces that nobody owns: generated people and pictures of them, and scenes that are composed of faces."""
+"""Faces that nobody owns: generated people and images of them, and scenes that are composed of faces."""

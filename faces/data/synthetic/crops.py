@@ -1,7 +1,7 @@
 """Generated faces aligned as crops of photographs are: the five points at the template's places.
 
 The renderer knows where eyes, nose and mouth are: they are places on its ellipsoid of a head, turned and shown as the
-two vectors of a picture say. So a generated picture has exact points, and the same alignment as any photograph's turns
+two vectors of an image say. So a generated image has exact points, and the same alignment as any photograph's turns
 it into a crop that composed scenes can paste.
 
 Not here: the drawing (`faces.data.synthetic.renderer`), scenes (`scenes.py`).
@@ -22,7 +22,7 @@ from faces.errors import DataError
 
 _CROP = 112
 DRAWN = 128
-"""Pixels a side of the picture from which the crop is cut; a head fills three quarters of it."""
+"""Pixels a side of the image from which the crop is cut; a head fills three quarters of it."""
 _TIP = 0.22  # how far the tip of the nose stands out; the renderer moves it on the surface by this, as heads turn
 
 
@@ -31,7 +31,7 @@ def generated_crops(people: int, images_per_person: int, seed: int, first_person
 
     Args:
         people: how many.
-        images_per_person: pictures of each.
+        images_per_person: images of each.
         seed: another seed gives other people.
         first_person: number of the first; people with other numbers of the same seed are others.
 
@@ -39,7 +39,7 @@ def generated_crops(people: int, images_per_person: int, seed: int, first_person
         Crops of 112x112, person by person.
 
     Raises:
-        DataError: a number of people or pictures below 1, or a negative `first_person`.
+        DataError: a number of people or images below 1, or a negative `first_person`.
     """
     if min(people, images_per_person) < 1 or first_person < 0:
         raise DataError(
@@ -50,7 +50,7 @@ def generated_crops(people: int, images_per_person: int, seed: int, first_person
     label, picture = np.divmod(np.arange(total, dtype=np.int32), np.int32(images_per_person))
     crops = np.empty((total, _CROP, _CROP, 3), np.uint8)
     for start in range(0, total, BLOCK):
-        rows = np.minimum(np.arange(start, start + BLOCK), total - 1)  # the last block is filled with its last picture
+        rows = np.minimum(np.arange(start, start + BLOCK), total - 1)  # the last block is filled with its last image
         identity, nuisance = _vectors(jax.random.key(seed), label[rows] + np.int32(first_person), picture[rows])
         images = render_batch(identity, nuisance, DRAWN)
         points = face_points(identity, nuisance, DRAWN)
@@ -62,7 +62,7 @@ def generated_crops(people: int, images_per_person: int, seed: int, first_person
 
 @jax.jit
 def _vectors(key: Array, person: Array, picture: Array) -> tuple[Identity, Nuisance]:
-    """The two vectors of pictures by number, fields of (B,)."""
+    """The two vectors of images by number, fields of (B,)."""
 
     def sample(n: Array, k: Array) -> tuple[Identity, Nuisance]:
         who, how = jax.random.split(jax.random.fold_in(key, n))
@@ -77,16 +77,16 @@ def face_points(identity: Identity, nuisance: Nuisance, size: int) -> Float[Arra
     Args:
         identity: who; every field float32 (batch,).
         nuisance: how photographed; every field float32 (batch,).
-        size: width and height of the picture in pixels.
+        size: width and height of the image in pixels.
 
     Returns:
-        (x, y) in pixels of left eye, right eye, nose, left and right corner of the mouth as seen in the picture.
+        (x, y) in pixels of left eye, right eye, nose, left and right corner of the mouth as seen in the image.
     """
     return jax.vmap(lambda who, how: _points(who, how, size))(identity, nuisance)
 
 
 def _points(identity: Identity, nuisance: Nuisance, size: int) -> Array:
-    """Of one picture, (5, 2)."""
+    """Of one image, (5, 2)."""
     opened = jnp.maximum(nuisance.mouth_open, 0.0)
     corner = identity.mouth_width * (1.0 + 0.14 * nuisance.smile - 0.1 * opened)
     mouth = identity.mouth_height + 0.028 * nuisance.smile

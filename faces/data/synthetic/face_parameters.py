@@ -4,7 +4,7 @@ Every field is a float32 scalar (an array of them under `jax.vmap`) and is drawn
 it. The unit of length is about half the height of a head, angles are in radians. What some people have and others have
 not (`beard`, `mole`, ...) is absent below 0, so that the share of the range above 0 is the share of people who have it.
 
-The nuisances' ranges are set for verification that is neither trivial nor hopeless: pictures of one person differ so
+The nuisances' ranges are set for verification that is neither trivial nor hopeless: images of one person differ so
 much that raw pixels tell same from different in about two pairs of three.
 
 Not here: what the properties look like (`renderer.py`); which seed gives which person (`generated.py`).
@@ -26,7 +26,7 @@ class Range(NamedTuple):
 
 
 class Identity(NamedTuple):
-    """Who: what stays the same in every picture of a person."""
+    """Who: what stays the same in every image of a person."""
 
     head_width: Annotated[Array, Range(0.62, 0.80)]
     head_height: Annotated[Array, Range(0.92, 1.06)]
@@ -69,9 +69,9 @@ class Identity(NamedTuple):
 
 
 class Nuisance(NamedTuple):
-    """How photographed: what changes from picture to picture."""
+    """How photographed: what changes from image to image."""
 
-    yaw: Annotated[Array, Range(-0.5, 0.5)]  # above 0 looks to the right of the picture
+    yaw: Annotated[Array, Range(-0.5, 0.5)]  # above 0 looks to the right of the image
     pitch: Annotated[Array, Range(-0.25, 0.25)]  # above 0 looks up
     roll: Annotated[Array, Range(-0.15, 0.15)]
     scale: Annotated[Array, Range(0.92, 1.08)]
@@ -101,7 +101,7 @@ class Nuisance(NamedTuple):
     occluder_angle: Annotated[Array, Range(0.0, 2.0 * math.pi)]
     occluder_hue: Annotated[Array, Range(0.0, 1.0)]
     occluder_value: Annotated[Array, Range(0.2, 0.8)]
-    blur: Annotated[Array, Range(0.0, 0.014)]  # standard deviation, of the picture's width
+    blur: Annotated[Array, Range(0.0, 0.014)]  # standard deviation, of the image's width
     noise: Annotated[Array, Range(0.0, 0.03)]  # standard deviation, of white
     noise_seed: Annotated[Array, Range(0.0, 2.0**24)]
 
@@ -112,7 +112,7 @@ def sample_identity(key: Array) -> Identity:
 
 
 def sample_nuisance(key: Array) -> Nuisance:
-    """Draw the circumstances of a picture from a PRNG key; every field is a float32 scalar."""
+    """Draw the circumstances of an image from a PRNG key; every field is a float32 scalar."""
     return Nuisance(*_uniform(Nuisance, key))
 
 

@@ -1,11 +1,11 @@
-"""Generated faces: any number of people, as many pictures of each, from an integer seed and without a download.
+"""Generated faces: any number of people, as many images of each, from an integer seed and without a download.
 
-Person n is drawn from (seed, n) alone, and picture k of that person from (seed, n, k) alone. So people 0 .. 399 and
+Person n is drawn from (seed, n) alone, and image k of that person from (seed, n, k) alone. So people 0 .. 399 and
 people from 400 on have nothing in common, the first hundred are the same hundred however many are asked for, and three
-numbers make a picture again. The pictures do not depend on the number of devices: one device draws them, in blocks of
+numbers make an image again. The images do not depend on the number of devices: one device draws them, in blocks of
 one size.
 
-Not here: what a person and a picture consist of (`face_parameters.py`) and how they are drawn (`renderer.py`).
+Not here: what a person and an image consist of (`face_parameters.py`) and how they are drawn (`renderer.py`).
 """
 
 from functools import partial
@@ -22,7 +22,7 @@ from faces.data.synthetic.face_parameters import Identity, Nuisance, sample_iden
 from faces.data.synthetic.renderer import render
 from faces.errors import DataError
 
-BLOCK = 16  # pictures drawn by one call: small enough that what lies between two operations stays in the cache
+BLOCK = 16  # images drawn by one call: small enough that what lies between two operations stays in the cache
 
 
 class Pairs(NamedTuple):
@@ -41,10 +41,10 @@ def render_batch(identity: Identity, nuisance: Nuisance, size: int) -> Array:
     Args:
         identity: who; every field float32 (B,).
         nuisance: how photographed; every field float32 (B,).
-        size: width and height of a picture in pixels.
+        size: width and height of an image in pixels.
 
     Returns:
-        RGB pictures, uint8 (B, size, size, 3).
+        RGB images, uint8 (B, size, size, 3).
     """
     return jnp.moveaxis(_draw(identity, nuisance, size), 1, -1)
 
@@ -52,20 +52,20 @@ def render_batch(identity: Identity, nuisance: Nuisance, size: int) -> Array:
 def generated_faces(
     identities: int, images_per_identity: int, size: int, seed: int, first_identity: int = 0
 ) -> ArraySource:
-    """Draw `images_per_identity` pictures of each of `identities` people.
+    """Draw `images_per_identity` images of each of `identities` people.
 
     Args:
         identities: number of people.
-        images_per_identity: pictures of each.
-        size: width and height of a picture in pixels.
+        images_per_identity: images of each.
+        size: width and height of an image in pixels.
         seed: another seed gives other people.
         first_identity: number of the first person; sets with the same seed whose numbers do not overlap are disjoint.
 
     Returns:
-        Source of identities x images_per_identity pictures, person by person; labels count from 0 in every source.
+        Source of identities x images_per_identity images, person by person; labels count from 0 in every source.
 
     Raises:
-        DataError: a number of people, pictures or pixels below 1, or a negative `first_identity`.
+        DataError: a number of people, images or pixels below 1, or a negative `first_identity`.
     """
     if min(identities, images_per_identity, size) < 1 or first_identity < 0:
         raise DataError(
@@ -77,7 +77,7 @@ def generated_faces(
     images = np.empty((total, size, size, 3), np.uint8)
     key = jax.random.key(seed)
     for start in range(0, total, BLOCK):
-        rows = np.minimum(np.arange(start, start + BLOCK), total - 1)  # the last block is filled with its last picture
+        rows = np.minimum(np.arange(start, start + BLOCK), total - 1)  # the last block is filled with its last image
         planes = _draw_numbered(key, label[rows] + np.int32(first_identity), picture[rows], size)
         images[start : start + BLOCK] = np.moveaxis(np.asarray(planes), 1, -1)[: total - start]
     name = f"generated (seed {seed}, {identities} identities from {first_identity})"
@@ -132,7 +132,7 @@ def _draw(identity: Identity, nuisance: Nuisance, size: int) -> Array:
 
 @partial(jax.jit, static_argnames="size")
 def _draw_numbered(key: Array, person: Array, picture: Array, size: int) -> Array:
-    """Pictures by number, (B,) each, in planes: uint8 (B, 3, size, size)."""
+    """Images by number, (B,) each, in planes: uint8 (B, 3, size, size)."""
 
     def sample(n: Array, k: Array) -> tuple[Identity, Nuisance]:
         who, how = jax.random.split(jax.random.fold_in(key, n))

@@ -4,9 +4,9 @@ The head is an ellipsoid. For every pixel the ray to the viewer is met with it, 
 head's own frame, says what lies there: eyes, brows and lips are regions of the head's surface, so that they move,
 narrow and hide as a head turns. The nose has no surface of its own: it bends the normal that light falls on, and its
 parts are shifted against the face by how far they stand out. Hair is a second, larger ellipsoid with a hairline, before
-a curtain that hangs behind the head. The picture is painted from back to front.
+a curtain that hangs behind the head. The image is painted from back to front.
 
-Frames: x to the right of the picture, y up, z to the viewer; the unit is about half the height of a head.
+Frames: x to the right of the image, y up, z to the viewer; the unit is about half the height of a head.
 
 Not here: the vectors and how they are drawn (`face_parameters.py`), the geometry (`shapes.py`).
 """
@@ -34,7 +34,7 @@ from faces.data.synthetic.shapes import (
     wave,
 )
 
-VIEW = 1.28  # the picture shows -VIEW .. VIEW
+VIEW = 1.28  # the image shows -VIEW .. VIEW
 HEAD_DEPTH = 0.86
 
 SKIN = ((0.97, 0.82, 0.73), (0.88, 0.68, 0.53), (0.66, 0.45, 0.31), (0.36, 0.23, 0.17))  # light to dark
@@ -65,10 +65,10 @@ def render(identity: Identity, nuisance: Nuisance, size: int) -> Array:
     Args:
         identity: who; every field a float32 scalar.
         nuisance: how photographed; every field a float32 scalar.
-        size: width and height of the picture in pixels (static).
+        size: width and height of the image in pixels (static).
 
     Returns:
-        RGB picture, float32 (size, size, 3), 0..255.
+        RGB image, float32 (size, size, 3), 0..255.
     """
     pixel = 2.0 * VIEW / size
     axis = (jnp.arange(size, dtype=jnp.float32) + 0.5) * pixel - VIEW

@@ -1,7 +1,7 @@
 """What `renderer.py` draws with: signed distances, soft masks, colours, and an ellipsoid under parallel light rays.
 
-A region of the picture is given by its signed distance (negative inside), which `cover` turns into a mask with an edge
-one pixel wide. A picture is three planes, float32 (3, size, size), 0..1: the last axis runs along a row of pixels,
+A region of the image is given by its signed distance (negative inside), which `cover` turns into a mask with an edge
+one pixel wide. An image is three planes, float32 (3, size, size), 0..1: the last axis runs along a row of pixels,
 which compiles to code several times faster than colours side by side.
 
 Not here: anything that knows what a face is.
@@ -81,7 +81,7 @@ class Surface(NamedTuple):
     x: Array
     y: Array
     z: Array
-    outline: Array  # signed distance, in the picture, from the silhouette
+    outline: Array  # signed distance, in the image, from the silhouette
     normal_x: Array  # unit outward normal
     normal_y: Array
     normal_z: Array

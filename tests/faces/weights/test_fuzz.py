@@ -49,7 +49,7 @@ def test_the_judge_finds_defects(tmp_path, monkeypatch):
             (babble, "no sentence"),
         ]:
             monkeypatch.setattr(fuzz_weights, "read_weights", reader)
-            fuzz_weights.judge(tally, tmp_path / "x", b"1", "x", audit=True)
+            fuzz_weights.try_file(tally, tmp_path / "x", b"1", "x", audit=True)
             assert re.search(defect, tally.defects[-1])
     finally:
         fuzz_weights.tracemalloc.stop()
