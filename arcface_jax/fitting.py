@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 
 from arcface_jax.config import Config
 from arcface_jax.sampling import epoch_order
-from arcface_jax.train_step import backbone_of, init_state, make_train_step
+from arcface_jax.train_step import init_state, make_train_step, own_backbone
 from faces.backbone import Backbone
 from faces.mesh import check_division
 
@@ -59,7 +59,7 @@ def fit(
     faces = fitting.faces_of(source, data.images, data.min_images, data.wrong_labels, seed, quiet)
     classes = len(faces.identity_names)
     order = partial(epoch_order, faces.identities, batch.images, batch.images_per_identity, seed)
-    backbone = backbone or backbone_of(config)
+    backbone = backbone or own_backbone(config)
     state = init_state(config, mesh, backbone, classes)
     step = make_train_step(config, mesh, backbone, classes)
     return fitting.run(config, mesh, faces, order, backbone, state, step, AngleMonitor(config), folder, quiet)

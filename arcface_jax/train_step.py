@@ -36,8 +36,8 @@ ROWS = 64
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 
 
-def backbone_of(config: Config) -> Backbone:
-    """The network that a config names."""
+def own_backbone(config: Config) -> Backbone:
+    """The network of this paper that a config names."""
     model = config.model
     return make_backbone(model.name, model.embedding_dim, jnp.dtype(model.dtype), model.input_size, model.dropout)
 
@@ -81,7 +81,7 @@ def init_state(config: Config, mesh: Mesh, backbone: Backbone | None = None, cla
     classifier = config.loss.classifier
     if classifier.kind != "none":
         check_classes(classes)
-    backbone = backbone or backbone_of(config)
+    backbone = backbone or own_backbone(config)
     network_tx, centres_tx = _optimisers(config)
 
     def make() -> TrainState:
@@ -117,7 +117,7 @@ def make_train_step(config: Config, mesh: Mesh, backbone: Backbone | None = None
     Raises:
         ConfigError: as `init_state`.
     """
-    backbone = backbone or backbone_of(config)
+    backbone = backbone or own_backbone(config)
     network_tx, centres_tx = _optimisers(config)
     apply = per_device(backbone.apply, mesh) if config.model.batch_norm == "per_device" else backbone.apply
 

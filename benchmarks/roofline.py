@@ -136,7 +136,7 @@ def of_config(name: str, devices: int) -> Cost:
         config, _ = load_config(name, arcface_jax.config.Config)
         package = arcface_jax.train_step
         classes, options = CLASSES[name], {"classes": CLASSES[name]}
-    backbone, images, dim = package.backbone_of(config), config.batch.images, config.model.embedding_dim
+    backbone, images, dim = package.own_backbone(config), config.batch.images, config.model.embedding_dim
     state = jax.eval_shape(lambda: package.init_state(config, mesh, backbone, classes))
     traced = package.make_train_step(config, mesh, backbone, **options).trace(state, shape_of_batch(config, mesh))
     analysis = traced.lower(lowering_platforms=(PLATFORM,)).cost_analysis()

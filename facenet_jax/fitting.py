@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 
 from facenet_jax.config import Config
 from facenet_jax.sampling import epoch_order
-from facenet_jax.train_step import backbone_of, init_state, make_train_step
+from facenet_jax.train_step import init_state, make_train_step, own_backbone
 from faces.backbone import Backbone
 from faces.mesh import check_division
 
@@ -59,7 +59,7 @@ def fit(
     faces = fitting.faces_of(source, config.data.images, seed=seed, quiet=quiet)
     together, at_random = batch.images_per_identity, batch.random_negatives
     order = partial(epoch_order, faces.identities, batch.images, together, at_random, seed)
-    backbone = backbone or backbone_of(config)
+    backbone = backbone or own_backbone(config)
     state = init_state(config, mesh, backbone, len(faces.identity_names))
     step = make_train_step(config, mesh, backbone)
     return fitting.run(config, mesh, faces, order, backbone, state, step, TripletMonitor(config), folder, quiet)

@@ -26,8 +26,8 @@ Metrics = dict[str, jax.Array]
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 
 
-def backbone_of(config: Config) -> Backbone:
-    """The network that a config names."""
+def own_backbone(config: Config) -> Backbone:
+    """The network of this paper that a config names."""
     model = config.model
     return make_backbone(model.name, model.embedding_dim, jnp.dtype(model.dtype), model.input_size)
 
@@ -45,7 +45,7 @@ def init_state(config: Config, mesh: Mesh, backbone: Backbone | None = None, cla
     """
     if config.loss.classifier_weight > 0:
         check_classes(classes)
-    backbone = backbone or backbone_of(config)
+    backbone = backbone or own_backbone(config)
     tx = schedules.make_optimiser(config.optimiser, config.train.steps)
 
     def make() -> TrainState:
@@ -80,7 +80,7 @@ def make_train_step(config: Config, mesh: Mesh, backbone: Backbone | None = None
         mesh: the devices.
         backbone: as for `init_state`.
     """
-    backbone = backbone or backbone_of(config)
+    backbone = backbone or own_backbone(config)
     tx = schedules.make_optimiser(config.optimiser, config.train.steps)
     apply = per_device(backbone.apply, mesh) if config.model.batch_norm == "per_device" else backbone.apply
 
