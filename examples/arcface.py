@@ -59,7 +59,7 @@ class Network(nn.Module):
 
 
 def embed(params: Params, statistics: Params, images: jax.Array, train: bool) -> tuple[jax.Array, Params]:
-    """x of pictures, uint8 (B, rows, columns, 3) -> (B, d), and the running statistics of batch norm."""
+    """x of images, uint8 (B, rows, columns, 3) -> (B, d), and the running statistics of batch norm."""
     variables = {"params": params["network"], "batch_stats": statistics}
     pixels = (images.astype(jnp.float32) - 127.5) / 128
     x, updated = Network().apply(variables, pixels, train, mutable=["batch_stats"])
@@ -151,7 +151,7 @@ def draw_batch(images: np.ndarray, identities: np.ndarray, rng: np.random.Genera
 
 
 def verification(state: State) -> VerificationResult:
-    """Pairs of people whom training never shows: the threshold of the angle from nine folds, judged on the tenth.
+    """Pairs of people whom training never shows: the threshold of the angle from nine folds, tested on the tenth.
 
     The centres have done their work: people are compared by their embeddings. On the sphere the squared distance,
     which the protocol takes, is 2 - 2 cos theta.

@@ -53,7 +53,7 @@ class Network(nn.Module):
 
 
 def embed(params: Params, images: jax.Array) -> jax.Array:
-    """f(x) of pictures, uint8 (B, rows, columns, 3) -> (B, d)."""
+    """f(x) of images, uint8 (B, rows, columns, 3) -> (B, d)."""
     pixels = (images.astype(jnp.float32) - 127.5) / 128
     return jnp.asarray(Network().apply({"params": params}, pixels))
 
@@ -138,7 +138,7 @@ def draw_batch(images: np.ndarray, identities: np.ndarray, rng: np.random.Genera
 
 
 def verification(params: Params) -> VerificationResult:
-    """Pairs of people whom training never shows: the threshold of D(x_i, x_j) from nine folds, judged on the tenth."""
+    """Pairs of people whom training never shows: the threshold of D(x_i, x_j) from nine folds, tested on the tenth."""
     faces = generated_faces(identities=60, images_per_identity=16, size=48, seed=0, first_identity=400)
     pairs = generated_pairs(faces)  # 10 folds of 150 pairs of one person and 150 of two
     embeddings = np.concatenate([jax.jit(embed)(params, part) for part in np.split(faces.images, 8)])

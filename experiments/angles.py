@@ -56,7 +56,7 @@ class Measured(NamedTuple):
 
     Args:
         name: of the set.
-        title: what is compared, for the picture.
+        title: what is compared, for the figure.
         table: the quantities of Table 3.
         near, far: labels and values of two kinds of angles, degrees, that should lie apart.
         images, people: how many were measured.

@@ -1,7 +1,7 @@
 """Train ArcFace and evaluate it: `python -m experiments.arcface`.
 
 Without arguments: a tiny network on generated faces, on any CPU, in under three minutes. With `--data` and `--eval`:
-real faces, judged on LFW, CFP, an InsightFace .bin or any set in LFW's layout. Every field of the config can be given
+real faces, tested on LFW, CFP, an InsightFace .bin or any set in LFW's layout. Every field of the config can be given
 on the command line, such as `--loss.classifier.m2 0.4`.
 
 Not here: the losses, the head and the step (`arcface_jax`), the loop (`faces.train_loop`).

@@ -76,7 +76,7 @@ def main(arguments: list[str]) -> None:
 
 
 def remarks(found: sub_center.Kept, labels: np.ndarray, degrees: float, step: int) -> list[str]:
-    """What makes a list doubtful: more dropped than labels are ever wrong, and people of whom nothing stays.
+    """What makes a list doubtful: more dropped than labels are ever wrong, and people without an image that stays.
 
     Args:
         found: which images stay.

@@ -12,7 +12,7 @@ fixed_box`. DIR receives
 - `result.json`, the line that is printed last, and `environment.json`.
 
 With `--labelled`, folders name the people in them, and it is counted how far clusters are people; of several faces the
-one nearest the middle of its photograph is the person whom the folder names, and the others are not judged. DIR holds
+one nearest the middle of its photograph is the person whom the folder names, and the others are not counted. DIR holds
 the results of one command, which `--overwrite` replaces together.
 """
 
@@ -86,7 +86,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
                         help="cosine below which nothing is joined; experiments.evaluate on pairs like yours prints "
                         "what each would cost")  # fmt: skip
     parser.add_argument("--linkage", choices=LINKAGES, default=LINKAGES[0], help="default %(default)s")
-    parser.add_argument("--labelled", action="store_true", help="folders name the people: judge the clusters")
+    parser.add_argument("--labelled", action="store_true", help="folders name the people: evaluate the clusters")
     pipeline.add_options(parser, of_albums=True, refuses=False)
     options = parser.parse_args(arguments)
     pipeline.check_options(parser, options)
@@ -145,7 +145,7 @@ def draw_clusters(pictures: np.ndarray, labels: np.ndarray, out: Path, noun: str
         pictures: uint8 (faces, rows, columns, 3), RGB.
         labels: each face's cluster, 0 the largest.
         out: folder that receives `sheet.png`, or `sheet_1.png`, `sheet_2.png`, ...
-        noun: what the pictures are called.
+        noun: what the faces are called.
     Returns:
         A sentence on what is drawn and what is not.
     """

@@ -1,14 +1,14 @@
 """A model on photographs, to the number: `python -m experiments.evaluate --weights MODEL --data lfw=DIR --out DIR`.
 
 Faces are found (`--detector`), one of each photograph is chosen (`--select`), aligned and embedded by what is stored
-with the weights, and the pairs of the set are judged by its protocol. MODEL is a folder that `experiments.convert` or a
+with the weights, and the pairs of the set are tested by its protocol. MODEL is a folder that `experiments.convert` or a
 training run wrote, or a file of published weights. DIR receives
 
 - `result.json`: the line that is printed last, with what was found and how faces were aligned;
 - `scores_NAME.npz` for each set: `score`, cosine of each pair in the order of its list, float32, and `same`;
-- `roc`, `det`, `distances` and `hardest_pairs`, as pictures.
+- `roc`, `det`, `distances` and `hardest_pairs`, as figures.
 
-Detections and embeddings are kept in `--cache` by the content of the pictures: a second run, or one with another
+Detections and embeddings are kept in `--cache` by the content of the images: a second run, or one with another
 alignment, looks at nothing twice.
 """
 
@@ -41,14 +41,14 @@ FAR = 1e-3
 
 
 def main(arguments: list[str]) -> None:
-    """Parse, then judge with a folder for the results."""
+    """Parse, then evaluate with a folder for the results."""
     options, console = parse(arguments), make_console()
     pipeline.check_apart(options, *(path for _, path in options.data))
     deliver(options, console, lambda out: evaluate(options, out, console))
 
 
 def evaluate(options: argparse.Namespace, out: Path, console: Console) -> dict[str, Any]:
-    """Cut, embed, judge, report; what `result.json` says."""
+    """Cut, embed, evaluate, report; what `result.json` says."""
     sets = [open_photographs(name, path) for name, path in options.data]
     for photos in sets:
         passed_over.tell(console, photos.passed_over, f"{photos.name}: passed over")
@@ -153,7 +153,7 @@ def _report(
 
 
 def _counts(test: PairSet, cut: dict[str, Cut]) -> dict[str, int | None]:
-    """Where nobody looked for faces, none is counted."""
+    """Where faces were not looked for, none are counted."""
     of_test = cut[test.name]
     return {
         "photographs": len(test.names),

@@ -1,7 +1,7 @@
 """Train FaceNet and evaluate it: `python -m experiments.facenet`.
 
 Without arguments: the tiny network on generated faces, on any CPU, in under three minutes. With `--data` and `--eval`:
-real faces, judged on LFW or any set in its layout. Every field of the config can be given on the command line, such as
+real faces, tested on LFW or any set in its layout. Every field of the config can be given on the command line, such as
 `--optimiser.learning-rate 0.02`.
 
 Not here: the loss, its triplets and the step (`facenet_jax`), the loop (`faces.train_loop`).

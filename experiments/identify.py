@@ -1,10 +1,10 @@
-"""Whose picture is this: `python -m experiments.identify --weights MODEL --data LFW --out DIR`.
+"""Whose image is this: `python -m experiments.identify --weights MODEL --data LFW --out DIR`.
 
-LFW's photographs as identification, with lists by rule (`faces.evaluate.identification`): everybody's first picture is
-the gallery, and the others search it (closed set, rank 1); or the gallery holds the people with two pictures and more,
+LFW's photographs as identification, with lists by rule (`faces.evaluate.identification`): everybody's first image is
+the gallery, and the others search it (closed set, rank 1); or the gallery holds the people with two images and more,
 and those with one are distractors (open set: the detection and identification rate, DIR, where 1% of the distractors
 are taken for somebody). Faces are found, aligned and embedded as `experiments.evaluate` does. Any folder of
-PERSON/IMAGE serves; `--whole` says how many pictures it should have. With fewer, or with photographs in which no face
+PERSON/IMAGE serves; `--whole` says how many images it should have. With fewer, or with photographs in which no face
 is found, there is no number, unless `--allow-missing` asks for one that is called partial. DIR receives `result.json`,
 the line that is printed last, `environment.json`, and `cmc.png` and `dir.png`.
 """

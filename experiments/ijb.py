@@ -1,7 +1,7 @@
 """A model on IJB-B or IJB-C: `python -m experiments.ijb --weights MODEL --data DIR --set ijbc --out DIR`.
 
 DIR holds `meta/`, the text files, and `loose_crop/`, the faces (`faces.data.ijb`). The five points of the text files
-place a face in the network's picture; with `--detector` faces are found anew instead. A template is made of its media
+place a face in the network's image; with `--detector` faces are found anew instead. A template is made of its media
 (`faces.evaluate.ijb`); its faces count by the length of their embedding and by the detector's score, unless
 `--face-length unit` and `--score ignore` say otherwise; `--centre faces --score ignore` is the plain centre of
 ArcFace's paper, where the default is its authors' code (D03 in DEVIATIONS.md). 1:1 is TAR at six false accept rates
@@ -43,14 +43,14 @@ RANKS = (1, 5, 10)
 
 
 def main(arguments: list[str]) -> None:
-    """Parse, then judge with a folder for the results."""
+    """Parse, then evaluate with a folder for the results."""
     options, console = parse(arguments), make_console()
     pipeline.check_apart(options, options.data)
     deliver(options, console, lambda out: evaluate(options, out, console))
 
 
 def evaluate(options: argparse.Namespace, out: Path, console: Console) -> dict[str, Any]:
-    """Read the lists, cut, embed, make templates, judge, report; what `result.json` says."""
+    """Read the lists, cut, embed, make templates, evaluate, report; what `result.json` says."""
     meta, name = options.data / "meta", options.set
     faces, pairs = read_ijb_faces(meta, name), read_pairs(meta, name)
     galleries, probes = read_galleries(meta, name), read_probes(meta, name)

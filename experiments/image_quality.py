@@ -1,17 +1,17 @@
-"""FaceNet's Table 4 on any model: how much a worse picture costs.
+"""FaceNet's Table 4 on any model: how much a worse image costs.
 
     python -m experiments.image_quality --weights MODEL --data lfw=DIR --out DIR [--beside DIR ...]
 
 Faces are found and aligned once, as `experiments.evaluate` does it with the same options. Then they are compressed with
 each JPEG quality of the table, or shrunk to each of its numbers of pixels and enlarged again to what the network takes,
-and judged. `--out` receives `image_quality.json`, which is also the line that is printed last, and `jpeg_quality.png`
+and tested. `--out` receives `image_quality.json`, which is also the line that is printed last, and `jpeg_quality.png`
 and `pixels.png`, which show the paper's NN1 as well and, with `--beside`, earlier runs with other models.
 
-PAPER Table 4: NN1 on the first of five hold-out sets, VAL at FAR 1e-3; the paper does not say whether pictures were
-lowered before or after its detector. CHOICE: after, so that the numbers are of the network and not of the detector.
+PAPER Table 4: NN1 on the first of five hold-out sets, VAL at FAR 1e-3; the paper does not say whether images were
+degraded before or after its detector. CHOICE: after, so that the numbers are of the network and not of the detector.
 Sizes that a network's own input does not exceed change nothing: they are left out, and named as left out.
 
-Not here: training on compressed pictures (`augment.jpeg_quality` of a config), and what a training run itself is tested
+Not here: training on compressed images (`augment.jpeg_quality` of a config), and what a training run itself is tested
 on (`evaluation.jpeg_quality` and `evaluation.pixels`).
 """
 
@@ -50,12 +50,12 @@ PAPER = {
     "jpeg_quality": {10: 0.673, 20: 0.814, 30: 0.839, 50: 0.855, 70: 0.861, 90: 0.865},
     "pixels": {1_600: 0.378, 6_400: 0.795, 14_400: 0.845, 25_600: 0.857, 65_536: 0.864},
 }
-"""PAPER Table 4: VAL of NN1 on its own hold-out pictures."""
+"""PAPER Table 4: VAL of NN1 on its own hold-out images."""
 LABELS = {"jpeg_quality": "JPEG quality", "pixels": "pixels of the face"}
 
 
 def main(arguments: list[str]) -> None:
-    """Parse, then judge with a folder for the results."""
+    """Parse, then evaluate with a folder for the results."""
     options, console = parse(arguments), make_console()
     others = [_earlier(folder) for folder in options.beside]
     pipeline.check_apart(options, options.data[1])
@@ -65,7 +65,7 @@ def main(arguments: list[str]) -> None:
 def evaluate(
     options: argparse.Namespace, others: Sequence[dict[str, Any]], out: Path, console: Console
 ) -> dict[str, Any]:
-    """Cut, lower, embed, judge, draw beside the records of other models; this one's record."""
+    """Cut, degrade, embed, evaluate, draw beside the records of other models; this one's record."""
     photos = open_photographs(*options.data)
     passed_over.tell(console, photos.passed_over)
     refuse_missing(photos.name, photos.missing, f"{len(photos.names):,} pictures that its list names", options)

@@ -1,13 +1,13 @@
 """A model on MegaFace: `python -m experiments.megaface --weights MODEL --data DIR --features DIR --out DIR`.
 
-`--data` holds `facescrub_lst` and `megaface_lst`, pictures of known people and of distractors, and the pictures in
+`--data` holds `facescrub_lst` and `megaface_lst`, images of known people and of distractors, and the images in
 `facescrub_images/` and `megaface_images/`. Their features are written to `--features`, a file each as MegaFace's own
 tools read them (`faces.data.megaface`), and beside them `ALGORITHM_made_by.txt`; those that are there already, made by
 the same weights and options, are not computed again, so an interrupted run goes on, and without `--weights` features of
-any origin are evaluated. Each known person's pictures search a gallery of one other picture of that person and all
+any origin are evaluated. Each known person's images search a gallery of one other image of that person and all
 distractors: rank 1, and verification at a false accept rate of 1e-6 over all pairs with a distractor. Trillion-Pairs
 asks the same at `--far 1e-9`, and for identification at the threshold that one probe in 1,000 passes with a distractor,
-which is printed as well. `--noises` says what becomes of the pictures that
+which is printed as well. `--noises` says what becomes of the images that
 `facescrub_noises.txt` and `megaface_noises.txt` name as wrong. `--out` receives `result.json`, the line that is printed
 last, `environment.json` and `cmc.png`.
 """
@@ -49,12 +49,12 @@ from recognizer.model import embedder_of
 
 PARTS: tuple[Part, Part] = ("facescrub", "megaface")
 AT_ONCE = 4096
-"""Pictures cut, embedded and written at a time."""
+"""Images cut, embedded and written at a time."""
 RANKS = (1, 5, 10)
 
 
 def main(arguments: list[str]) -> None:
-    """Parse, then judge with a folder for the results."""
+    """Parse, then evaluate with a folder for the results."""
     options, console = parse(arguments), make_console()
     pipeline.check_apart(options, options.data, options.features)
     deliver(options, console, lambda out: evaluate(options, out, console))
@@ -137,7 +137,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def _noisy(options: argparse.Namespace, part: Part, names: list[str]) -> np.ndarray:
-    """Which pictures are named as wrong, bool (pictures,); none where the rule asks for no list."""
+    """Which images are named as wrong, bool (images,); none where the rule asks for no list."""
     if options.noises == "keep":
         return np.zeros(len(names), bool)
     return is_noise(names, part, read_noises(options.data / f"{part}_noises.txt"))
@@ -188,7 +188,7 @@ def _check_origin(options: argparse.Namespace, there: int, here: str) -> None:
     else:
         raise ConfigError(
             f"{options.features}: {there:,} features by {options.algorithm} are there, and {record.name}, which would "
-            "say what made them, is not; leave --weights out to judge them, or name another --algorithm."
+            "say what made them, is not; leave --weights out to evaluate them, or name another --algorithm."
         )
 
 

@@ -1,6 +1,6 @@
-"""Train MTCNN's three networks and judge them: `python -m experiments.mtcnn [--data DIR | --faces DIR] --out DIR`.
+"""Train MTCNN's three networks and test them: `python -m experiments.mtcnn [--data DIR | --faces DIR] --out DIR`.
 
-P-net is trained first, R-net on what P-net lets pass, O-net on what both let pass. The pictures are those of
+P-net is trained first, R-net on what P-net lets pass, O-net on what both let pass. The images are those of
 `experiments.retinaface`: scenes composed of faces, or WIDER FACE with `--data`.
 
     python -m experiments.mtcnn [--data DIR [--labels DIR] | --faces DIR] --out DIR [--recipe NAME] [--eval wider=DIR]
@@ -11,12 +11,12 @@ DIR receives
 
 - `weights/`: `pnet.npz`, `rnet.npz`, `onet.npz`, by the published names, with what they are of and the sizes that they
   were trained for: `experiments.detect --detector-weights` takes the folder, and keeps to these sizes;
-- `detections.png`: pictures that judged, with what was found in them;
+- `detections.png`: test images, with what was found in them;
 - `training.png`, and for each network a folder with `log.jsonl`, `evaluations.jsonl` and its `checkpoints/`, from which
   `--resume` goes on;
 - `config.toml`, `environment.json`, `result.json`.
 
-What leaves each network is judged before and after its training: average precision (AP), a face being found by a box
+What leaves each network is tested before and after its training: average precision (AP), a face being found by a box
 whose intersection over union with its own is at least 0.5, and the share of faces found at all. After P-net and R-net
 these are the squares that the next network sees. With `--eval`, the three numbers of WIDER FACE too.
 """
@@ -65,10 +65,10 @@ from retinaface_jax.examples import Examples
 SCENE = 128
 """Sides of a scene in pixels."""
 WEAKEST = 0.02
-"""Least score of a face while judging: AP looks at weak detections too."""
+"""Least score of a face while testing: AP looks at weak detections too."""
 SHEET = 24
 AT_ONCE = 64
-"""Pictures in memory at a time while judging."""
+"""Images in memory at a time while testing."""
 
 Cascade = Mapping[Name, Params]
 
@@ -89,7 +89,7 @@ class Start:
 
 
 def main(arguments: list[str]) -> None:
-    """Parse, train the three networks, judge, report."""
+    """Parse, train the three networks, test, report."""
     options, config = parse(arguments)
     with contextlib.ExitStack() as stack:
         _run(options, config, claim(options, stack))
@@ -104,7 +104,7 @@ def _run(options: argparse.Namespace, config: Config, folder: Path) -> None:
     examples, test = common.pictures(options, SCENE, seed, console)
     record = common.data_record(examples, test)
     console.print(f"recipe {options.recipe}")
-    console.print(f"training: {examples.name}; judged on {test.name}, {sum(test.faces):,} faces")
+    console.print(f"training: {examples.name}; tested on {test.name}, {sum(test.faces):,} faces")
     evaluate = partial(judged, config=config, test=test)
     if options.resume:
         common.check_same(folder, record, config)
@@ -168,7 +168,7 @@ def weights_of(state: TrainState) -> Params:
 
 
 def options_of(config: Config) -> Options:
-    """How to look, while training and while judging."""
+    """How to look, while training and while testing."""
     return Options(min_face=config.windows.min_face, thresholds=(*config.windows.thresholds, WEAKEST))
 
 
@@ -238,11 +238,11 @@ def report(
     cascade: Cascade,
     numbers: dict[str, Any],
 ) -> None:
-    """Write weights, pictures and the result, and print it.
+    """Write weights, figures and the result, and print it.
 
     Args:
         sizes: of the faces that it was trained for.
-        data: names of what taught and what judged.
+        data: names of training and test set.
         numbers: what was measured.
     """
     for net, arrays in to_facenet_pytorch(cascade).items():

@@ -1,8 +1,8 @@
-"""Train RetinaFace and judge it: `python -m experiments.retinaface [--data DIR | --faces DIR] --out DIR`.
+"""Train RetinaFace and test it: `python -m experiments.retinaface [--data DIR | --faces DIR] --out DIR`.
 
-Without `--data` the training pictures are scenes composed of faces: those at `--faces`, any set that the other mains
-train on, cut and aligned as theirs are, or generated ones. A tenth of the people is kept for the scenes that judge.
-With `--data`, WIDER FACE: its training part teaches, some of its validation part judges.
+Without `--data` the training images are scenes composed of faces: those at `--faces`, any set that the other mains
+train on, cut and aligned as theirs are, or generated ones. A tenth of the people is kept for the test scenes.
+With `--data`, WIDER FACE: its training part to learn from, some of its validation part to test on.
 
     python -m experiments.retinaface [--data DIR [--labels DIR] | --faces DIR] --out DIR [--recipe NAME]
         [--eval wider=DIR] [--scenes N] [--test N] [--devices N] [--resume] [--train.steps N] [--loss.box-weight X] ...
@@ -13,7 +13,7 @@ Every field of the recipe's config is an option too. DIR receives
 
 - `retinaface.npz`: the weights, by the published names, with what they are of and the sizes that they were trained for:
   `experiments.detect --detector-weights` takes it, and keeps to these sizes;
-- `detections.png`: pictures that judged, with what was found in them;
+- `detections.png`: test images, with what was found in them;
 - `training.png`, `log.jsonl`, `evaluations.jsonl`: loss and average precision over the steps;
 - `config.toml`, `environment.json`, `result.json`, and `checkpoints/`, from which `--resume` goes on.
 
@@ -61,11 +61,11 @@ from retinaface_jax.weights import Weights, to_pytorch
 JUDGED = Options(confidence=0.02)  # as published evaluations: AP looks at weak detections too
 SHEET = 24
 AT_ONCE = 64
-"""Pictures in memory at a time while judging."""
+"""Images in memory at a time while testing."""
 
 
 def main(arguments: list[str]) -> None:
-    """Parse, train, judge, report."""
+    """Parse, train, test, report."""
     options, config = parse(arguments)
     with contextlib.ExitStack() as stack:
         _run(options, config, claim(options, stack))
@@ -80,7 +80,7 @@ def _run(options: argparse.Namespace, config: Config, folder: Path) -> None:
     examples, test = common.pictures(options, config.input.size, seed, console)
     record = common.data_record(examples, test)
     console.print(f"recipe {options.recipe}, {config.input.network}, pictures of {config.input.size} pixels")
-    console.print(f"training: {examples.name}; judged on {test.name}, {sum(test.faces):,} faces")
+    console.print(f"training: {examples.name}; tested on {test.name}, {sum(test.faces):,} faces")
     loader = make_loader(examples, config)
     state = init_state(config, mesh)
     evaluate = partial(judged, config=config, test=test)
@@ -134,7 +134,7 @@ def report(
     trained: Trained,
     wider: dict[str, Any] | None,
 ) -> None:
-    """Judge the last state; write weights, pictures and the result, and print it."""
+    """Test the last state; write weights, figures and the result, and print it."""
     after = judged(trained.state, config, test)
     console.print("after training: " + common.numbers_of(after))
     params, batch_stats = jax.device_get((trained.state.params, trained.state.batch_stats))

@@ -3,12 +3,12 @@
     python -m experiments.search enrol PEOPLE --weights MODEL --out DIR
     python -m experiments.search find PHOTOGRAPHS... --index DIR/index.npz --weights MODEL --threshold COS --out DIR
 
-PEOPLE holds a folder for each person, PERSON/IMAGE, and each picture gives one face, the one that `--select` names.
+PEOPLE holds a folder for each person, PERSON/IMAGE, and each image gives one face, the one that `--select` names.
 Enrolling writes `index.npz`: their embeddings with names, and weights, preprocessing and detector that made them, which
-are then asked for. A person's score is the cosine of his most similar picture; whose best score is below the threshold
+are then asked for. A person's score is the cosine of the most similar image; whose best score is below the threshold
 is unknown. Finding looks at every face of a photograph unless `--select` means one, and writes `matches.jsonl`, a line
 for each photograph: its name, its size (height, width), and its faces, the best first, each with its box and the
-detector's score, `person` (null if unknown), and the ranked people with score and picture. Faces are found, aligned and
+detector's score, `person` (null if unknown), and the ranked people with score and image. Faces are found, aligned and
 embedded as `experiments.evaluate` does; both leave `result.json`, the line that is printed last, and
 `environment.json`. DIR holds the results of one command, which `--overwrite` replaces together.
 """
@@ -45,10 +45,10 @@ class Index:
     """Enrolled people.
 
     Args:
-        embeddings: float32 (pictures, d), of length 1.
-        person: number of each picture's person, int64 (pictures,).
+        embeddings: float32 (images, d), of length 1.
+        person: number of each image's person, int64 (images,).
         people: their names.
-        pictures: path of each picture.
+        pictures: path of each image.
         made_by: weights, detector and preprocessing, as one line.
     """
 
@@ -99,7 +99,7 @@ def enrol(options: argparse.Namespace, out: Path, console: Console) -> dict[str,
     """Write the index of a folder of people to `out`; what `result.json` says.
 
     Raises:
-        DataError: pictures that give no face, unless the command line allows missing ones; pictures beside the folders.
+        DataError: images that give no face, unless the command line allows missing ones; images beside the folders.
     """
     model = pipeline.open_for(options, console)
     faces, embeddings, images_per_second = embed_photographs([options.people], model, options, console)
@@ -134,7 +134,7 @@ def enrol(options: argparse.Namespace, out: Path, console: Console) -> dict[str,
 
 
 def _folders(people: Path) -> set[str]:
-    """Names of the people's folders, with pictures or without."""
+    """Names of the people's folders, with images or without."""
     return {printable(entry.name) for entry in scan(people) if classify(entry)[0] == "folder"}
 
 
@@ -188,10 +188,10 @@ def _print_matches(faces: Faces, matches: Sequence[dict[str, Any]], console: Con
 
 
 def rank_people(index: Index, probes: np.ndarray, top: int) -> list[list[dict[str, Any]]]:
-    """The people nearest to each probe, each by the most similar picture: person, score, picture; best first."""
+    """The people nearest to each probe, each by the most similar image: person, score, image; best first."""
     pictures = np.sort(np.bincount(index.person))[::-1]
     top = min(top, len(index.people))
-    k = int(pictures[: top - 1].sum()) + 1  # so many pictures cannot be of fewer people
+    k = int(pictures[: top - 1].sum()) + 1  # so many images cannot be of fewer people
     found = gallery.search(probes, index.embeddings, k)
     ranked = []
     for scores, rows in zip(found.score.tolist(), found.row.tolist(), strict=True):

@@ -2,7 +2,7 @@
 
 Each row brings its loss, the way it composes a batch, and nothing else; network, data, schedule and length are those of
 one base config, any field of which can be an option, such as `--train.steps 200`. A row is trained once for each seed,
-on the same people, and judged on the same pairs. Interrupted, it goes on where it was. The paper trains ResNet-50 on
+on the same people, and tested on the same pairs. Interrupted, it goes on where it was. The paper trains ResNet-50 on
 CASIA; numbers of a small network on a small set rank losses for that setting alone.
 
 Not here: the rows at the paper's own settings (`experiments.arcface --config arcface/table2_...`).
@@ -59,7 +59,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--eval", type=Path, help="test set; needed with --data")
     options, values = parse_overrides(parser, Config, arguments)
     if (options.data is None) != (options.eval is None):
-        raise DataError("--data and --eval belong together: real faces are judged on real pairs.")
+        raise DataError("--data and --eval belong together: real faces are tested on real pairs.")
     base, _ = load_config(options.base, Config)
     base = override(base, values)
     names = [name.removeprefix(PREFIX) for name in shipped_configs() if name.startswith(PREFIX)]
@@ -105,7 +105,7 @@ def _train_rows(
 
 
 def _settings(options: argparse.Namespace, base: Config, test: PairSet) -> dict[str, Any]:
-    """What rows are trained with and judged on, and must share; the training set has a record of its own."""
+    """What rows are trained with and tested on, and must share; the training set has a record of its own."""
     return {
         **flatten(base),
         "images_per_identity": options.images_per_identity,

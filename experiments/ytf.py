@@ -35,14 +35,14 @@ AT_ONCE = 16_384
 
 
 def main(arguments: list[str]) -> None:
-    """Parse, then judge with a folder for the results."""
+    """Parse, then evaluate with a folder for the results."""
     options, console = parse(arguments), make_console()
     pipeline.check_apart(options, options.data)
     deliver(options, console, lambda out: evaluate(options, out, console))
 
 
 def evaluate(options: argparse.Namespace, out: Path, console: Console) -> dict[str, Any]:
-    """Cut, embed, judge by both rules, report; what `result.json` says."""
+    """Cut, embed, evaluate by both rules, report; what `result.json` says."""
     data = read_ytf(options.data, options.images)
     at_hand = np.array([len(frames) for frames in data.frames])
     ytf.lacking_videos(

@@ -42,8 +42,8 @@ def refusal(error: BaseException) -> OSError | None:
     """What the system refused, if that is what an error of any library means; None if it is something else.
 
     TensorStore and Orbax report a full disk as ValueError or JAX's RuntimeError, ArrayRecord as RuntimeError, and a
-    zip that could not be finished complains of itself: the system's words are then in the message, or in the error that
-    it came from.
+    zip that could not be finished reports something else: the system's words are then in the message, or in the error
+    that it came from.
     """
     seen: BaseException | None = error
     while seen is not None:

@@ -6,7 +6,7 @@ drops most and moves the others. O-net looks at what is left in 48x48 pixels, an
 `networks.py` has the three, `pyramid.py` the pixels that they see, `stages.py` what becomes of their outputs;
 `weights.py` takes published weights; `detector.py` goes from images to faces.
 
-Training, one network after the other: `config.py` names the values, `windows.py` says which parts of a picture teach
+Training, one network after the other: `config.py` names the values, `windows.py` says which parts of an image teach
 what, `examples.py` cuts them and makes batches, `losses.py` says what an error costs, `train_step.py` is the step.
 """
 

@@ -1,7 +1,7 @@
 """What defines a training run of MTCNN, and two settings of it by name.
 
 Weights of the tasks, bands of overlap, shares of the kinds and the 70% of hard examples are the paper's (Zhang et al.
-2016, Sec. II-C and III-A) in both; `SCENES` is short, for small composed pictures on a CPU, `WIDER` long.
+2016, Sec. II-C and III-A) in both; `SCENES` is short, for small composed images on a CPU, `WIDER` long.
 
 DEVIATION D21: the paper descends by stochastic gradients (Sec. II-C), here by Adam with a rate that falls to 0.
 
@@ -23,7 +23,7 @@ NAMES: tuple[Name, ...] = ("p", "r", "o")
 
 @dataclass(frozen=True)
 class WindowConfig:
-    """Which windows of the pictures teach what."""
+    """Which windows of the images teach what."""
 
     min_face: float
     """Side of the smallest window that is drawn, in pixels."""
@@ -44,7 +44,7 @@ class NetConfig:
     """What differs between the three networks."""
 
     windows: int
-    """Windows to cut from the pictures, of all kinds, about so many."""
+    """Windows to cut from the images, of all kinds, about so many."""
     steps: int
     """Batches in all."""
     images: int

@@ -1,12 +1,12 @@
-"""The windows that one network of MTCNN learns from, cut from pictures once, and batches of them.
+"""The windows that one network of MTCNN learns from, cut from images once, and batches of them.
 
-A batch of small windows from many large pictures would open each picture for a few of its pixels. So the windows are
-cut first, picture by picture, in the way in which the detector cuts them, half of them mirrored. R-net's and O-net's
-come from the pictures as the networks before see them.
+A batch of small windows from many large images would open each image for a few of its pixels. So the windows are
+cut first, image by image, in the way in which the detector cuts them, half of them mirrored. R-net's and O-net's
+come from the images as the networks before see them.
 
 Which windows a batch has depends on (seed, step) alone.
 
-Not here: which windows a picture gives (`windows.py`), the networks before (`detector.py`), the pictures.
+Not here: which windows an image gives (`windows.py`), the networks before (`detector.py`), the images.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -39,7 +39,7 @@ from mtcnn_jax.windows import (
 )
 
 AT_ONCE = 64
-"""Pictures in memory at a time."""
+"""Images in memory at a time."""
 _BLOCK = 256  # windows cut by one call
 KINDS = ("negatives", "parts", "positives", "windows with points")
 """Names of the kinds, by their numbers."""
@@ -50,7 +50,7 @@ class Batch(TypedDict):
 
     images: Any  # uint8 (batch, side, side, 3), RGB
     kinds: Any  # uint8 (batch,)
-    boxes: Any  # float32 (batch, 4), what the network shall say
+    boxes: Any  # float32 (batch, 4), what the network should answer
     points: Any  # float32 (batch, 5, 2)
 
 
@@ -65,10 +65,10 @@ def cut_windows(
 
     Args:
         name: of the network.
-        examples: annotated pictures.
+        examples: annotated images.
         before: the networks before, which give P-net's or P- and R-net's windows; None for P-net.
         config: how many of what.
-        progress: called with the number of pictures done.
+        progress: called with the number of images done.
 
     Raises:
         DataError: no negative, or no positive, was found.
@@ -108,7 +108,7 @@ def cut_windows(
 
 
 def _without_pixels(name: Name, example: Example, chosen: Labelled, flip: np.ndarray) -> Batch:
-    """The windows of a picture, with `flip` where their pixels will be."""
+    """The windows of an image, with `flip` where their pixels will be."""
     count = len(chosen.kinds)
     boxes, points = np.zeros((count, 4), np.float32), np.zeros((count, 5, 2), np.float32)
     shows = chosen.kinds != NEGATIVE

@@ -62,7 +62,7 @@ def losses_of_batch(
     Args:
         outputs: of a network with a head for points: (batch, 2), (batch, 4), (batch, 5, 2).
         kinds: of `windows.py`.
-        boxes, points: what the network shall say; any finite numbers of windows that do not teach them.
+        boxes, points: what the network should answer; any finite numbers of windows that do not teach them.
         hard_share: of the classified windows that count.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Windows of annotated pictures: what each of them teaches, and what a network shall say of it.
+"""Windows of annotated images: what each of them teaches, and what a network should answer.
 
 | kind | overlap with the nearest face | teaches |
 |---|---|---|
@@ -32,31 +32,31 @@ NEGATIVE, PART, POSITIVE, POINTS = range(4)
 UNUSED = -1
 """Of a window whose overlap lies between two kinds."""
 
-_AROUND, _ANYWHERE = 80, 120  # windows drawn for each face, and for each picture
+_AROUND, _ANYWHERE = 80, 120  # windows drawn for each face, and for each image
 
 
 class Labelled(NamedTuple):
-    """Windows of one picture with what they teach."""
+    """Windows of one image with what they teach."""
 
     windows: Int[np.ndarray, "n 4"]
     kinds: UInt8[np.ndarray, " n"]
     faces: Int[np.ndarray, " n"]
-    """The face that each shows, row of the picture's boxes; 0 of a negative."""
+    """The face that each shows, row of the image's boxes; 0 of a negative."""
 
 
 def draw_windows(
     boxes: Float[np.ndarray, "faces 4"], size: tuple[int, int], min_face: float, rng: np.random.Generator
 ) -> Int[np.ndarray, "n 4"]:
-    """Square windows around each face, and anywhere in the picture.
+    """Square windows around each face, and anywhere in the image.
 
     Around a face of longer side s, sides are 0.6 s to 1.5 s and centres up to 0.4 s off, both denser towards none;
-    anywhere, sides are `min_face` to the picture's shorter side, evenly on a logarithmic scale. All lie inside the
-    picture except those around faces at its rim.
+    anywhere, sides are `min_face` to the image's shorter side, evenly on a logarithmic scale. All lie inside the
+    image except those around faces at its rim.
 
     Args:
         boxes: of the faces.
-        size: rows and columns of the picture.
-        min_face: smallest side; a smaller picture gives no window anywhere.
+        size: rows and columns of the image.
+        min_face: smallest side; a smaller image gives no window anywhere.
         rng: the only source of randomness.
     """
     longer = np.repeat((boxes[:, 2:] - boxes[:, :2]).max(axis=1), _AROUND)  # (windows,)
@@ -98,12 +98,12 @@ def choose(
     config: WindowConfig,
     rng: np.random.Generator,
 ) -> Labelled:
-    """Windows of a picture to learn from, of each kind as many as wanted or as there are.
+    """Windows of an image to learn from, of each kind as many as wanted or as there are.
 
     Args:
         boxes: of the faces.
         has_points: bool (faces,), whose points are annotated.
-        size: rows and columns of the picture.
+        size: rows and columns of the image.
         passed: the windows that the networks before let pass, which are taken first and are the only negatives; None
             for P-net, which has none before it.
         wanted: how many of each kind.
@@ -145,7 +145,7 @@ def mirrored(
 def targets(
     name: Name, windows: Int[np.ndarray, "n 4"], boxes: Float[np.ndarray, "n 4"], points: Float[np.ndarray, "n 5 2"]
 ) -> tuple[Float32[np.ndarray, "n 4"], Float32[np.ndarray, "n 5 2"]]:
-    """What a network shall say, so that the stages make the face's box of it, counted from 1, and its points, from 0.
+    """What a network should answer, so that the stages make of it the face's box, counted from 1, and points, from 0.
 
     With l and w the left and the width of the window, x1 and x2 the left and right of the face and x one of its points,
 

@@ -1,6 +1,6 @@
-"""A model's embeddings of aligned pictures, with those computed before.
+"""A model's embeddings of aligned images, with those computed before.
 
-Not here: the pictures (`pipeline.py`), the function that embeds them (`model.py`).
+Not here: the images (`pipeline.py`), the function that embeds them (`model.py`).
 """
 
 import hashlib
@@ -35,7 +35,7 @@ class CachedEmbedder:
         return self._images / self._seconds if self._images else None
 
     def __call__(self, images: np.ndarray, console: Console) -> np.ndarray:
-        """Aligned pictures, uint8 (n, rows, columns, 3) -> float32 (n, d)."""
+        """Aligned images, uint8 (n, rows, columns, 3) -> float32 (n, d)."""
         keys = [digest_of(image) for image in images]
         new = list({key: row for row, key in enumerate(keys) if self._cache.get(key) is None}.values())
         try:

@@ -49,7 +49,7 @@ KNOWN = {"b151f97e392e68cb540fb9710a91a574a4187d491eeda77d1c1799ae6dc3b82b": Ver
 
 @dataclass(frozen=True)
 class Description(Checked):
-    """What `model.toml` holds; files without a table `[verification]` are of models whose threshold nobody chose."""
+    """What `model.toml` holds; files without a table `[verification]` are of models without a chosen threshold."""
 
     network: NetworkConfig
     preprocessing: Preprocessing
@@ -95,7 +95,7 @@ class Model:
 
     @property
     def threshold(self) -> float | None:
-        """Cosine from which on two faces are taken for one person's; None where nobody chose one."""
+        """Cosine from which on two faces are taken for one person's; None where none was chosen."""
         verification = self.description.verification
         return None if verification is None else verification.threshold
 

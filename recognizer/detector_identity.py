@@ -95,7 +95,7 @@ def identify(file: Path, record: np.ndarray | None, fits: str, told: str | None)
         file: where they come from.
         record: of `make_record`, as the file holds it; None where it holds none.
         fits: of `NETWORKS`, the one whose names and shapes the weights have.
-        told: the network that a person says it is; None where nobody says so.
+        told: the network that the caller says it is; None where the caller does not.
 
     Raises:
         ConfigError: there is no such network, or it is another one than the person says.

@@ -46,7 +46,7 @@ def open_detector(
 
     One look of RetinaFace finds faces of 16 to 512 pixels, the sides of its anchors, those below 40 less surely; one of
     MTCNN faces of 20 pixels up to all of a tile; one of weights trained here the sizes that their record has. A larger
-    face is found in a smaller picture.
+    face is found in a smaller image.
 
     Args:
         name: one of `DETECTORS`.

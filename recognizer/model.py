@@ -104,8 +104,8 @@ def embedder_of(
         unit: bring embeddings to length 1; otherwise they keep the length that the network gives.
         block: images that a device embeds at a time; None for what suits many images.
     Returns:
-        Aligned pictures (`faces.preprocessing.align`), uint8 (n, rows, columns, 3), RGB -> float32 (n, d), or (n, 2d)
-        with flip "concatenate". Other pictures are a ConfigError.
+        Aligned images (`faces.preprocessing.align`), uint8 (n, rows, columns, 3), RGB -> float32 (n, d), or (n, 2d)
+        with flip "concatenate". Other images are a ConfigError.
     """
     preprocessing = model.preprocessing
 
@@ -131,7 +131,7 @@ def embedder_of(
 
 
 def without_mirror(model: Model) -> Model:
-    """The model, embedding pictures alone and not their mirror images."""
+    """The model, embedding images alone and not their mirror images."""
     preprocessing = dataclasses.replace(model.preprocessing, flip="none")
     return dataclasses.replace(model, description=dataclasses.replace(model.description, preprocessing=preprocessing))
 
@@ -195,7 +195,7 @@ def model_of(run: Run, name: str) -> Model:
 
 
 def preprocessing_of(config: RunConfig) -> Preprocessing:
-    """What a run of ours evaluates with: pictures that show a face at the same place, cut to its box."""
+    """What a run of ours evaluates with: images that show a face at the same place, cut to its box."""
     return Preprocessing(
         size=config.model.input_size,
         channels="rgb",

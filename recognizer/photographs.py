@@ -34,11 +34,12 @@ class Faces:
         photographs: path of each photograph that was looked at, with a face or without.
         sizes: height and width of each; None of one that could not be decoded.
         photograph: the row in `photographs` that each face is of, int64 (faces,).
-        boxes: left, top, right, bottom in pixels, float32 (faces, 4); NaN of a picture that is of no detection.
+        boxes: left, top, right, bottom in pixels, float32 (faces, 4); NaN of a face cut without a detection.
         scores: the detector's, float32 (faces,); NaN likewise.
-        is_main: which faces are the most central of their photograph, bool (faces,): of whom it is, if of one person.
+        is_main: which faces are the most central of their photograph, bool (faces,): the face of the person whom it
+        shows, if it shows one.
         pictures: aligned faces, uint8 (faces, rows, columns, 3), RGB.
-        looked: whether a detector looked; otherwise each picture is a part of a photograph, a face or not.
+        looked: whether a detector looked; otherwise each image is a part of a photograph, a face or not.
         several: paths of photographs with more than one face.
         not_meant: faces that were found and are not among these, since others are meant.
         without_face: paths of photographs in which none was found.
@@ -81,7 +82,7 @@ class Faces:
         }
 
     def record(self) -> dict[str, Any]:
-        """What `result.json` says about them; nobody counts faces who has not looked."""
+        """What `result.json` says about them; faces are counted only where they were looked for."""
         return {
             "photographs": len(self.photographs),
             "pictures": len(self),
@@ -141,7 +142,7 @@ def find_faces(there: Found, search: Search, preprocessing: Preprocessing, conso
 
 
 def _places(looked: Sequence[Looked]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Box and score of each chosen face, NaN of a picture that is of no detection, and whether it is the main one."""
+    """Box and score of each chosen face, NaN of a face cut without a detection, and whether it is the main one."""
     boxes, scores, is_main = [], [], []
     for one in looked:
         found, main = one.found, one.chosen[0] if len(one.chosen) == 1 else None

@@ -32,7 +32,7 @@ class SearchSettings:
     """Who looks for faces, and which of them are meant.
 
     Args:
-        detector: of `detector_identity.DETECTORS`; None where nobody looks.
+        detector: of `detector_identity.DETECTORS`; None where faces are not looked for.
         weights: the detector's, file or folder; None without a detector.
         network: what the weights are of, where they do not say so; as `detectors.open_detector`.
         select: which face of several is meant, as `faces.detect.detections.select`; "all" where each is.
@@ -74,7 +74,7 @@ class Search:
         console: Console,
         aligned: bool = False,
     ) -> Cut:
-        """The faces of photographs, one of each; of `aligned` pictures all of the picture, whatever the alignment."""
+        """The faces of photographs, one of each; of `aligned` images all of the image, whatever the alignment."""
         how = taken_whole(preprocessing) if aligned else preprocessing
         rule = self.settings.select
         assert rule != "all"  # a protocol asks for one face
@@ -112,7 +112,7 @@ class Search:
 
 
 def check_looks(alignment: str, looks: bool) -> None:
-    """Refuse an alignment that needs a face where nobody looks for one, and a search for faces that changes nothing.
+    """Refuse an alignment that needs a face where none is looked for, and a search for faces that changes nothing.
 
     Args:
         alignment: name in `faces.align.ALIGNMENTS`.
@@ -130,12 +130,12 @@ def check_looks(alignment: str, looks: bool) -> None:
 
 
 def taken_whole(preprocessing: Preprocessing) -> Preprocessing:
-    """As the same network takes pictures that are faces already."""
+    """As the same network takes images that are faces already."""
     return dataclasses.replace(preprocessing, alignment="fixed_box", margin=0.0, resized=0, box=WHOLE)
 
 
 def seen_in(cut: Cut, preprocessing: Preprocessing, what: str = "photographs", aligned: bool = False) -> str:
-    """A sentence on what was looked at: nobody speaks of faces found who did not look for any."""
+    """A sentence on what was looked at; it speaks of faces found only where they were looked for."""
     if cut.looked:
         return f"a face found in {cut.seen - len(cut.undetected):,} of {cut.seen:,} {what}"
     return f"{cut.seen:,} {what}, {'aligned faces, taken whole' if aligned else taken_as(preprocessing)}"

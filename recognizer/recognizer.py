@@ -64,7 +64,7 @@ class Comparison:
 
     Attributes:
         cosine: of their embeddings, -1 to 1.
-        threshold: cosine from which on two faces are taken for one person's; None where nobody chose one.
+        threshold: cosine from which on two faces are taken for one person's; None where none was chosen.
         same: whether they are taken for one person's; None without a threshold.
     """
 
@@ -76,8 +76,8 @@ class Comparison:
 class Recognizer:
     """A model that embeds faces, with a detector that finds them.
 
-    Without a detector a model whose alignment needs a face takes pictures that are aligned already, of exactly its
-    input's size, and any other picture is refused.
+    Without a detector a model whose alignment needs a face takes images that are aligned already, of exactly its
+    input's size, and any other image is refused.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Recognizer:
 
         Args:
             model: of `open_model`; its preprocessing is kept.
-            detect: of `open_detector`, or any function of that form; None for pictures in which nobody need look.
+            detect: of `open_detector`, or any function of that form; None where faces need not be looked for.
             select: which face of several in a photograph is meant, as `faces.detect.detections.select`.
             threshold: another cosine than the model's, from which on two faces are taken for one person's.
         Raises:
@@ -133,7 +133,7 @@ class Recognizer:
         Args:
             model: folder of `experiments.convert` or of a training run, or a file of published weights.
             network, symbol: of a file, where it does not say itself what it is; as `convert.convert`.
-            detector: "retinaface" or "mtcnn"; None for pictures in which nobody need look.
+            detector: "retinaface" or "mtcnn"; None where faces need not be looked for.
             detector_weights: the detector's, file or folder.
             detector_network, confidence, longest_side: of the detector; as `detectors.open_detector`.
             select, threshold: as for `Recognizer`.
@@ -152,7 +152,7 @@ class Recognizer:
 
     @property
     def embedding_dim(self) -> int:
-        """d, of what `embed` returns: twice the network's where the mirrored picture's embedding stands behind."""
+        """d, of what `embed` returns: twice the network's where the mirrored image's embedding stands behind."""
         dim = self.model.description.network.embedding_dim
         return 2 * dim if self.model.preprocessing.flip == "concatenate" else dim
 
@@ -167,7 +167,7 @@ class Recognizer:
         Raises:
             FaceNotFound: names every photograph in which no face is found.
             ImageError: a file that is no image, or cannot be read.
-            DataError: an array that is no photograph, or a picture that is no aligned face where those are expected.
+            DataError: an array that is no photograph, or an image that is no aligned face where those are expected.
         """
         names, looked = self._look(_listed(photographs), self._select)
         lost = [one.row for one in looked if not one.chosen]
@@ -226,7 +226,7 @@ class Recognizer:
         return names, list(look(images(), self._how, self._detect, select))
 
     def _embeddings(self, looked: list[Looked]) -> np.ndarray:
-        """Of all pictures in their order, float32 (pictures, d)."""
+        """Of all images in their order, float32 (images, d)."""
         pictures = [one.pictures for one in looked if len(one.pictures)]
         return self._embed(np.concatenate(pictures)) if pictures else np.empty((0, self.embedding_dim), np.float32)
 

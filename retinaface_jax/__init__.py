@@ -8,7 +8,7 @@ out the paper's dense regression of 3D shape, its deformable convolutions, and i
 takes published weights; `detector.py` goes from images to faces.
 
 Training: `config.py` names the values, `augment.py` and `examples.py` make batches, `matching.py` says what the network
-shall answer, `losses.py` what an error costs, `train_step.py` is the step.
+should answer, `losses.py` what an error costs, `train_step.py` is the step.
 """
 
 from retinaface_jax.detector import Options, make_detector

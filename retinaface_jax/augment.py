@@ -1,4 +1,4 @@
-"""Random changes of training pictures: a square cut out, mirrored, recoloured (arXiv 1905.00641).
+"""Random changes of training images: a square cut out, mirrored, recoloured (arXiv 1905.00641).
 
 CHOICE: sides are drawn evenly from 0.3 to 1 of the shorter one, the range of the paper's Sec. 4.2, which names no
 distribution; the PyTorch edition draws one of 0.3, 0.45, 0.6, 0.8 and 1. Squares without a whole face are drawn again,
@@ -23,13 +23,13 @@ TRIES = 50  # CHOICE: places looked at for a square with a whole face in it
 
 
 def augment(example: Example, size: int, config: CropConfig, rng: np.random.Generator) -> Example:
-    """One random version of a picture, size x size.
+    """One random version of an image, size x size.
 
-    The square is drawn until a whole face is inside. After `TRIES` it is the whole picture, continued at the right or
+    The square is drawn until a whole face is inside. After `TRIES` it is the whole image, continued at the right or
     below by its last column or row.
 
     Args:
-        example: an annotated picture.
+        example: an annotated image.
         size: sides of the result in pixels.
         config: how much of what.
         rng: the only source of randomness.
@@ -42,7 +42,7 @@ def augment(example: Example, size: int, config: CropConfig, rng: np.random.Gene
 
 
 def square(example: Example, least_side: float, rng: np.random.Generator) -> tuple[int, int, int]:
-    """Left, top and side, in whole pixels, of a random square with a whole face in it, or of the whole picture."""
+    """Left, top and side, in whole pixels, of a random square with a whole face in it, or of the whole image."""
     height, width = example.image.shape[:2]
     for _ in range(TRIES):
         side = max(1, round(rng.uniform(least_side, 1) * min(height, width)))

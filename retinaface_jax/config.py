@@ -1,7 +1,7 @@
 """What defines a training run of RetinaFace, and three settings of it by name.
 
 `EDITION` is the widespread PyTorch edition's training, `PAPER` that of RetinaFace (arXiv 1905.00641, Eq. 1 and Sec.
-4.2, on other anchors than its own, D25), `SCENES` ours for small composed pictures on a CPU.
+4.2, on other anchors than its own, D25), `SCENES` ours for small composed images on a CPU.
 
 Not here: what the values do (`matching.py`, `losses.py`, `augment.py`, `train_step.py`).
 """
@@ -16,14 +16,14 @@ from retinaface_jax.network import BODIES, STRIDES
 
 @dataclass(frozen=True)
 class InputConfig:
-    """The network and the pictures it is trained on."""
+    """The network and the images it is trained on."""
 
     network: str
     """Body, of `network.BODIES`."""
     size: int
-    """Sides of a training picture in pixels, a multiple of the coarsest stride."""
+    """Sides of a training image in pixels, a multiple of the coarsest stride."""
     faces: int
-    """Most faces of one picture; of more, the largest are kept."""
+    """Most faces of one image; of more, the largest are kept."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class LossConfig:
     forced_overlap: float
     """A face gets the anchor that overlaps it most, where that is at least this much; above 1: never."""
     negatives_per_face: int
-    """Of the background anchors of a picture only so many for each that stands for a face count, the worst ones."""
+    """Of the background anchors of an image only so many for each that stands for a face count, the worst ones."""
     box_weight: float
     """Weight of the boxes' error beside the classification's, which is 1."""
     points_weight: float
@@ -46,14 +46,14 @@ class LossConfig:
 
 @dataclass(frozen=True)
 class CropConfig:
-    """Random changes of each training picture (`augment.py`)."""
+    """Random changes of each training image (`augment.py`)."""
 
     least_side: float
-    """A square is cut whose side is this fraction of the picture's shorter one, or more."""
+    """A square is cut whose side is this fraction of the image's shorter one, or more."""
     flip: bool
-    """Mirror half of the pictures."""
+    """Mirror half of the images."""
     colour: float
-    """Brightness, contrast and saturation of half of the pictures changed by up to this fraction each."""
+    """Brightness, contrast and saturation of half of the images changed by up to this fraction each."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
-"""Batches of annotated pictures, read ahead by threads, in an order that depends on (seed, epoch, index) alone.
+"""Batches of annotated images, read ahead by threads, in an order that depends on (seed, epoch, index) alone.
 
-Not here: the pictures (`faces.data.wider`, `faces.data.synthetic.scenes`), placing batches on devices (`faces.mesh`).
+Not here: the images (`faces.data.wider`, `faces.data.synthetic.scenes`), placing batches on devices (`faces.mesh`).
 """
 
 import functools
@@ -16,7 +16,7 @@ from retinaface_jax.config import Config
 
 
 class Batch(TypedDict):
-    """What the train step is given. Of `faces` places a picture some are empty."""
+    """What the train step is given. Of `faces` places an image some are empty."""
 
     images: Any  # uint8 (batch, size, size, 3), RGB
     boxes: Any  # float32 (batch, faces, 4), left, top, right, bottom, in pixels
@@ -26,7 +26,7 @@ class Batch(TypedDict):
 
 
 def to_batch(examples: list[Example], faces: int) -> Batch:
-    """Pictures of one size, with room for `faces` faces each; of more, the largest are kept."""
+    """Images of one size, with room for `faces` faces each; of more, the largest are kept."""
     shape = (len(examples), faces)
     boxes, points = np.zeros((*shape, 4), np.float32), np.zeros((*shape, 5, 2), np.float32)
     has_points, is_face = np.zeros(shape, bool), np.zeros(shape, bool)
@@ -74,7 +74,7 @@ def make_loader(examples: Examples, config: Config, threads: int = 2) -> "grain.
     Returns:
         A grain iterator; `get_state()` and `set_state()` give and take its place in the run.
     Raises:
-        DataError: there are fewer pictures than a batch has.
+        DataError: there are fewer images than a batch has.
     """
     read = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
     return iter(grain.MapDataset.source(_Steps(examples, config)).to_iter_dataset(read))

@@ -21,7 +21,7 @@ from retinaface_jax.network import Outputs
 
 
 class Sums(NamedTuple):
-    """Sums over the anchors of one picture, and over how many."""
+    """Sums over the anchors of one image, and over how many."""
 
     classification: Float[Array, ""]
     boxes: Float[Array, ""]
@@ -61,9 +61,9 @@ def hard_negatives(
 
 
 def losses_of_picture(outputs: Outputs, targets: Targets, negatives_per_face: int) -> Sums:
-    """The three terms of Eq. (1) for one picture, before weights and division. `jax.vmap` does a batch.
+    """The three terms of Eq. (1) for one image, before weights and division. `jax.vmap` does a batch.
 
-    Classification counts anchors of faces and `negatives_per_face` times as many hard negatives: a picture without
+    Classification counts anchors of faces and `negatives_per_face` times as many hard negatives: an image without
     faces costs nothing, as in the PyTorch edition. Boxes count for anchors of faces, points for those whose points are
     annotated, each the sum over 4 or 10 offsets of the smooth L1.
 

@@ -1,10 +1,10 @@
-"""Which anchor stands for which face, and what the network shall say of it.
+"""Which anchor stands for which face, and what the network should answer.
 
 Every anchor takes the face that it overlaps most, if it does so well enough. A face that no anchor overlaps well, since
 its size lies between two anchors' or its shape is far from square, is given its best anchor all the same, unless that
 one is too far off as well.
 
-Shapes are fixed: pictures have `faces` places, of which some are empty. `jax.vmap` does a batch.
+Shapes are fixed: images have `faces` places, of which some are empty. `jax.vmap` does a batch.
 
 Not here: the anchors (`anchors.py`), the inverse of the encoding (`decode.py`), what an error costs (`losses.py`).
 """
@@ -22,7 +22,7 @@ BACKGROUND, IGNORED = -1, -2
 
 
 class Targets(NamedTuple):
-    """What the network shall say of each anchor of one picture."""
+    """What the network should answer for each anchor of one image."""
 
     is_face: Bool[Array, "anchors"]
     is_background: Bool[Array, "anchors"]
@@ -82,7 +82,7 @@ def match(
     anchors: Float[Array, "anchors 4"],
     config: LossConfig,
 ) -> Targets:
-    """What the network shall say of each anchor of a picture.
+    """What the network should answer for each anchor of an image.
 
     Args:
         boxes: left, top, right, bottom, in pixels, the centre of the first pixel being (0, 0). They are taken as they

@@ -1,6 +1,6 @@
 """One step of RetinaFace's training, compiled for every device of a mesh.
 
-Pictures in, three maps of outputs, anchors matched to the annotated faces, the multi-task loss, gradient, update.
+Images in, three maps of outputs, anchors matched to the annotated faces, the multi-task loss, gradient, update.
 
 Not here: the loop around it (`faces.train_loop`), the batch's composition (`examples.py`), the loss's arithmetic
 (`losses.py`).
@@ -49,7 +49,7 @@ def make_train_step(config: Config, mesh: Mesh) -> TrainStep:
     and the division by the number of faces see all of it. Where the loss or the gradient is not finite, the new state
     keeps the old weights, so that a checkpoint taken then is sound.
 
-    With sums over all pictures of a batch and N the anchors that stand for faces, those with annotated points N_points:
+    With sums over all images of a batch and N the anchors that stand for faces, those with annotated points N_points:
 
         loss = classification / N + box_weight boxes / N + points_weight points / N_points
 
@@ -57,7 +57,7 @@ def make_train_step(config: Config, mesh: Mesh) -> TrainStep:
     parameters.
 
     Metrics, scalars: loss; classification, boxes, points (the terms, before their weights); faces (anchors that stand
-    for faces, a picture); gradient_norm (before clipping); learning_rate (the one that the optimiser has used).
+    for faces, an image); gradient_norm (before clipping); learning_rate (the one that the optimiser has used).
     """
     apply, optimiser = make_network(config.input.network).apply, _optimiser(config)
     anchors = jnp.asarray(make_anchors(config.input.size, config.input.size))  # (anchors, 4)

@@ -1,4 +1,4 @@
-"""Kinds of arguments that several mains take: places, and sets of pictures by name.
+"""Kinds of arguments that several mains take: places, and sets of images by name.
 
 Not here: what a main does with them.
 """

@@ -1,4 +1,4 @@
-"""No number comes out of pictures that were passed over: what is missing or shows no face refuses it, with the way on.
+"""No number comes out of images that were passed over: what is missing or shows no face refuses it, with the way on.
 
 Not here: the rules of each protocol (`faces.evaluate`).
 """
@@ -14,12 +14,12 @@ PARTIAL = "--allow-missing to leave them out and get a number that is called par
 
 
 def refuse_missing(where: object, missing: Sequence[str], what: str, options: argparse.Namespace) -> None:
-    """Refuse a set whose pictures are not all there, before anything is looked at.
+    """Refuse a set whose images are not all there, before anything is looked at.
 
     Args:
         where: the set or folder, for the message.
-        missing: names of the pictures.
-        what: the pictures that `missing` are some of.
+        missing: names of the images.
+        what: the images that `missing` are some of.
         options: `allow_missing`.
     Raises:
         EvaluationError: some are missing, and may not be.
@@ -33,12 +33,12 @@ def refuse_missing(where: object, missing: Sequence[str], what: str, options: ar
 def undetected_rows(
     where: object, cut: Cut, name_of: Callable[[int], str], what: str, options: argparse.Namespace
 ) -> tuple[int, ...]:
-    """Rows of the pictures that count for nothing, as no face was found in them.
+    """Rows of the images that count for nothing, as no face was found in them.
 
     Args:
         where: the set or folder, for the message.
         cut: what was found.
-        name_of: row -> name of the picture.
+        name_of: row -> name of the image.
         what: "photographs", or what they are.
         options: `undetected` and `allow_missing`.
     Raises:
@@ -51,7 +51,7 @@ def undetected_rows(
 
 
 def refuse_undetected(where: object, names: Sequence[str], of: str) -> None:
-    """Refuse the number for the pictures of these names; `of` says of how many which pictures."""
+    """Refuse the number for the images of these names; `of` says of how many which images."""
     raise EvaluationError(
         f"{where}: no face was found in {len(names):,} of {of} ({few_names(names)}), which are there; look at them, "
         f"say --undetected centre_crop to take the middle of such a picture, as FaceNet does, or {PARTIAL}."

@@ -1,4 +1,4 @@
-"""What a detector is trained and judged on: composed scenes, or WIDER FACE.
+"""What a detector is trained and tested on: composed scenes, or WIDER FACE.
 
 Not here: composing a scene (`faces.data.synthetic.scenes`), reading annotations (`faces.data.wider`), training (the
 mains).
@@ -29,7 +29,7 @@ from retinaface_jax.anchors import SIDES
 from retinaface_jax.augment import Example
 from retinaface_jax.examples import Examples
 
-GENERATED = (120, 4)  # people, pictures of each
+GENERATED = (120, 4)  # people, images of each
 HELD_OUT = 0.1
 """Part of the people whose faces are in no training scene."""
 SMALLEST = 20.0
@@ -86,14 +86,14 @@ class WiderExamples:
 
 @dataclass(frozen=True)
 class TestSet:
-    """The pictures that judge.
+    """The test images.
 
     Attributes:
         name: what they are.
-        faces: of each picture how many there are to be found.
-        load: number of a picture -> uint8 (height, width, 3).
+        faces: of each image how many there are to be found.
+        load: number of an image -> uint8 (height, width, 3).
         curve: what was found in each -> precision over recall.
-        files: a digest of all files that it and the training pictures are made of.
+        files: a digest of all files that it and the training images are made of.
     """
 
     name: str
@@ -106,14 +106,14 @@ class TestSet:
 def scenes(
     path: Path | None, size: int, seed: int, training: int, judging: int, console: Console
 ) -> tuple[Examples, TestSet]:
-    """Scenes to train on, and others, of other people, to judge on.
+    """Scenes to train on, and others, of other people, to test on.
 
     Args:
         path: aligned faces, of any kind that `open_source` knows; None for generated ones.
         size: sides of a scene in pixels.
         seed: of all that is drawn.
         training: scenes to train on.
-        judging: scenes to judge on.
+        judging: scenes to test on.
         console: where it is printed what was passed over among the faces.
     """
     if path is None:
@@ -132,12 +132,12 @@ def scenes(
 
 
 def photographs(root: Path, labels: Path | None, seed: int, judging: int) -> tuple[Examples, TestSet]:
-    """WIDER FACE's training part to train on, and some of its validation part, with all usable faces, to judge on.
+    """WIDER FACE's training part to train on, and some of its validation part, with all usable faces, to test on.
 
     Args:
         root: folder with WIDER_train, WIDER_val and wider_face_split.
         labels: folder with RetinaFace's train/label.txt, whose faces have points; None for the official boxes.
-        seed: of the choice of images that judge.
+        seed: of the choice of test images.
         judging: how many.
     """
     training = open_wider(root, "train", labels and labels / "train" / "label.txt")
@@ -171,8 +171,8 @@ def trained_sizes(is_scenes: bool, side: int, least_side: float = 1.0) -> Sizes:
 
     Args:
         is_scenes: whether from scenes, and not from photographs.
-        side: of a training picture in pixels.
-        least_side: part of a picture's side that is cut out and brought to `side`, at least.
+        side: of a training image in pixels.
+        least_side: part of an image's side that is cut out and brought to `side`, at least.
     """
     largest = min(SIDES[-1][-1], side)
     if not is_scenes:
@@ -181,14 +181,14 @@ def trained_sizes(is_scenes: bool, side: int, least_side: float = 1.0) -> Sizes:
 
 
 def split_people(faces: FaceSource, seed: int) -> tuple[FaceSource, FaceSource]:
-    """A source's people in two parts at random: those to train on, and `HELD_OUT` of them to judge on.
+    """A source's people in two parts at random: those to train on, and `HELD_OUT` of them to test on.
 
     Raises:
         DataError: there is one person only.
     """
     people = int(faces.identities.max()) + 1
     if people < 2:
-        raise DataError(f"{faces.name}: one person; at least two are needed, one of them to judge on.")
+        raise DataError(f"{faces.name}: one person; at least two are needed, one of them to test on.")
     order = np.random.default_rng(seed).permutation(people)
     held_out = np.isin(faces.identities, order[: max(1, round(HELD_OUT * people))])
     return Subset(faces, np.flatnonzero(~held_out)), Subset(faces, np.flatnonzero(held_out))

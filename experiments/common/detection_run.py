@@ -1,6 +1,6 @@
 """What the mains that train a detector share: command line, folder, resuming on the same data, WIDER FACE's numbers.
 
-Not here: the pictures that teach and judge (`detection_data.py`), training (`retinaface.py`, `mtcnn.py`).
+Not here: the training and test images (`detection_data.py`), training (`retinaface.py`, `mtcnn.py`).
 """
 
 import argparse
@@ -70,7 +70,7 @@ def parse(
 
 
 def pictures(options: argparse.Namespace, size: int, seed: int, console: Console) -> tuple[Examples, TestSet]:
-    """What teaches and what judges: photographs of `--data`, or scenes of so many pixels a side."""
+    """Training and test images: photographs of `--data`, or scenes of so many pixels a side."""
     if options.data:
         return photographs(options.data, options.labels, seed, options.test)
     return scenes(options.faces, size, seed, options.scenes, options.test, console)
@@ -85,8 +85,8 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--faces", type=Path, metavar="DIR", help="faces for scenes: a prepared dataset, an image "
                         "folder or a .rec; default: generated faces")  # fmt: skip
     parser.add_argument("--scenes", type=int, default=4096, metavar="N", help="scenes to train on (default 4096)")
-    parser.add_argument("--test", type=int, default=256, metavar="N", help="pictures that judge (default 256)")
-    parser.add_argument("--eval", metavar="wider=DIR", type=named_path, help="judge the trained detector on WIDER "
+    parser.add_argument("--test", type=int, default=256, metavar="N", help="test images (default 256)")
+    parser.add_argument("--eval", metavar="wider=DIR", type=named_path, help="test the trained detector on WIDER "
                         "FACE's validation part: a folder with WIDER_val, wider_face_split and, in ground_truth, "
                         "wider_easy_val.mat and the like")  # fmt: skip
     parser.add_argument("--out", type=place, required=True, help="folder of the run")
@@ -107,7 +107,7 @@ def _check_options(parser: argparse.ArgumentParser, options: argparse.Namespace)
 
 
 def data_record(examples: Examples, test: TestSet) -> dict[str, str]:
-    """What identifies a run's data: names, a digest of all files, and of the first and last picture and their boxes."""
+    """What identifies a run's data: names, a digest of all files, and of the first and last image and their boxes."""
     pixels = hashlib.sha256(str(len(examples)).encode())
     for index in (0, len(examples) - 1):
         one = examples.example(index)

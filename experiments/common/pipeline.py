@@ -145,9 +145,9 @@ def open_search(options: argparse.Namespace, preprocessing: Preprocessing, align
     Args:
         options: as of `check_options`.
         preprocessing: the model's, with what the command line changes.
-        aligned: whether all pictures are faces already, which are taken whole.
+        aligned: whether all images are faces already, which are taken whole.
     Raises:
-        ConfigError: an alignment that needs a face where nobody looks for one, and options that change nothing.
+        ConfigError: an alignment that needs a face where none is looked for, and options that change nothing.
         WeightsError, DataError: as `recognizer.detectors.open_detector`.
     """
     alignment, looks = preprocessing.alignment, options.detector != NONE
@@ -203,7 +203,7 @@ def _names(options: argparse.Namespace) -> list[str]:
 
 
 def detection_record(options: argparse.Namespace) -> dict[str, str | None]:
-    """What `result.json` says about the search for faces; nothing of it is chosen where nobody looks for any."""
+    """What `result.json` says about the search for faces; nothing of it is chosen where none are looked for."""
     looked = options.detector != NONE
     return {
         "detector": options.detector,

@@ -126,7 +126,7 @@ def write(
     trained: Trained,
     collapsed_loss: float | None = None,
 ) -> None:
-    """Write `result.json`, print the tables, draw the pictures, and end with the result.
+    """Write `result.json`, print the tables, draw the figures, and end with the result.
 
     Args:
         console: what is printed to.
@@ -151,7 +151,7 @@ def _show(
     minutes: float,
     collapsed_loss: float | None,
 ) -> None:
-    """Print the tables and draw the pictures of a run into its folder."""
+    """Print the tables and draw the figures of a run into its folder."""
     from faces.evaluate import plots  # here, as Matplotlib takes half a second that no start should wait for
 
     baselines, before, after = numbers

@@ -1,4 +1,4 @@
-"""What the mains that judge or look for people do around their work: claim places first, record and print the result.
+"""What the mains that evaluate or look for people do around their work: claim places, record and print the result.
 
 Not here: the work, and how training runs start, whose folders grow (`start_run.py`).
 """

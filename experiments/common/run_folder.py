@@ -18,7 +18,7 @@ def claim(options: argparse.Namespace, stack: contextlib.ExitStack) -> Path:
     Raises:
         OutputError: the folder is not free, another command is writing there, or the disk refuses.
         CheckpointError: there is no run to resume.
-        ConfigError: nobody says which.
+        ConfigError: it is not said which.
     """
     if options.out is None:
         if options.resume:

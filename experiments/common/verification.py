@@ -1,6 +1,6 @@
 """The numbers of a training run: what its network reaches on the test sets, and what is reached without one.
 
-Not here: the protocol (`faces.evaluate`), tables and pictures (`report.py`).
+Not here: the protocol (`faces.evaluate`), tables and figures (`report.py`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
