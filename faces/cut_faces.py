@@ -69,6 +69,7 @@ def cut_faces(
     fallback: Preprocessing | None = None,
     cache: Cache | None = None,
     progress: Callable[[int], None] = lambda done: None,
+    name_of: Callable[[int], str] = lambda row: f"photograph {row + 1}",
 ) -> Cut:
     """Cut the face out of each photograph.
 
@@ -82,11 +83,14 @@ def cut_faces(
             black. Either way it is counted.
         cache: of this detector with these options.
         progress: called with the number of photographs done, chunk by chunk.
+        name_of: position -> what to call a photograph in the message of an error.
+    Raises:
+        DataError: a face that was found cannot be cut out.
     """
     faces = np.zeros((count, *preprocessing.size, 3), np.uint8)  # (photographs, rows, columns, 3)
     undetected: list[int] = []
     seen = several = 0
-    for one in look(photographs, preprocessing, detect, rule, fallback, cache, progress):
+    for one in look(photographs, preprocessing, detect, rule, fallback, cache, progress, name_of):
         seen += 1
         if one.found is not None:
             several += len(one.found) > 1
@@ -105,6 +109,7 @@ def look(
     fallback: Preprocessing | None = None,
     cache: Cache | None = None,
     progress: Callable[[int], None] = lambda done: None,
+    name_of: Callable[[int], str] = lambda row: f"photograph {row + 1}",
 ) -> Iterator[Looked]:
     """Find the faces of each photograph at hand, in their order, and cut out those asked for.
 
@@ -115,7 +120,11 @@ def look(
         present = {row: photograph for row, photograph in chunk if photograph is not None}
         found = dict.fromkeys(present) if detect is None else _found(present, detect, cache)
         for row, photograph in present.items():
-            yield _cut(row, photograph, found[row], preprocessing, rule, fallback)
+            try:
+                cut = _cut(row, photograph, found[row], preprocessing, rule, fallback)
+            except DataError as error:
+                raise DataError(f"{name_of(row)}: {error}") from None
+            yield cut
         progress(len(chunk))
         chunk, present, photograph = [], {}, None  # nothing is kept while others are read
 

@@ -115,7 +115,7 @@ def find_faces(there: Found, search: Search, preprocessing: Preprocessing, conso
                 unreadable[name] = str(error).removeprefix(f"{name}: ")
                 yield None
 
-    looked = list(search.look(read(), len(names), "the photographs", preprocessing, console))
+    looked = list(search.look(read(), len(names), "the photographs", preprocessing, console, names.__getitem__))
     sizes: list[tuple[int, int] | None] = [None] * len(names)
     for one in looked:
         sizes[one.row] = one.size

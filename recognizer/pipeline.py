@@ -80,7 +80,12 @@ class Search:
         assert rule != "all"  # a protocol asks for one face
         with self._watched(count, name, console) as progress:
             detect = None if aligned else self._detect
-            return cut_faces(photographs, count, how, detect, rule, self._fallback(how), self._cache, progress)
+            fallback, cache = self._fallback(how), self._cache
+
+            def name_of(row: int) -> str:
+                return f"{name}, number {row + 1}"
+
+            return cut_faces(photographs, count, how, detect, rule, fallback, cache, progress, name_of)
 
     def look(
         self,
@@ -89,11 +94,12 @@ class Search:
         name: str,
         preprocessing: Preprocessing,
         console: Console,
+        name_of: Callable[[int], str],
     ) -> Iterator[Looked]:
         """The photographs one by one, each with the faces that are meant, which may be all."""
         fallback, rule = self._fallback(preprocessing), self.settings.select
         with self._watched(count, name, console) as progress:
-            yield from look(photographs, preprocessing, self._detect, rule, fallback, self._cache, progress)
+            yield from look(photographs, preprocessing, self._detect, rule, fallback, self._cache, progress, name_of)
 
     @contextlib.contextmanager
     def _watched(self, count: int, name: str, console: Console) -> Iterator[Callable[[int], None]]:

@@ -223,7 +223,7 @@ class Recognizer:
                 names.append(name)
                 yield image
 
-        return names, list(look(images(), self._how, self._detect, select))
+        return names, list(look(images(), self._how, self._detect, select, name_of=names.__getitem__))
 
     def _embeddings(self, looked: list[Looked]) -> np.ndarray:
         """Of all images in their order, float32 (images, d)."""

@@ -164,6 +164,17 @@ def test_files_are_read_as_everywhere(opened: Recognizer, folder: Path, tmp_path
         opened.faces([folder / "a.png"])  # type: ignore[arg-type]
 
 
+def test_a_face_that_cannot_be_cut_out_names_its_photograph(opened: Recognizer, folder: Path):
+    def one_place(images: Sequence[np.ndarray]) -> list[Detections]:
+        found = columns(images)
+        return [Detections(one.boxes, 0 * one.points, one.scores) for one in found]
+
+    path = folder / "b.png"
+    for asked in (lambda r: r.embed([folder / "none.png", path]), lambda r: r.faces(path)):
+        with pytest.raises(DataError, match=f"^{re.escape(str(path))}: the five points all lie at"):
+            asked(Recognizer(opened.model, one_place))
+
+
 def test_without_a_detector(folder: Path):
     whole = Recognizer.open(folder / "model")
     assert whole.embed([folder / "none.png", folder / "b.png"]).shape == (2, 8)
