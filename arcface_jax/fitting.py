@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def fit(
     source: "Source",
-    config: Config | str = "arcface/tiny",
+    config: Config | Path | str = "arcface/tiny",
     mesh: Mesh | None = None,
     *,
     backbone: Backbone | None = None,
@@ -37,22 +37,24 @@ def fit(
         source: a path (PERSON/IMAGE, a prepared dataset, LFW, a .rec); images uint8 (n, rows, columns, 3), RGB, and
             labels (n,), any whole numbers; or a `faces.data.source.FaceSource`. Images of another size are stretched to
             the network's.
-        config: of the run, or the name of one in `paper_configs/`. Evaluations on the way are left out.
+        config: of the run, or the name of one in `paper_configs/`, or a TOML file. Evaluations on the way are left out.
         mesh: the devices, of `faces.mesh.make_mesh`; None for all.
         backbone: another network than the one that the config names.
         folder: where to write a run's folder at the end, which `experiments.evaluate` and `recognizer` open; None:
             nothing is written.
         quiet: show no progress.
     Raises:
-        ConfigError: the config makes no sense, or its batch cannot be divided among the devices.
+        ConfigError: the config makes no sense, or its batch cannot be divided among the devices, or
+            a folder is asked for together with a backbone of your own, which its config would not name.
         DataError: no faces, arrays that do not fit, or too few for one batch.
-        TrainingStopped: a number is not finite.
+        TrainingStopped: a number is not finite; what was trained is lost.
         OutputError: the folder is not empty, or cannot be written.
     """
     # Imported here, so that `import arcface_jax` does not load the readers of files and images.
     from arcface_jax.monitor import AngleMonitor
     from faces import fitting
 
+    fitting.check_folder(folder, backbone)
     config, mesh = fitting.config_of(config, Config), fitting.mesh_of(mesh)
     batch, data, seed = config.batch, config.data, config.train.seed
     check_division(mesh, {"batch.images": batch.images})

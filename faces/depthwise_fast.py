@@ -1,9 +1,9 @@
 """The depthwise convolution and its derivative, written for a CPU: the fast form of `ops.depthwise_conv2d`.
 
-It equals `ops.depthwise_conv2d`, value and both gradients, up to the rounding of sums; a test says so. On a CPU
-it is a sum of shifted products, there 50 to 110 times as quick as XLA's grouped convolution, and 14 to 50 times with
-both gradients; these are written by hand, 1.1 times as quick as what JAX derives from the sum, at a stride of 2 four
-times (`python -m benchmarks.depthwise`; RESULTS.md, "Benchmarks"). Other platforms run the definition.
+It equals `ops.depthwise_conv2d`, value and both gradients, up to the rounding of sums; a test holds it to that. On a
+CPU it is a sum of shifted products, there 50 to 110 times as quick as XLA's grouped convolution, and 14 to 50 times
+with both gradients; these are written by hand, 1.1 times as quick as what JAX derives from the sum, at a stride of 2
+four times (`python -m benchmarks.depthwise`; RESULTS.md, "Benchmarks"). Other platforms run the definition.
 
 Not here: what a depthwise convolution is (`ops.py`).
 """

@@ -62,14 +62,14 @@ class Fitted:
     embed: Callable[[Any], np.ndarray]
 
 
-def config_of(config: AnyRunConfig | str, schema: type[AnyRunConfig]) -> AnyRunConfig:
+def config_of(config: AnyRunConfig | Path | str, schema: type[AnyRunConfig]) -> AnyRunConfig:
     """A checked config, or the shipped one of a name, or that of a TOML file.
 
     Raises:
         ConfigError: there is none of the name, or it is another paper's, or its values make no sense together.
     """
-    if isinstance(config, str):
-        return schema.load(config)
+    if isinstance(config, str | Path):
+        return schema.load(str(config))
     if not isinstance(config, schema):
         expected = f"a {schema.__module__}.{schema.__name__}, or the name of one in paper_configs/"
         given = f"{type(config).__module__}.{type(config).__name__}"
@@ -91,6 +91,19 @@ def mesh_of(mesh: Mesh | None) -> Mesh:
     return mesh
 
 
+def check_folder(folder: Path | str | None, backbone: Backbone | None) -> None:
+    """Refuse to write a run whose config does not name its network.
+
+    Raises:
+        ConfigError: as said.
+    """
+    if folder is not None and backbone is not None:
+        raise ConfigError(
+            "folder: a run is opened by the network that its config names, so that one of another backbone could not "
+            "be; leave folder out, and store what fit returns."
+        )
+
+
 def faces_of(
     source: Source, images: int, min_images: int = 0, wrong_labels: float = 0.0, seed: int = 0, quiet: bool = True
 ) -> FaceSource:
@@ -104,9 +117,14 @@ def faces_of(
     Raises:
         DataError: no faces, arrays that do not fit, or one person alone.
     """
-    faces = selected(_faces_of(source, quiet), images, min_images, wrong_labels, seed)
-    if len(people := np.unique(faces.identities)) < 2:
-        raise DataError(f"{faces.name}: shows {len(people)} person; training compares people, so give two or more.")
+    faces = _faces_of(source, quiet)
+    labels, people = faces.identities, len(faces.identity_names)
+    if labels.min() < 0 or labels.max() >= people:
+        span = f"{labels.min()} .. {labels.max()}"
+        raise DataError(f"{faces.name}: identities must lie in 0 .. {people - 1}, and lie in {span}.")
+    faces = selected(faces, images, min_images, wrong_labels, seed)
+    if len(shown := np.unique(faces.identities)) < 2:
+        raise DataError(f"{faces.name}: shows {len(shown)} person; training compares people, so give two or more.")
     return faces
 
 
@@ -121,15 +139,15 @@ def _faces_of(source: Source, quiet: bool) -> FaceSource:
     if isinstance(source, tuple | list):
         if len(source) != 2:
             raise DataError(f"source: two arrays, images and labels, are expected, and {len(source)} given.")
-        return _array_source(np.asarray(source[0]), np.asarray(source[1]))
+        return _array_source(_images(source[0]), source[1])
     if not all(hasattr(source, name) for name in ("identities", "identity_names", "__getitem__", "__len__")):
         kinds = "a path, a pair of arrays (images, labels) or a FaceSource"
         raise DataError(f"source: {kinds} is expected, and {type(source).__name__} given.")
     return source
 
 
-def _array_source(images: np.ndarray, labels: np.ndarray) -> ArraySource:
-    _check_images(images)
+def _array_source(images: np.ndarray, labels: Any) -> ArraySource:
+    labels = np.asarray(labels)
     if labels.shape != images.shape[:1]:
         raise DataError(f"labels: one for each of {len(images):,} images is expected, and {labels.shape} given.")
     if not np.issubdtype(labels.dtype, np.integer):
@@ -138,10 +156,16 @@ def _array_source(images: np.ndarray, labels: np.ndarray) -> ArraySource:
     return ArraySource("arrays", images, identities.astype(np.int32), names=tuple(map(str, people.tolist())))
 
 
-def _check_images(images: np.ndarray) -> None:
+def _images(given: Any) -> np.ndarray:
+    """Uint8 (n, rows, columns, 3), n at least 1, or a DataError."""
+    expected = "images: uint8 (n, rows, columns, 3), RGB, all of one size, are expected"
+    try:
+        images = np.asarray(given)
+    except ValueError:
+        raise DataError(f"{expected}, and a {type(given).__name__} of several sizes given.") from None
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3 or 0 in images.shape:
-        given = f"{images.dtype} {images.shape}"
-        raise DataError(f"images: uint8 (n, rows, columns, 3), RGB, are expected, and {given} given.")
+        raise DataError(f"{expected}, and {images.dtype} {images.shape} given.")
+    return images
 
 
 def run(
@@ -184,9 +208,8 @@ def run(
     embedder = make_embedder(backbone.apply, config.data, config.evaluation.flip, mesh)
 
     def embed(images: Any) -> np.ndarray:
-        pixels = np.asarray(images)
-        _check_images(pixels)
-        return embedder(params, batch_stats, np.stack([crop(image, backbone.input_size) for image in pixels]))
+        cut = np.stack([crop(image, backbone.input_size) for image in _images(images)])  # (n, rows, columns, 3)
+        return embedder(params, batch_stats, cut)
 
     people = faces.identity_names
     centres = trained.state.centres

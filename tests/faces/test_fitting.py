@@ -19,6 +19,7 @@ from faces.data.source import ArraySource
 from faces.errors import ConfigError, DataError, OutputError
 from faces.mesh import make_mesh, place_batch
 from faces.run_record import LOGS, read_log
+from recognizer.model import open_model
 from recognizer.runs import open_run
 
 STEPS, PEOPLE, EACH = 3, 8, 6
@@ -104,17 +105,27 @@ def test_a_folder_of_people_and_a_source_are_as_good_as_arrays(paper: str, tmp_p
 
 
 @pytest.mark.parametrize("paper", PAPERS)
-def test_nothing_is_written_but_the_folder_asked_for(paper: str, tmp_path: Path, monkeypatch, capsys):
+def test_nothing_is_written_or_printed(paper: str, tmp_path: Path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    silent = fit(paper)
+    fit(paper)
     assert not list(tmp_path.iterdir()) and capsys.readouterr() == ("", "")
-    kept = fit(paper, folder="run")
+
+
+def test_a_folder_is_that_of_a_run(tmp_path: Path, one_matrix: list[str]):
+    size, d = (16, 16), 8
+    config = ARCFACE.with_(model__name=one_matrix[1], model__input_size=size, model__embedding_dim=d)
+    kept = fit("arcface", config=config, backbone=None, folder=tmp_path / "run")
     run = open_run(tmp_path / "run")
-    assert (run.trained_as, run.config, run.step) == (paper, CONFIGS[paper], STEPS)
-    jax.tree.map(np.testing.assert_array_equal, run.params, jax.device_get(silent.params))
+    assert (run.trained_as, run.config, run.step) == ("arcface", config, STEPS)
+    jax.tree.map(np.testing.assert_array_equal, (run.params, run.centres[:PEOPLE]), (kept.params, kept.centres))
     assert read_log(tmp_path / "run" / LOGS[0]) == kept.history
+    opened = open_model(tmp_path / "run")
+    assert opened.preprocessing.size == size
     with pytest.raises(OutputError, match="holds results already"):
-        fit(paper, folder="run")
+        fit("arcface", config=config, backbone=None, folder=tmp_path / "run")
+    with pytest.raises(ConfigError, match="folder: a run is opened by the network that its config names"):
+        fit("arcface", folder=tmp_path / "other")
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_name_is_a_config_and_a_config_of_the_other_paper_is_none():
@@ -129,9 +140,11 @@ def test_a_name_is_a_config_and_a_config_of_the_other_paper_is_none():
 @pytest.mark.parametrize(
     ("source", "sentence"),
     [
-        ((IMAGES.astype(np.float32), LABELS), r"images: uint8 \(n, rows, columns, 3\), RGB, are expected, and float32"),
+        ((IMAGES.astype(np.float32), LABELS), "images: uint8 .*, RGB, all of one size, are expected, and float32"),
         ((IMAGES[..., 0], LABELS), "images: uint8"),
         ((IMAGES[:0], LABELS[:0]), "images: uint8"),
+        (([IMAGES[0], IMAGES[1, 1:]], LABELS[:2]), "images: uint8 .* and a list of several sizes given"),
+        (ArraySource("theirs", IMAGES, IDENTITIES - 1), r"theirs: identities must lie in 0 \.\. 6"),
         ((IMAGES, LABELS[1:]), r"labels: one for each of 48 images is expected, and \(47,\)"),
         ((IMAGES, LABELS[:, None]), "labels: one for each"),
         ((IMAGES, LABELS.astype(np.float32)), "labels: whole numbers are expected, and float32"),

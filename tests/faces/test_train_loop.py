@@ -65,6 +65,23 @@ def test_an_undisturbed_run_ends_with_its_last_state(tmp_path):
     assert [row["step"] for row in read_log(tmp_path / "log.jsonl")] == list(range(1, 9))
 
 
+def test_without_a_folder_the_same_history_is_given_and_nothing_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = tiny(train__steps=5, train__log_every=2, train__evaluate_every=2, train__checkpoint_every=2)
+    state = TrainState(jnp.zeros((), jnp.int32), {}, {}, {}, (), jax.random.key(0))
+    metrics = {**SOUND, "active": 1.0, "d_ap": 1.0, "d_an": 1.0}
+
+    def step(state, batch):
+        return dataclasses.replace(state, step=state.step + 1), jax.tree.map(jnp.float32, metrics)
+
+    console = Console(file=io.StringIO())
+    ended = train(
+        step, state, Numbers(), config, make_mesh(1), None, None, lambda state: {}, TripletMonitor(config), console
+    )
+    assert [row["step"] for row in ended.history] == [1, 2, 4, 5] and ended.history[0]["loss"] == np.float32(0.3)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("at", [1, 3, 7])
 def test_ctrl_c_within_a_step_leaves_state_and_loader_in_the_same_place(tmp_path, capsys, at: int):
     def press(number):
