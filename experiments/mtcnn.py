@@ -3,10 +3,10 @@
 P-net is trained first, R-net on what P-net lets pass, O-net on what both let pass. The images are those of
 `experiments.retinaface`: scenes composed of faces, or WIDER FACE with `--data`.
 
-    python -m experiments.mtcnn [--data DIR [--labels DIR] | --faces DIR] --out DIR [--recipe NAME] [--eval wider=DIR]
-        [--scenes N] [--test N] [--devices N] [--resume] [--p.steps N] [--optimiser.learning-rate X] ...
+    python -m experiments.mtcnn [--data DIR [--labels DIR] | [--faces DIR] [--scenes N]] --out DIR [--config NAME]
+        [--eval wider=DIR] [--test N] [--devices N] [--resume] [--p.steps N] [--optimiser.learning-rate X] ...
 
-Recipes are `scenes` and `wider` of `mtcnn_jax.config`. Every field of the recipe's config is an option too.
+NAME is `mtcnn/scenes` or `mtcnn/wider` of `paper_configs/`, or a TOML file. Every value of the config is an option too.
 DIR receives
 
 - `weights/`: `pnet.npz`, `rnet.npz`, `onet.npz`, by the published names, with what they are of and the sizes that they
@@ -38,6 +38,7 @@ from rich.console import Console
 from experiments.common import checkpoints, results
 from experiments.common import detection_run as common
 from experiments.common.detection_data import TestSet
+from experiments.common.report import print_setting
 from experiments.common.run_folder import claim
 from faces import cli
 from faces.checkpoint import Checkpoints
@@ -50,10 +51,10 @@ from faces.mesh import check_division, make_mesh
 from faces.outputs import write_json, write_npz, write_text
 from faces.run_record import environment, read_log
 from faces.terminal import make_console, make_progress
-from faces.toml_config import to_toml
+from faces.toml_config import load_config, to_toml
 from faces.train_loop import train
 from faces.train_state import TrainState
-from mtcnn_jax.config import NAMES, RECIPES, Config
+from mtcnn_jax.config import NAMES, Config
 from mtcnn_jax.detector import Options, make_detector
 from mtcnn_jax.examples import KINDS, cut_windows, load_windows, make_loader, save_windows
 from mtcnn_jax.networks import Name, Params
@@ -98,14 +99,14 @@ def main(arguments: list[str]) -> None:
 def _run(options: argparse.Namespace, config: Config, folder: Path) -> None:
     console = make_console()
     mesh = make_mesh(options.devices)
+    print_setting(console, mesh, options.config, load_config(options.config, Config)[0], config)
     check_division(mesh, {f"{name}.images": config.stage(name).batch.images for name in NAMES})
     seed = config.course.seed
     wider = common.open_wider_test(options.eval[1]) if options.eval else None
-    examples, test = common.pictures(options, SCENE, seed, console)
+    examples, test = common.open_images(options, SCENE, seed, console)
     record = common.data_record(examples, test)
-    console.print(f"recipe {options.recipe}")
     console.print(f"training: {examples.name}; tested on {test.name}, {sum(test.faces):,} faces")
-    evaluate = partial(judged, config=config, test=test)
+    evaluate = partial(measure, config=config, test=test)
     if options.resume:
         common.check_same(folder, record, config)
     with contextlib.ExitStack() as stack:
@@ -136,16 +137,15 @@ def _run(options: argparse.Namespace, config: Config, folder: Path) -> None:
             stages[name] = {"before": before, "after": after, "steps": int(state.step), "minutes": log[-1]["minutes"]}
     numbers = stages["o"]["after"] | {"ap_before": stages["p"]["before"]["ap"], "stages": stages}
     if wider:
-        numbers["wider"] = common.judge_wider(partial(find, cascade, config), wider, console)
+        numbers["wider"] = common.evaluate_wider(partial(find, cascade, config), wider, console)
     data = {"train": examples.name, "test": [test.name]}
     sizes = Sizes(config.windows.min_face, TILE, None if options.data else SCENE)
     report(console, folder, config, sizes, data, test, cascade, numbers)
 
 
 def parse(arguments: list[str]) -> tuple[argparse.Namespace, Config]:
-    """The command line: options of the run, and the recipe's config with its overrides."""
-    description = (__doc__ or "").split("\n")[0]
-    return common.parse("mtcnn", description, RECIPES, "wider", "--p.steps 500", arguments)
+    """The command line: options of the run, and the config with its overrides."""
+    return common.parse("mtcnn", Config, "mtcnn/scenes", "mtcnn/wider", "--p.steps 500", arguments)
 
 
 def start(name: Name, config: Config, mesh: Mesh, folder: Path, kept: Checkpoints, resume: bool) -> Start:
@@ -178,7 +178,7 @@ def find(cascade: Cascade, config: Config, images: Sequence[np.ndarray]) -> list
     return [Detections(found.boxes - 1, found.points, found.scores) for found in detect(images)]
 
 
-def judged(cascade: Cascade, config: Config, test: TestSet) -> dict[str, float]:
+def measure(cascade: Cascade, config: Config, test: TestSet) -> dict[str, float]:
     """AP of what leaves the cascade, and the share of the faces that is found at all."""
     found = list[Detections]()
     for rows in common.in_groups(len(test.faces), AT_ONCE):

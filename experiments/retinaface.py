@@ -4,12 +4,11 @@ Without `--data` the training images are scenes composed of faces: those at `--f
 train on, cut and aligned as theirs are, or generated ones. A tenth of the people is kept for the test scenes.
 With `--data`, WIDER FACE: its training part to learn from, some of its validation part to test on.
 
-    python -m experiments.retinaface [--data DIR [--labels DIR] | --faces DIR] --out DIR [--recipe NAME]
-        [--eval wider=DIR] [--scenes N] [--test N] [--devices N] [--resume] [--train.steps N] [--loss.box-weight X] ...
+    python -m experiments.retinaface [--data DIR [--labels DIR] | [--faces DIR] [--scenes N]] --out DIR [--config NAME]
+        [--eval wider=DIR] [--test N] [--devices N] [--resume] [--train.steps N] [--loss.box-weight X] ...
 
-Recipes are `scenes`, `edition` and `paper` of `retinaface_jax.config`.
-
-Every field of the recipe's config is an option too. DIR receives
+NAME is `retinaface/scenes`, `retinaface/edition` or `retinaface/paper` of `paper_configs/`, or a TOML file. Every value
+of the config is an option too. DIR receives
 
 - `retinaface.npz`: the weights, by the published names, with what they are of and the sizes that they were trained for:
   `experiments.detect --detector-weights` takes it, and keeps to these sizes;
@@ -36,6 +35,7 @@ from rich.console import Console
 from experiments.common import checkpoints, results
 from experiments.common import detection_run as common
 from experiments.common.detection_data import TestSet, trained_sizes
+from experiments.common.report import print_setting
 from experiments.common.run_folder import claim
 from faces import cli
 from faces.checkpoint import Checkpoints
@@ -48,17 +48,17 @@ from faces.mesh import check_division, make_mesh
 from faces.outputs import write_json, write_npz, write_text
 from faces.run_record import environment, read_log
 from faces.terminal import make_console
-from faces.toml_config import to_toml
+from faces.toml_config import load_config, to_toml
 from faces.train_loop import Trained, train
 from faces.train_state import TrainState
 from recognizer.detector_identity import make_record, of_body
-from retinaface_jax.config import RECIPES, Config
+from retinaface_jax.config import Config
 from retinaface_jax.detector import Options, make_detector
 from retinaface_jax.examples import Examples, make_loader
 from retinaface_jax.train_step import init_state, make_train_step
 from retinaface_jax.weights import Weights, to_pytorch
 
-JUDGED = Options(confidence=0.02)  # as published evaluations: AP looks at weak detections too
+FOR_AP = Options(confidence=0.02)  # as published evaluations: AP looks at weak detections too
 SHEET = 24
 AT_ONCE = 64
 """Images in memory at a time while testing."""
@@ -74,16 +74,16 @@ def main(arguments: list[str]) -> None:
 def _run(options: argparse.Namespace, config: Config, folder: Path) -> None:
     console = make_console()
     mesh = make_mesh(options.devices)
+    print_setting(console, mesh, options.config, load_config(options.config, Config)[0], config)
     check_division(mesh, {"batch.images": config.batch.images})
     seed = config.train.seed
     wider = common.open_wider_test(options.eval[1]) if options.eval else None
-    examples, test = common.pictures(options, config.input.size, seed, console)
+    examples, test = common.open_images(options, config.input.size, seed, console)
     record = common.data_record(examples, test)
-    console.print(f"recipe {options.recipe}, {config.input.network}, pictures of {config.input.size} pixels")
     console.print(f"training: {examples.name}; tested on {test.name}, {sum(test.faces):,} faces")
     loader = make_loader(examples, config)
     state = init_state(config, mesh)
-    evaluate = partial(judged, config=config, test=test)
+    evaluate = partial(measure, config=config, test=test)
     with Checkpoints(folder / "checkpoints") as kept:
         if options.resume:
             common.check_same(folder, record, config)
@@ -98,24 +98,23 @@ def _run(options: argparse.Namespace, config: Config, folder: Path) -> None:
         write_json(folder / "environment.json", environment() | record)
         step, monitor = make_train_step(config, mesh), DetectionMonitor(config.optimiser)
         trained = train(step, state, loader, config, mesh, folder, kept, evaluate, monitor, console)
-    of_wider = common.judge_wider(detector_of(trained.state, config), wider, console) if wider else None
+    of_wider = common.evaluate_wider(detector_of(trained.state, config), wider, console) if wider else None
     sizes = trained_sizes(not options.data, config.input.size, config.augment.least_side)
     report(console, folder, config, sizes, examples, test, before, trained, of_wider)
 
 
 def parse(arguments: list[str]) -> tuple[argparse.Namespace, Config]:
-    """The command line: options of the run, and the recipe's config with its overrides."""
-    description = (__doc__ or "").split("\n")[0]
-    return common.parse("retinaface", description, RECIPES, "edition", "--train.steps 500", arguments)
+    """The command line: options of the run, and the config with its overrides."""
+    return common.parse("retinaface", Config, "retinaface/scenes", "retinaface/edition", "--train.steps 500", arguments)
 
 
 def detector_of(state: TrainState, config: Config) -> Detector:
     """The detector with the weights of a state, and with weak detections, as AP needs them."""
     params, batch_stats = jax.device_get((state.params, state.batch_stats))
-    return make_detector(Weights(config.input.network, params, batch_stats), JUDGED)
+    return make_detector(Weights(config.input.network, params, batch_stats), FOR_AP)
 
 
-def judged(state: TrainState, config: Config, test: TestSet) -> dict[str, float]:
+def measure(state: TrainState, config: Config, test: TestSet) -> dict[str, float]:
     """The numbers of a state: AP."""
     detect, found = detector_of(state, config), list[Detections]()
     for rows in common.in_groups(len(test.faces), AT_ONCE):
@@ -135,7 +134,7 @@ def report(
     wider: dict[str, Any] | None,
 ) -> None:
     """Test the last state; write weights, figures and the result, and print it."""
-    after = judged(trained.state, config, test)
+    after = measure(trained.state, config, test)
     console.print("after training: " + common.numbers_of(after))
     params, batch_stats = jax.device_get((trained.state.params, trained.state.batch_stats))
     weights = Weights(config.input.network, params, batch_stats)
@@ -169,7 +168,7 @@ def draw_training(log: Sequence[dict[str, Any]], evaluations: Sequence[dict[str,
     losses.set(title="Loss and its terms, in training", xlabel="step", ylabel="loss", yscale="log")
     losses.legend()
     precision.plot([row["step"] for row in evaluations], [row["ap"] for row in evaluations], marker="o")
-    precision.set(title="Average precision, pictures held out", xlabel="step", ylabel="AP", ylim=(0, 1))
+    precision.set(title="Average precision, images held out", xlabel="step", ylabel="AP", ylim=(0, 1))
     precision.grid(alpha=0.3)
     save_figure(figure, path)
 

@@ -7,7 +7,7 @@ Not here: what is one paper's alone (`config.py` of each, which extends `RunConf
 """
 
 from dataclasses import dataclass
-from typing import Literal, Self, TypeVar
+from typing import Literal, TypeVar
 
 from faces.schema import Checked, Rule
 
@@ -135,13 +135,6 @@ class RunConfig(Checked):
     augment: AugmentConfig
     train: TrainConfig
     evaluation: EvaluationConfig
-
-    @classmethod
-    def load(cls, name: str) -> Self:
-        """The config of a name, such as "facenet/tiny", or of a TOML file; see `faces.toml_config.load_config`."""
-        from faces.toml_config import load_config  # here, as a step needs a config's tables alone
-
-        return load_config(name, cls)[0]
 
     def rules(self) -> list[Rule]:
         """Conditions on values that each fit the schema."""

@@ -48,6 +48,13 @@ class Checked(Dataclass, Protocol):
         return []
 
     @classmethod
+    def load(cls, name: str) -> Self:
+        """The config of a name, such as "facenet/tiny", or of a TOML file; see `faces.toml_config.load_config`."""
+        from faces.toml_config import load_config  # here, as a step needs a config's tables alone
+
+        return load_config(name, cls)[0]
+
+    @classmethod
     def of_earlier(cls, tables: Tables) -> Tables:
         """What an earlier version of the project has written into a run's folder, by the keys of this version."""
         return tables

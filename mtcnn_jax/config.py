@@ -1,13 +1,8 @@
-"""What defines a training run of MTCNN, and two settings of it by name.
+"""The schema of a training run of MTCNN (Zhang et al. 2016, Sec. II-C and III-A): windows, networks, loss, course.
 
-Weights of the tasks, bands of overlap, shares of the kinds and the 70% of hard examples are the paper's (Zhang et al.
-2016, Sec. II-C and III-A) in both; `SCENES` is short, for small composed images on a CPU, `WIDER` long.
+CHOICE: the paper gives neither rates nor the length of training; both are the configs' own.
 
-DEVIATION D21: the paper descends by stochastic gradients (Sec. II-C), here by Adam with a rate that falls to 0.
-
-CHOICE: the paper gives neither rates nor the length of training.
-
-Not here: what the values do (`windows.py`, `losses.py`, `train_step.py`).
+Not here: the values (`paper_configs/mtcnn/`), and what they do (`windows.py`, `losses.py`, `train_step.py`).
 """
 
 import dataclasses
@@ -132,41 +127,3 @@ class Config(Checked):
             (self.optimiser.warmup_steps >= 0, "optimiser.warmup_steps: must not be negative"),
             (self.course.log_every > 0 and self.course.seed >= 0, "course: log_every must be positive, seed 0 or more"),
         ]
-
-
-SCENES = Config(
-    windows=WindowConfig(
-        min_face=20.0, negative=0.3, part=0.4, positive=0.65, shares=(3, 1, 1, 2), thresholds=(0.4, 0.3)
-    ),
-    p=NetConfig(windows=200_000, steps=2500, images=448, points_weight=0.5),
-    r=NetConfig(windows=120_000, steps=800, images=224, points_weight=0.5),
-    o=NetConfig(windows=60_000, steps=600, images=112, points_weight=1.0),
-    loss=LossConfig(hard_share=0.7, box_weight=0.5),
-    optimiser=OptimiserConfig(
-        name="adam",
-        learning_rate=2e-3,
-        momentum=0.0,
-        weight_decay=0.0,
-        initial_accumulator=0.0,
-        warmup_steps=50,
-        schedule="cosine",
-        decay_steps=(),
-        decay=1.0,
-        clip_norm=5.0,
-    ),
-    course=CourseConfig(seed=0, log_every=50, evaluate_every=0, checkpoint_every=500),
-)
-"""From random weights on small composed scenes, in minutes on a CPU."""
-
-WIDER = dataclasses.replace(
-    SCENES,
-    windows=dataclasses.replace(SCENES.windows, min_face=12.0, thresholds=(0.6, 0.6)),
-    p=NetConfig(windows=1_500_000, steps=60_000, images=448, points_weight=0.5),
-    r=NetConfig(windows=700_000, steps=40_000, images=448, points_weight=0.5),
-    o=NetConfig(windows=400_000, steps=40_000, images=448, points_weight=1.0),
-    optimiser=dataclasses.replace(SCENES.optimiser, learning_rate=1e-3, warmup_steps=500),
-    course=CourseConfig(seed=0, log_every=100, evaluate_every=0, checkpoint_every=5000),
-)
-"""For WIDER FACE, at about the size of the published ports' sets of windows. Not run by us."""
-
-RECIPES = {"scenes": SCENES, "wider": WIDER}

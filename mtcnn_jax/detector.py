@@ -1,4 +1,4 @@
-"""Faces of any number of images of any size by MTCNN: which shapes run, and how crops of many images share a batch.
+"""Faces of any number of images of any size by MTCNN (Zhang et al. 2016, Sec. II-A), from images to faces.
 
 Images come in batches of few shapes (`faces.detect.buckets`). The numbers of proposals and of crops differ from image
 to image, so the stages hand them over through the host, which packs the crops of a whole batch densely into blocks of

@@ -1,4 +1,4 @@
-"""The windows that one network of MTCNN learns from, cut from images once, and batches of them.
+"""The windows that one network of MTCNN learns from (Zhang et al. 2016, Sec. III-A), cut from images once; batches.
 
 A batch of small windows from many large images would open each image for a few of its pixels. So the windows are
 cut first, image by image, in the way in which the detector cuts them, half of them mirrored. R-net's and O-net's
@@ -12,7 +12,7 @@ Not here: which windows an image gives (`windows.py`), the networks before (`det
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypedDict, cast
+from typing import cast
 
 import grain
 import jax
@@ -32,6 +32,7 @@ from mtcnn_jax.pyramid import Regions
 from mtcnn_jax.windows import (
     NEGATIVE,
     POSITIVE,
+    Batch,
     Labelled,
     choose,
     mirrored,
@@ -43,15 +44,6 @@ AT_ONCE = 64
 _BLOCK = 256  # windows cut by one call
 KINDS = ("negatives", "parts", "positives", "windows with points")
 """Names of the kinds, by their numbers."""
-
-
-class Batch(TypedDict):
-    """Windows, as the pool holds them and as the train step is given them."""
-
-    images: Any  # uint8 (batch, side, side, 3), RGB
-    kinds: Any  # uint8 (batch,)
-    boxes: Any  # float32 (batch, 4), what the network should answer
-    points: Any  # float32 (batch, 5, 2)
 
 
 def cut_windows(
@@ -78,12 +70,12 @@ def cut_windows(
     parts = list[Batch]()
     for start in range(0, len(examples), AT_ONCE):
         numbers = range(start, min(start + AT_ONCE, len(examples)))
-        pictures = [examples.example(number) for number in numbers]
-        passed = [to_windows(found) for found in before([one.image for one in pictures])] if before else None
+        annotated = [examples.example(number) for number in numbers]
+        passed = [to_windows(found) for found in before([one.image for one in annotated])] if before else None
         chosen, wholes = list[Labelled](), list[Batch]()
-        for row, (number, one) in enumerate(zip(numbers, pictures, strict=True)):
+        for row, (number, one) in enumerate(zip(numbers, annotated, strict=True)):
             rng = np.random.default_rng((seed, ord(name), number))
-            of_picture = choose(
+            of_image = choose(
                 one.boxes,
                 one.has_points,
                 one.image.shape[:2],
@@ -92,18 +84,18 @@ def cut_windows(
                 config.windows,
                 rng,
             )
-            chosen.append(of_picture)
-            wholes.append(_without_pixels(name, one, of_picture, rng.random(len(of_picture.kinds)) < 0.5))
-        pixels = cut([one.image for one in pictures], [one.windows for one in chosen], make_net(name).size)
-        for whole, of_picture in zip(wholes, pixels, strict=True):
+            chosen.append(of_image)
+            wholes.append(_without_pixels(name, one, of_image, rng.random(len(of_image.kinds)) < 0.5))
+        pixels = cut([one.image for one in annotated], [one.windows for one in chosen], make_net(name).size)
+        for whole, of_image in zip(wholes, pixels, strict=True):
             flip = whole["images"]
-            whole["images"] = np.where(flip[:, None, None, None], of_picture[:, :, ::-1], of_picture)
+            whole["images"] = np.where(flip[:, None, None, None], of_image[:, :, ::-1], of_image)
         parts += wholes
         progress(numbers.stop)
     pool = cast(Batch, {key: np.concatenate([part[key] for part in parts]) for key in Batch.__annotations__})
     for kind in (NEGATIVE, POSITIVE):
         if not (pool["kinds"] == kind).any():
-            raise DataError(f"{examples.name}: no {KINDS[kind]} for {name.upper()}-net; give more pictures.")
+            raise DataError(f"{examples.name}: no {KINDS[kind]} for {name.upper()}-net; give more images.")
     return pool
 
 

@@ -1,4 +1,4 @@
-"""The three networks of MTCNN (Zhang et al. 2016, Fig. 2): convolutions, PReLU and max pooling, and two or three heads.
+"""The three networks of MTCNN (Zhang et al. 2016, Sec. II-B): convolutions, PReLU, max pooling, two or three heads.
 
 | net | input | body | parameters |
 |---|---|---|---|

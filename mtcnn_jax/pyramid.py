@@ -1,4 +1,4 @@
-"""Parts of images averaged into fewer pixels: the pyramid that P-net looks at, and the crops for R-net and O-net.
+"""Parts of images averaged into fewer pixels (Zhang et al. 2016, Sec. II-A): P-net's pyramid, the others' crops.
 
 Every resize here is an area average: the region is cut into equal cells, and a cell's value is the mean of the image,
 taken as piecewise constant, over the cell; outside the image it is zero. This is what OpenCV's INTER_AREA computes,

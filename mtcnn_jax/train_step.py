@@ -17,9 +17,9 @@ from faces import ops, schedules
 from faces.mesh import replicated, sharded
 from faces.train_state import TrainState, keep_if_finite
 from mtcnn_jax.config import StageConfig
-from mtcnn_jax.examples import Batch
 from mtcnn_jax.losses import losses_of_batch
 from mtcnn_jax.networks import Name, Outputs, make_net
+from mtcnn_jax.windows import Batch
 
 Metrics = dict[str, jax.Array]
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]

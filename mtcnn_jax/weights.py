@@ -1,8 +1,9 @@
-"""Published weights of MTCNN under our names: davidsandberg's `det1.npy` to `det3.npy`, facenet-pytorch's state dicts.
+"""Published weights of MTCNN (Zhang et al. 2016, Sec. II-B) under our names: davidsandberg's and facenet-pytorch's.
 
-Both come from the authors' Caffe models, whose networks see images transposed. davidsandberg transposes the images;
-here the kernels are turned instead, rows for columns, and so are the rows of the dense layer, which stand for the
-places of the last map. facenet-pytorch has turned its kernels already, but not its dense layers.
+davidsandberg's `det1.npy` to `det3.npy` and facenet-pytorch's state dicts both come from the authors' Caffe models,
+whose networks see images transposed. davidsandberg transposes the images; here the kernels are turned instead, rows for
+columns, and so are the rows of the dense layer, which stand for the places of the last map. facenet-pytorch has turned
+its kernels already, but not its dense layers.
 
 The ten outputs for the points are five x, then five y; ours are five pairs (x, y).
 

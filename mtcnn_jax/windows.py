@@ -1,4 +1,4 @@
-"""Windows of annotated images: what each of them teaches, and what a network should answer.
+"""Windows of annotated images (Zhang et al. 2016, Sec. III-A): what each teaches, and what a network should answer.
 
 | kind | overlap with the nearest face | teaches |
 |---|---|---|
@@ -17,7 +17,7 @@ Not here: the pixels (`examples.py`), losses.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 from jaxtyping import Float, Float32, Int, UInt8
@@ -42,6 +42,15 @@ class Labelled(NamedTuple):
     kinds: UInt8[np.ndarray, " n"]
     faces: Int[np.ndarray, " n"]
     """The face that each shows, row of the image's boxes; 0 of a negative."""
+
+
+class Batch(TypedDict):
+    """Windows, as the pool holds them and as the train step is given them."""
+
+    images: Any  # uint8 (batch, side, side, 3), RGB
+    kinds: Any  # uint8 (batch,)
+    boxes: Any  # float32 (batch, 4), what the network should answer
+    points: Any  # float32 (batch, 5, 2)
 
 
 def draw_windows(

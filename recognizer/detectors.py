@@ -2,7 +2,7 @@
 
 | detector | weights |
 |---|---|
-| retinaface | a `.pth` of the PyTorch edition, `mobilenet0.25_Final.pth` or `Resnet50_Final.pth` |
+| retinaface | a `.pth` of biubug6/Pytorch_Retinaface, `mobilenet0.25_Final.pth` or `Resnet50_Final.pth` |
 | mtcnn | a folder with `det1.npy`, `det2.npy`, `det3.npy`, or with `pnet.pt`, `rnet.pt`, `onet.pt` |
 
 `experiments.retinaface` and `experiments.mtcnn` write what they have trained by the same names, as `.npz`, with a

@@ -1,6 +1,7 @@
 """RetinaFace's anchors: two squares at every place of each map, the smallest face 16 pixels, the largest 512.
 
-DEVIATION D25: arXiv 1905.00641, Table 2, has five levels with three sizes each. These are the PyTorch edition's.
+DEVIATION D25: arXiv 1905.00641, Table 2, has five levels with three sizes each. These are those of
+biubug6/Pytorch_Retinaface.
 
 Not here: matching anchors to faces (training), what the network says of them (`decode.py`).
 """

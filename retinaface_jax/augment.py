@@ -1,8 +1,8 @@
-"""Random changes of training images: a square cut out, mirrored, recoloured (arXiv 1905.00641).
+"""Random changes of training images (arXiv 1905.00641, Sec. 4.2): a square cut out, mirrored, recoloured.
 
 CHOICE: sides are drawn evenly from 0.3 to 1 of the shorter one, the range of the paper's Sec. 4.2, which names no
-distribution; the PyTorch edition draws one of 0.3, 0.45, 0.6, 0.8 and 1. Squares without a whole face are drawn again,
-as in the edition.
+distribution; biubug6/Pytorch_Retinaface draws one of 0.3, 0.45, 0.6, 0.8 and 1. Squares without a whole face are
+drawn again, as there.
 
 A square of 0.3 to 1 of the shorter side, brought to the network's size, makes large faces from small ones. Faces whose
 centre is inside stay, with the part of their box that is inside.

@@ -1,7 +1,7 @@
-"""The bodies of RetinaFace's network: classification networks without their heads, as makers of maps of three strides.
+"""The bodies of RetinaFace's network (arXiv 1905.00641, Sec. 4.2): classification networks without their heads.
 
-MobileNet with a quarter of its channels is for speed, ResNet-50 for accuracy. Their arithmetic and the padding of their
-convolutions are those of the published weights, which PyTorch trained.
+Each makes maps of three strides. MobileNet with a quarter of its channels is for speed, ResNet-50 for accuracy. Their
+arithmetic and the padding of their convolutions are those of the published weights, which PyTorch trained.
 
 Not here: what is built on the maps (`network.py`).
 """

@@ -1,12 +1,9 @@
-"""What defines a training run of RetinaFace, and three settings of it by name.
+"""The schema of a training run of RetinaFace (arXiv 1905.00641, Eq. 1 and Sec. 4.2): network, loss, crops, course.
 
-`EDITION` is the widespread PyTorch edition's training, `PAPER` that of RetinaFace (arXiv 1905.00641, Eq. 1 and Sec.
-4.2, on other anchors than its own, D25), `SCENES` ours for small composed images on a CPU.
-
-Not here: what the values do (`matching.py`, `losses.py`, `augment.py`, `train_step.py`).
+Not here: the values (`paper_configs/retinaface/`), and what they do (`matching.py`, `losses.py`, `augment.py`,
+`train_step.py`).
 """
 
-import dataclasses
 from dataclasses import dataclass
 
 from faces.config import BatchConfig, OptimiserConfig, TrainConfig
@@ -92,79 +89,3 @@ class Config(Checked):
             (self.train.steps > 0 and self.train.log_every > 0, "train: steps and log_every must be positive"),
             (self.train.seed >= 0, "train.seed: must not be negative"),
         ]
-
-
-_EPOCH = 12_880 // 32  # batches in an epoch of WIDER FACE's training part
-
-EDITION = Config(
-    input=InputConfig(network="mobilenet0.25", size=640, faces=256),  # most faces: ours, the edition has no bound
-    loss=LossConfig(
-        face_overlap=0.35,
-        background_overlap=0.35,
-        forced_overlap=0.2,
-        negatives_per_face=7,
-        box_weight=2.0,
-        points_weight=1.0,
-    ),
-    augment=CropConfig(least_side=0.3, flip=True, colour=0.3),  # the amount of colour is ours
-    batch=BatchConfig(images=32),
-    optimiser=OptimiserConfig(
-        name="sgd",
-        learning_rate=1e-3,
-        momentum=0.9,
-        weight_decay=5e-4,
-        initial_accumulator=0.0,
-        warmup_steps=0,
-        schedule="steps",
-        decay_steps=(190 * _EPOCH, 220 * _EPOCH),
-        decay=10.0,
-        clip_norm=0.0,
-    ),
-    train=TrainConfig(
-        steps=250 * _EPOCH, seed=0, log_every=20, evaluate_every=5 * _EPOCH, checkpoint_every=_EPOCH
-    ),
-)
-"""The PyTorch edition's training on WIDER FACE, which starts from a body that was trained on ImageNet."""
-
-PAPER = dataclasses.replace(
-    EDITION,
-    loss=LossConfig(
-        face_overlap=0.5,
-        background_overlap=0.3,
-        forced_overlap=2.0,
-        negatives_per_face=3,
-        box_weight=0.25,
-        points_weight=0.1,
-    ),
-    optimiser=dataclasses.replace(
-        EDITION.optimiser,
-        learning_rate=1e-2,
-        warmup_steps=5 * _EPOCH,
-        decay_steps=(55 * _EPOCH, 68 * _EPOCH),
-    ),
-    train=dataclasses.replace(EDITION.train, steps=80 * _EPOCH),
-)
-"""The loss and schedule of the paper (Eq. 1, Sec. 4.2), on a network and anchors that are not its own.
-
-DEVIATION D24: the rate rises from nearly 0 where the paper's rises from 1e-3.
-"""
-
-SCENES = dataclasses.replace(
-    EDITION,
-    input=InputConfig(network="mobilenet0.25", size=128, faces=16),
-    batch=BatchConfig(images=16),
-    augment=CropConfig(least_side=0.6, flip=True, colour=0.3),
-    optimiser=dataclasses.replace(
-        EDITION.optimiser,
-        learning_rate=0.03,
-        warmup_steps=50,
-        schedule="cosine",
-        decay_steps=(),
-        decay=1.0,
-        clip_norm=20.0,
-    ),
-    train=TrainConfig(steps=3000, seed=0, log_every=20, evaluate_every=250, checkpoint_every=250),
-)
-"""Ours: the edition's loss from random weights on small composed scenes, in minutes on a CPU."""
-
-RECIPES = {"scenes": SCENES, "edition": EDITION, "paper": PAPER}

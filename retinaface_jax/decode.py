@@ -1,4 +1,4 @@
-"""From RetinaFace's outputs to faces: offsets from anchors, softmax, top-k, suppression.
+"""From RetinaFace's outputs to faces (arXiv 1905.00641, Sec. 3.1): offsets from anchors, softmax, top-k, suppression.
 
 Not here: images of several sizes (`detector.py`), the suppression itself (`faces.detect.boxes`).
 """

@@ -1,4 +1,4 @@
-"""RetinaFace from images to faces.
+"""RetinaFace (arXiv 1905.00641, Sec. 4.2) from images to faces.
 
 Images are put into batches of few shapes; everything from pixels to the faces that are kept is one compiled program.
 

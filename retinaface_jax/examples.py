@@ -1,10 +1,11 @@
-"""Batches of annotated images, read ahead by threads, in an order that depends on (seed, epoch, index) alone.
+"""Batches of annotated images for RetinaFace (arXiv 1905.00641, Sec. 4.2), read ahead by threads.
+
+Their order depends on (seed, epoch, index) alone.
 
 Not here: the images (`faces.data.wider`, `faces.data.synthetic.scenes`), placing batches on devices (`faces.mesh`).
 """
 
 import functools
-from typing import Any, TypedDict
 
 import grain
 import numpy as np
@@ -13,16 +14,7 @@ from faces.data.order import shuffled
 from faces.detect.examples import Example, Examples
 from retinaface_jax.augment import augment
 from retinaface_jax.config import Config
-
-
-class Batch(TypedDict):
-    """What the train step is given. Of `faces` places an image some are empty."""
-
-    images: Any  # uint8 (batch, size, size, 3), RGB
-    boxes: Any  # float32 (batch, faces, 4), left, top, right, bottom, in pixels
-    points: Any  # float32 (batch, faces, 5, 2)
-    has_points: Any  # bool (batch, faces), whose points are annotated
-    is_face: Any  # bool (batch, faces), which places are not empty
+from retinaface_jax.matching import Batch
 
 
 def to_batch(examples: list[Example], faces: int) -> Batch:
@@ -56,12 +48,12 @@ class _Steps:
         step, config = int(index), self._config
         epoch, row = divmod(step, self._batches_per_epoch)
 
-        def one(place: int, picture: int) -> Example:
+        def one(place: int, image: int) -> Example:
             rng = np.random.default_rng((config.train.seed, step, place))
-            return augment(self._examples.example(picture), config.input.size, config.augment, rng)
+            return augment(self._examples.example(image), config.input.size, config.augment, rng)
 
         chosen = self._order(epoch)[row].tolist()
-        return to_batch([one(place, picture) for place, picture in enumerate(chosen)], config.input.faces)
+        return to_batch([one(place, image) for place, image in enumerate(chosen)], config.input.faces)
 
 
 def make_loader(examples: Examples, config: Config, threads: int = 2) -> "grain.DatasetIterator[Batch]":

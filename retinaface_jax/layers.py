@@ -1,4 +1,4 @@
-"""Layers that the parts of RetinaFace's network share: convolutions that see zeros outside each image, batch norm.
+"""Layers that the parts of RetinaFace's network (arXiv 1905.00641, Sec. 4.2) share: they see zeros outside each image.
 
 Not here: the network (`network.py`) and its bodies (`bodies.py`).
 """

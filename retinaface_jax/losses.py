@@ -60,12 +60,12 @@ def hard_negatives(
     return is_background & (rank < number)
 
 
-def losses_of_picture(outputs: Outputs, targets: Targets, negatives_per_face: int) -> Sums:
+def losses_of_image(outputs: Outputs, targets: Targets, negatives_per_face: int) -> Sums:
     """The three terms of Eq. (1) for one image, before weights and division. `jax.vmap` does a batch.
 
     Classification counts anchors of faces and `negatives_per_face` times as many hard negatives: an image without
-    faces costs nothing, as in the PyTorch edition. Boxes count for anchors of faces, points for those whose points are
-    annotated, each the sum over 4 or 10 offsets of the smooth L1.
+    faces costs nothing, as in biubug6/Pytorch_Retinaface. Boxes count for anchors of faces, points for those whose
+    points are annotated, each the sum over 4 or 10 offsets of the smooth L1.
 
     Args:
         outputs: the network's: (anchors, 2), (anchors, 4), (anchors, 10).

@@ -1,4 +1,4 @@
-"""Which anchor stands for which face, and what the network should answer.
+"""Which anchor stands for which face (arXiv 1905.00641, Sec. 4.2), and what the network should answer (Sec. 3.1).
 
 Every anchor takes the face that it overlaps most, if it does so well enough. A face that no anchor overlaps well, since
 its size lies between two anchors' or its shape is far from square, is given its best anchor all the same, unless that
@@ -9,7 +9,7 @@ Shapes are fixed: images have `faces` places, of which some are empty. `jax.vmap
 Not here: the anchors (`anchors.py`), the inverse of the encoding (`decode.py`), what an error costs (`losses.py`).
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
@@ -19,6 +19,16 @@ from retinaface_jax.config import LossConfig
 from retinaface_jax.decode import CENTRE, SIZE
 
 BACKGROUND, IGNORED = -1, -2
+
+
+class Batch(TypedDict):
+    """What the train step is given. Of `faces` places an image some are empty."""
+
+    images: Any  # uint8 (batch, size, size, 3), RGB
+    boxes: Any  # float32 (batch, faces, 4), left, top, right, bottom, in pixels
+    points: Any  # float32 (batch, faces, 5, 2)
+    has_points: Any  # bool (batch, faces), whose points are annotated
+    is_face: Any  # bool (batch, faces), which places are not empty
 
 
 class Targets(NamedTuple):
@@ -46,8 +56,8 @@ def assign(
        for f* where o(a, f*) >= face_overlap, is background where o(a, f*) < background_overlap, and is ignored between.
     2. The anchor of the largest o(a, f) of each face f stands for f where that is at least forced_overlap.
 
-    Of equal overlaps the first is taken. Where two faces have the same best anchor, the later one gets it, as in the
-    PyTorch edition; the other keeps those of rule 1.
+    Of equal overlaps the first is taken. Where two faces have the same best anchor, the later one gets it, as in
+    biubug6/Pytorch_Retinaface; the other keeps those of rule 1.
 
     Args:
         boxes: left, top, right, bottom, in pixels.
@@ -58,10 +68,10 @@ def assign(
     Returns:
         int32, row of `boxes`, or `BACKGROUND`, or `IGNORED`.
 
-    CHOICE: a face whose best overlap is below forced_overlap changes nothing. In the PyTorch edition its best anchor,
-    if it stands for another face, is given to it all the same.
+    CHOICE: a face whose best overlap is below forced_overlap changes nothing. In biubug6/Pytorch_Retinaface
+    its best anchor, if it stands for another face, is given to it all the same.
 
-    Source: the PyTorch edition's two rules (0.35 on both sides, 0.2); RetinaFace, Sec. 4.2 (0.5 and 0.3).
+    Source: biubug6/Pytorch_Retinaface's two rules (0.35 on both sides, 0.2); RetinaFace, Sec. 4.2 (0.5 and 0.3).
     """
     corners = jnp.concatenate([anchors[:, :2] - anchors[:, 2:] / 2, anchors[:, :2] + anchors[:, 2:] / 2], axis=-1)
     overlap = jnp.where(is_face[:, None], iou(boxes, corners), -1.0)  # (faces, anchors)

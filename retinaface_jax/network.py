@@ -4,7 +4,7 @@ The body gives maps of stride 8, 16 and 32. The pyramid adds each coarser map, d
 context module on each level, SSH's, joins windows of 3, 5 and 7 pixels, the larger two as stacks of 3x3. On top, 1x1
 convolutions give two classes, four numbers for a box and ten for five points, for each of two anchors at each place.
 
-DEVIATION D25: three levels, plain convolutions and no mesh, as the PyTorch edition has it.
+DEVIATION D25: three levels, plain convolutions and no mesh, as biubug6/Pytorch_Retinaface has it.
 
 Images of several sizes can share a batch: beyond its own right and lower edge each image's maps are set to zero before
 every layer that looks around, which is what that layer would see there without the padding. So the padding changes no

@@ -1,4 +1,4 @@
-"""One step of RetinaFace's training, compiled for every device of a mesh.
+"""One step of RetinaFace's training (arXiv 1905.00641, Eq. 1), compiled for every device of a mesh.
 
 Images in, three maps of outputs, anchors matched to the annotated faces, the multi-task loss, gradient, update.
 
@@ -20,9 +20,8 @@ from faces.mesh import replicated, sharded
 from faces.train_state import TrainState, keep_if_finite
 from retinaface_jax.anchors import make_anchors
 from retinaface_jax.config import Config
-from retinaface_jax.examples import Batch
-from retinaface_jax.losses import losses_of_picture
-from retinaface_jax.matching import match
+from retinaface_jax.losses import losses_of_image
+from retinaface_jax.matching import Batch, match
 from retinaface_jax.network import make_network, to_input
 
 Metrics = dict[str, jax.Array]
@@ -53,8 +52,8 @@ def make_train_step(config: Config, mesh: Mesh) -> TrainStep:
 
         loss = classification / N + box_weight boxes / N + points_weight points / N_points
 
-    DEVIATION D02: weight decay on kernels alone, as in the rest of this project; the PyTorch edition decays all
-    parameters.
+    DEVIATION D02: weight decay on kernels alone, as in the rest of this project; biubug6/Pytorch_Retinaface decays
+    all parameters.
 
     Metrics, scalars: loss; classification, boxes, points (the terms, before their weights); faces (anchors that stand
     for faces, an image); gradient_norm (before clipping); learning_rate (the one that the optimiser has used).
@@ -67,8 +66,8 @@ def make_train_step(config: Config, mesh: Mesh) -> TrainStep:
         outputs, batch_stats = apply(params, batch_stats, to_input(batch["images"]), True)
         match_one = partial(match, anchors=anchors, config=weights)
         targets = jax.vmap(match_one)(batch["boxes"], batch["points"], batch["has_points"], batch["is_face"])
-        of_picture = partial(losses_of_picture, negatives_per_face=weights.negatives_per_face)
-        sums = jax.tree.map(jnp.sum, jax.vmap(of_picture)(outputs, targets))
+        of_image = partial(losses_of_image, negatives_per_face=weights.negatives_per_face)
+        sums = jax.tree.map(jnp.sum, jax.vmap(of_image)(outputs, targets))
         faces, with_points = jnp.maximum(sums.faces, 1), jnp.maximum(sums.faces_with_points, 1)
         terms = {
             "classification": sums.classification / faces,

@@ -1,4 +1,6 @@
-"""Published weights of RetinaFace: the tensors of a PyTorch state dict, by their names there, to our parameters.
+"""Published weights of RetinaFace (arXiv 1905.00641, Sec. 4.2): the tensors of biubug6/Pytorch_Retinaface's files.
+
+By their names there, of a PyTorch state dict, to our parameters and back.
 
 Not here: reading files (`faces.weights`).
 """

@@ -1,4 +1,4 @@
-"""What a program gets by `import facenet_jax`, `arcface_jax` and `recognizer`: names, and nothing that happens."""
+"""What a program gets by importing a paper's package or `recognizer`: names, and nothing that happens."""
 
 import ast
 import subprocess
@@ -13,7 +13,9 @@ import pytest
 
 import arcface_jax
 import facenet_jax
+import mtcnn_jax
 import recognizer
+import retinaface_jax
 
 QUIET = """
 import os, sys, threading
@@ -35,7 +37,7 @@ assert not slow & set(sys.modules), slow & set(sys.modules)
 FOR_COMMANDS = "grain tensorflow_datasets matplotlib scipy.stats"
 
 
-@pytest.mark.parametrize("package", [facenet_jax, arcface_jax, recognizer])
+@pytest.mark.parametrize("package", [facenet_jax, arcface_jax, mtcnn_jax, retinaface_jax, recognizer])
 def test_all_names_are_there(package):
     assert len(set(package.__all__)) == len(package.__all__)
     for name in package.__all__:
@@ -47,6 +49,8 @@ def test_all_names_are_there(package):
     [
         ("facenet_jax", "", f"{FOR_COMMANDS} orbax cv2 PIL"),
         ("arcface_jax", "", f"{FOR_COMMANDS} orbax cv2 PIL"),
+        ("mtcnn_jax", "", f"{FOR_COMMANDS} orbax cv2 PIL"),
+        ("retinaface_jax", "", f"{FOR_COMMANDS} orbax cv2 PIL"),
         ("recognizer", "import cv2  # which sets a path of its own", FOR_COMMANDS),
     ],
 )

@@ -151,4 +151,21 @@ def of_arcface(names: dict[str, Any]) -> None:
     assert names["per_image"][2] > 30 > 1e-3 > names["per_image"][:2].max()
 
 
-PROMISED = {"README.md": of_readme, "facenet_jax/README.md": of_facenet, "arcface_jax/README.md": of_arcface}
+def of_mtcnn(names: dict[str, Any]) -> None:
+    np.testing.assert_allclose(names["terms"][:3], [0.127, 0.04, 0.1], atol=5e-4)
+
+
+def of_retinaface(names: dict[str, Any]) -> None:
+    assert names["anchors"].shape == (168, 4)
+    np.testing.assert_array_equal(names["own"], [[12, 12, 16, 16]])
+    np.testing.assert_allclose(names["offsets"], [[1.25, 0, 0, 3.47]], atol=5e-3)
+    np.testing.assert_allclose(names["box"], names["face"], atol=1e-4)
+
+
+PROMISED = {
+    "README.md": of_readme,
+    "facenet_jax/README.md": of_facenet,
+    "arcface_jax/README.md": of_arcface,
+    "mtcnn_jax/README.md": of_mtcnn,
+    "retinaface_jax/README.md": of_retinaface,
+}

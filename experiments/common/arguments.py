@@ -1,4 +1,4 @@
-"""Kinds of arguments that several mains take: places, and sets of images by name.
+"""Kinds of arguments that several mains take: configs, places, and sets of images by name.
 
 Not here: what a main does with them.
 """
@@ -9,9 +9,29 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from faces.errors import ConfigError
+from faces.schema import AnyConfig
+from faces.toml_config import load_config, shipped_configs
+
 NETWORK_HELP = "what the detector's weights are of, where neither they nor their hash say so"
 LONGEST_NAME = 100
 """Bytes of a set's name: files are called after it."""
+
+
+def config_of(main: str, name: str, schema: type[AnyConfig]) -> AnyConfig:
+    """The config that `--config` names.
+
+    Args:
+        main: that is run, and whose paper the config must be of.
+        name: in `paper_configs/`, or the path of a TOML file.
+        schema: the paper's `Config`.
+    Raises:
+        ConfigError: there is none, it is another paper's, or it is damaged.
+    """
+    paper = name.partition("/")[0]
+    if paper != main and name in shipped_configs():
+        raise ConfigError(f"{name}: a config of another paper; run it with python -m experiments.{paper}.")
+    return load_config(name, schema)[0]
 
 
 def place(text: str) -> Path:

@@ -6,7 +6,7 @@ Not here: the training and test images (`detection_data.py`), training (`retinaf
 import argparse
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from experiments.common.arguments import named_path, place
+from experiments.common.arguments import config_of, named_path, place
 from experiments.common.detection_data import TestSet, photographs, scenes
 from experiments.common.overrides import override, parse_overrides
 from faces.data.chunks import chunks
@@ -28,6 +28,8 @@ from faces.terminal import make_progress
 from faces.toml_config import read_toml
 from retinaface_jax.examples import Examples
 
+SCENES = 4096
+"""To train on, unless the command line says how many."""
 SUBSETS = ("easy", "medium", "hard")
 _GROUND_TRUTH = ("ground_truth", "eval_tools/ground_truth", ".")
 """Where in WIDER FACE's folder the subsets' files may lie."""
@@ -35,41 +37,38 @@ _AT_ONCE = 16  # photographs in memory at a time, at most
 
 
 def parse(
-    name: str,
-    description: str,
-    recipes: Mapping[str, AnyConfig],
-    of_data: str,
-    example: str,
-    arguments: list[str],
+    main: str, schema: type[AnyConfig], of_scenes: str, of_data: str, example: str, arguments: list[str]
 ) -> tuple[argparse.Namespace, AnyConfig]:
-    """The command line of a main: options of the run, and the recipe's config with its overrides.
+    """The command line of a main: options of the run, and the config with its overrides.
 
     Args:
-        name: of the main, without its package.
-        description: one line.
-        recipes: configs by name, "scenes" among them.
-        of_data: which of them is taken with `--data`.
-        example: of an option for a field of the config.
+        main: "mtcnn" or "retinaface".
+        schema: the paper's `Config`.
+        of_scenes, of_data: configs taken without and with `--data`.
+        example: of an option for a value of the config.
         arguments: what was given.
 
     Raises:
-        ConfigError: overrides that break a rule of the config.
+        ConfigError: a config that does not exist, is another paper's, or makes no sense with the overrides.
     """
+    title = {"mtcnn": "MTCNN's three networks", "retinaface": "RetinaFace"}[main]
     parser = argparse.ArgumentParser(
-        prog=f"python -m experiments.{name}",
-        description=description,
+        prog=f"python -m experiments.{main}",
+        description=f"Train {title} on scenes composed of faces, or on WIDER FACE, and test the detector.",
         epilog=f"Every field of the config is an option too, e.g. --optimiser.learning-rate 0.02 {example}.",
         allow_abbrev=False,
     )
+    parser.add_argument("--config", help=f"name in paper_configs/ or a TOML file (default {of_scenes}, or {of_data} "
+                        "with --data)")  # fmt: skip
     _add_options(parser)
-    parser.add_argument("--recipe", choices=recipes, help=f"named config (default scenes, or {of_data} with --data)")
-    options, values = parse_overrides(parser, type(recipes["scenes"]), arguments)
+    options, values = parse_overrides(parser, schema, arguments)
     _check_options(parser, options)
-    options.recipe = options.recipe or (of_data if options.data else "scenes")
-    return options, override(recipes[options.recipe], values)
+    options.scenes = options.scenes or SCENES
+    options.config = options.config or (of_data if options.data else of_scenes)
+    return options, override(config_of(main, options.config, schema), values)
 
 
-def pictures(options: argparse.Namespace, size: int, seed: int, console: Console) -> tuple[Examples, TestSet]:
+def open_images(options: argparse.Namespace, size: int, seed: int, console: Console) -> tuple[Examples, TestSet]:
     """Training and test images: photographs of `--data`, or scenes of so many pixels a side."""
     if options.data:
         return photographs(options.data, options.labels, seed, options.test)
@@ -84,7 +83,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
                         "with train/label.txt; without them no points are learnt")  # fmt: skip
     parser.add_argument("--faces", type=Path, metavar="DIR", help="faces for scenes: a prepared dataset, an image "
                         "folder or a .rec; default: generated faces")  # fmt: skip
-    parser.add_argument("--scenes", type=int, default=4096, metavar="N", help="scenes to train on (default 4096)")
+    parser.add_argument("--scenes", type=int, metavar="N", help=f"scenes to train on (default {SCENES})")
     parser.add_argument("--test", type=int, default=256, metavar="N", help="test images (default 256)")
     parser.add_argument("--eval", metavar="wider=DIR", type=named_path, help="test the trained detector on WIDER "
                         "FACE's validation part: a folder with WIDER_val, wider_face_split and, in ground_truth, "
@@ -96,8 +95,10 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 def _check_options(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     """Refuse what does not go together."""
-    if min(options.scenes, options.test) < 1:
+    if min(1 if options.scenes is None else options.scenes, options.test) < 1:
         parser.error("--scenes and --test: at least 1 is expected")
+    if options.data and options.scenes is not None:
+        parser.error("--scenes: belongs to runs on scenes; with --data the photographs are all of WIDER FACE's")
     if options.data and options.faces:
         parser.error("--data and --faces: one of them is expected")
     if options.labels and not options.data:
@@ -144,9 +145,9 @@ def check_same(folder: Path, record: dict[str, str], config: Any) -> None:
         raise DataError(f"{folder}/environment.json: is damaged; restore the file, or start in another folder.")
     told = {
         "training_set": f"trains on {kept.get('training_set')}, not on {record['training_set']}",
-        "test": f"is judged on {kept.get('test')}, not on {record['test']}",
-        "files": "was made of other files: since then people or pictures were added, removed, renamed or replaced",
-        "pictures": f"has seen other pictures of {record['training_set']} than are there now",
+        "test": f"is tested on {kept.get('test')}, not on {record['test']}",
+        "files": "was made of other files: since then people or images were added, removed, renamed or replaced",
+        "pictures": f"has seen other images of {record['training_set']} than are there now",
     }
     for key, sentence in told.items():
         if kept.get(key) != record[key]:
@@ -188,7 +189,7 @@ def open_wider_test(root: Path) -> WiderTest:
     return WiderTest(faces, {name: read_subset(folder / f"wider_{name}_val.mat", faces.images) for name in SUBSETS})
 
 
-def judge_wider(detect: Detector, test: WiderTest, console: Console) -> dict[str, Any]:
+def evaluate_wider(detect: Detector, test: WiderTest, console: Console) -> dict[str, Any]:
     """AP of the three subsets at the images' own size, with the numbers of images and of counted faces."""
     found, images = list[Detections](), test.faces.images
     with make_progress(console) as bar:

@@ -1,4 +1,4 @@
-"""What the mains that train for recognition print and draw: the setting, tables, curves, the hardest pairs.
+"""What the mains that train print and draw: the setting and, of recognition, tables, curves, the hardest pairs.
 
 Not here: the numbers (`verification.py`), plots (`faces.evaluate.plots`).
 """
@@ -21,14 +21,14 @@ from faces.evaluate.report import fold_table, result_dict, summary_table
 from faces.evaluate.verification import VerificationResult
 from faces.outputs import write_json
 from faces.run_record import read_log
-from faces.schema import difference, flatten
+from faces.schema import Checked, difference, flatten
 from faces.train_loop import Trained
 
 CURVES = ("loss", "theta", "active", "d_ap", "d_an", "spread")
 """Metrics of either paper that are drawn over the steps."""
 
 
-def print_setting(console: Console, mesh: Mesh, name: str, in_file: RunConfig, config: RunConfig) -> None:
+def print_setting(console: Console, mesh: Mesh, name: str, in_file: Checked, config: Checked) -> None:
     """The devices, and the resolved config, one section a line, with what differs from the file.
 
     Args:

@@ -5,12 +5,10 @@ Not here: what it asks for (`facenet.py`, `arcface.py`), kinds of arguments (`ar
 
 import argparse
 
-from experiments.common.arguments import AppendNamed, named_path, place
+from experiments.common.arguments import AppendNamed, config_of, named_path, place
 from experiments.common.overrides import override, parse_overrides
 from faces.config import AnyRun
-from faces.errors import ConfigError
 from faces.processes import WAIT
-from faces.toml_config import load_config
 from recognizer import runs
 
 
@@ -25,7 +23,7 @@ def parse(
         generated_config, real_config: configs taken without and with `--data`.
         arguments: what was given.
     Raises:
-        ConfigError: a config that does not exist, is the other paper's, or makes no sense with the overrides.
+        ConfigError: a config that does not exist, is another paper's, or makes no sense with the overrides.
     """
     title = {"facenet": "FaceNet", "arcface": "ArcFace"}[main]
     parser = argparse.ArgumentParser(
@@ -57,12 +55,7 @@ def parse(
                         help="print a number although test images are missing, with its coverage")
     options, values = parse_overrides(parser, schema, arguments)
     options.config = options.config or (real_config if options.data else generated_config)
-    paper, _, name = options.config.partition("/")
-    if name and paper in ("arcface", "facenet") and paper != main:
-        raise ConfigError(
-            f"{options.config}: a config of the other paper; run it with python -m experiments.{paper}."
-        )
-    config, _ = load_config(options.config, schema)
+    config = config_of(main, options.config, schema)
     if options.init is None:
         return options, override(config, values)
     network = runs.network_of(options.init)

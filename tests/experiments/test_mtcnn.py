@@ -24,7 +24,7 @@ from tests.experiments.test_retinaface import flat_crops
 from tests.experiments.wider_maker import write_wider
 
 SMALL = [
-    *("--scenes", "16", "--test", "4", "--optimiser.schedule", "constant", "--optimiser.warmup-steps", "0"),
+    *("--test", "4", "--optimiser.schedule", "constant", "--optimiser.warmup-steps", "0"),
     *("--course.log-every", "1", "--course.checkpoint-every", "2", "--course.evaluate-every", "2"),
 ]
 for _name in NAMES:
@@ -62,7 +62,8 @@ def always_the_same(cascade, options):
 
 
 def given(out: Path, *more: str) -> list[str]:
-    return [*SMALL, "--out", str(out), *more]
+    scenes = [] if "--data" in more else ["--scenes", "16"]
+    return [*SMALL, *scenes, "--out", str(out), *more]
 
 
 def test_outputs_and_result_line(tmp_path: Path):
@@ -87,6 +88,7 @@ def test_outputs_and_result_line(tmp_path: Path):
     for name in "PRO":
         assert f"{name}-net before training: ap " in text and f"{name}-net after training: ap " in text
     assert "steps = 3" in (out / "config.toml").read_text()
+    assert "config mtcnn/scenes:" in text and "changed: p.steps 2500 -> 3" in text
 
 
 def test_an_interrupted_run_goes_on_as_if_it_had_not_been(
@@ -112,7 +114,7 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(
     assert (halves / "r" / "windows.npz").exists()
     refused(mtcnn.main, capsys, given(halves), "holds results already", "--resume")
     refused(mtcnn.main, capsys, given(halves, "--resume", "--scenes", "17"), "trains on 16 scenes", "not on 17 scenes")
-    refused(mtcnn.main, capsys, given(halves, "--resume", "--test", "5"), "is judged on 4 scenes", "not on 5 scenes")
+    refused(mtcnn.main, capsys, given(halves, "--resume", "--test", "5"), "is tested on 4 scenes", "not on 5 scenes")
     other = given(halves, "--resume", "--loss.box-weight", "0.6")
     refused(mtcnn.main, capsys, other, "loss.box_weight = 0.5", "asks for 0.6")
     log = (halves / "r" / "log.jsonl").read_text()

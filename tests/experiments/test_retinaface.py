@@ -22,7 +22,7 @@ from tests.retinaface_jax.test_training import Patches
 
 SMALL = [
     *("--input.network", "patches", "--input.size", "64", "--input.faces", "8", "--batch.images", "8"),
-    *("--scenes", "16", "--test", "4", "--optimiser.learning-rate", "0.01", "--optimiser.schedule", "constant"),
+    *("--test", "4", "--optimiser.learning-rate", "0.01", "--optimiser.schedule", "constant"),
     *("--train.log-every", "1", "--train.checkpoint-every", "3", "--train.evaluate-every", "2"),
 ]
 
@@ -46,7 +46,8 @@ def flat_crops(people: int, images: int, seed: int) -> ArraySource:
 
 
 def given(out: Path, steps: int, *more: str) -> list[str]:
-    return [*SMALL, "--out", str(out), "--train.steps", str(steps), *more]
+    scenes = [] if "--data" in more else ["--scenes", "16"]
+    return [*SMALL, *scenes, "--out", str(out), "--train.steps", str(steps), *more]
 
 
 def test_outputs_and_result_line(tmp_path: Path):
@@ -86,7 +87,7 @@ def test_resuming_with_other_data_or_another_config_is_refused(tmp_path: Path, c
     kept = (out / "config.toml").read_text()
     again = given(out, 2, "--devices", "1", "--resume")
     refused(retinaface.main, capsys, [*again, "--scenes", "17"], "trains on 16 scenes", "not on 17 scenes")
-    refused(retinaface.main, capsys, [*again, "--test", "5"], "is judged on 4 scenes", "not on 5 scenes")
+    refused(retinaface.main, capsys, [*again, "--test", "5"], "is tested on 4 scenes", "not on 5 scenes")
     refused(retinaface.main, capsys, [*again, "--loss.box-weight", "3"], "loss.box_weight = 2.0", "asks for 3.0")
     refused(retinaface.main, capsys, [*again, "--train.seed", "1"], "train.seed = 0", "asks for 1")
     refused(retinaface.main, capsys, [*again, "--train.steps", "1"], "is at step 2 already", "ask for more")
@@ -97,7 +98,7 @@ def test_resuming_with_other_data_or_another_config_is_refused(tmp_path: Path, c
 
 def test_wider_face(tmp_path: Path):
     write_wider(tmp_path)
-    wider = ["--data", str(tmp_path), "--recipe", "paper", "--train.evaluate-every", "0"]
+    wider = ["--data", str(tmp_path), "--config", "retinaface/paper", "--train.evaluate-every", "0"]
     for more, are_points in (([], False), (["--labels", str(tmp_path / "labels")], True)):
         out = tmp_path / f"run{are_points}"
         judged = ["--eval", f"wider={tmp_path}"] if are_points else []

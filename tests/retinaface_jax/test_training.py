@@ -16,20 +16,13 @@ from faces.detect.monitor import DetectionMonitor
 from faces.errors import TrainingStopped
 from faces.initialisers import linear_init
 from faces.mesh import make_mesh, place_batch
+from faces.toml_config import load_config
 from retinaface_jax.anchors import make_anchors
 from retinaface_jax.augment import Example, augment, cut, square
-from retinaface_jax.config import (
-    EDITION,
-    PAPER,
-    RECIPES,
-    SCENES,
-    Config,
-    CropConfig,
-    LossConfig,
-)
+from retinaface_jax.config import Config, CropConfig, LossConfig
 from retinaface_jax.decode import decode_boxes, decode_points
 from retinaface_jax.examples import Examples, make_loader, to_batch
-from retinaface_jax.losses import Sums, hard_negatives, losses_of_picture, smooth_l1
+from retinaface_jax.losses import Sums, hard_negatives, losses_of_image, smooth_l1
 from retinaface_jax.matching import (
     BACKGROUND,
     IGNORED,
@@ -45,6 +38,7 @@ from retinaface_jax.weights import from_pytorch, to_pytorch
 from tests.retinaface_jax.oracle import random_tensors
 
 ANCHORS = make_anchors(64, 64)
+EDITION, PAPER, SCENES = (load_config(f"retinaface/{name}", Config)[0] for name in ("edition", "paper", "scenes"))
 
 
 def random_faces(seed: int, faces: int) -> tuple[np.ndarray, np.ndarray]:
@@ -144,7 +138,7 @@ def test_targets_are_what_decoding_gives_back():
 
 
 def costs(outputs: Outputs, targets: Targets, ratio: int) -> list[float]:
-    """`losses_of_picture` with loops."""
+    """`losses_of_image` with loops."""
     classes, boxes, points = (np.asarray(part, np.float64) for part in outputs)
     is_face = np.asarray(targets.is_face)
 
@@ -181,7 +175,7 @@ def test_losses_equal_loops(config):
     @jax.vmap
     def both(outputs: Outputs, *annotated: jax.Array) -> tuple[Targets, Sums]:
         targets = match(*annotated, jnp.asarray(ANCHORS), config)
-        return targets, losses_of_picture(outputs, targets, config.negatives_per_face)
+        return targets, losses_of_image(outputs, targets, config.negatives_per_face)
 
     targets, sums = jax.device_get(both(outputs, boxes, points, has_points, is_face))
     for picture in range(4):
@@ -221,7 +215,7 @@ def test_gradients_are_finite_without_faces_and_at_extremes():
     def total(outputs: Outputs, is_face: np.ndarray) -> jax.Array:
         given = map(jnp.asarray, (boxes, points, annotated, is_face, ANCHORS))
         targets = match(*given, EDITION.loss)
-        sums: Sums = losses_of_picture(outputs, targets, 7)
+        sums: Sums = losses_of_image(outputs, targets, 7)
         return sums.classification + sums.boxes + sums.points
 
     for value in (0.0, 1e6, -1e6):
@@ -392,14 +386,17 @@ def test_a_step_that_is_not_finite_changes_nothing(patches: Config):
         DetectionMonitor(config.optimiser).check(1, {name: float(value) for name, value in metrics.items()})
 
 
-@pytest.mark.parametrize("name", RECIPES)
-def test_recipes_make_sense(name):
-    assert all(holds for holds, _ in RECIPES[name].rules())
-    assert {"edition": (2.0, 1.0, 7), "paper": (0.25, 0.1, 3), "scenes": (2.0, 1.0, 7)}[name] == (
-        RECIPES[name].loss.box_weight,
-        RECIPES[name].loss.points_weight,
-        RECIPES[name].loss.negatives_per_face,
-    )
+def test_the_losses_of_the_configs():
+    for config, expected in ((EDITION, (2.0, 1.0, 7)), (PAPER, (0.25, 0.1, 3)), (SCENES, (2.0, 1.0, 7))):
+        loss = config.loss
+        assert (loss.box_weight, loss.points_weight, loss.negatives_per_face) == expected
+
+
+def test_epochs_are_of_whole_batches_of_wider_face():
+    epoch = 12_880 // EDITION.batch.images
+    assert EDITION.optimiser.decay_steps == (190 * epoch, 220 * epoch) and EDITION.train.steps == 250 * epoch
+    assert PAPER.optimiser.decay_steps == (55 * epoch, 68 * epoch) and PAPER.train.steps == 80 * epoch
+    assert PAPER.optimiser.warmup_steps == 5 * epoch and EDITION.optimiser.warmup_steps == 0
 
 
 def test_weights_go_to_the_published_names_and_back():
