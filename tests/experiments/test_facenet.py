@@ -265,8 +265,6 @@ def test_a_damaged_log_is_refused_before_anything_is_resumed(
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == files
 
 
-def test_unknown_option_names_the_nearest(capsys):
-    with pytest.raises(SystemExit) as stopped:
+def test_unknown_option_names_the_nearest():
+    with pytest.raises(ConfigError, match=r"--optimiser\.lerning-rate: .* did you mean '--optimiser\.learning-rate'\?"):
         facenet.main(["--optimiser.lerning-rate", "0.1"])
-    assert stopped.value.code == 2
-    assert "learning-rate" in capsys.readouterr().err
