@@ -20,6 +20,7 @@ from facenet_jax.train_step import init_state
 from faces import cli
 from faces.checkpoint import Checkpoints
 from faces.cut_faces import cut_faces
+from faces.errors import ConfigError
 from faces.evaluate.pair_set import open_photographs
 from faces.mesh import make_mesh, replicated
 from faces.train_state import TrainState
