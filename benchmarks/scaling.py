@@ -127,7 +127,7 @@ def of_head(options: argparse.Namespace, block: int, devices: int) -> Measured:
 def of_arcface_step(rate: float, devices: int) -> Measured:
     """A step on the smallest config's network with MS1MV2's classes."""
     config, _ = load_config("arcface/tiny", arcface_jax.config.Config)
-    config = dataclasses.replace(config, head=dataclasses.replace(config.head, sampling_rate=rate))
+    config = config.with_(head__sampling_rate=rate)
     mesh, batch, dim = make_mesh(devices), config.batch.images, config.model.embedding_dim
     state = jax.eval_shape(lambda: arcface_jax.train_step.init_state(config, mesh, classes=STEP_CLASSES))
     step: Any = arcface_jax.train_step.make_train_step(config, mesh, classes=STEP_CLASSES)

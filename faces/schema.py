@@ -97,7 +97,11 @@ def changed(config: AnyConfig, values: Mapping[str, Any], where: object = "") ->
         values: by path, such as "loss.alpha".
         where: named in messages; "" for none.
     """
-    return build(type(config), merged(dataclasses.asdict(config), nested(values, where)), where)
+    now = dataclasses.asdict(config)
+    for path in values:
+        if path.split(".")[0] not in now:
+            raise ConfigError(f"{_start(where)}unknown key {path!r}{nearest(path, [*now, *flatten(now)])}")
+    return build(type(config), merged(now, nested(values, where)), where)
 
 
 def check(config: AnyConfig, where: object = "") -> AnyConfig:

@@ -1,6 +1,5 @@
 """A step of ArcFace training: its losses against float64 loops, and the same on every number of devices."""
 
-import dataclasses
 from functools import cache, partial
 from typing import Any
 
@@ -196,7 +195,7 @@ def test_an_update_is_the_gradient_of_the_plain_formula():
 def test_the_bias_of_eq_1_does_not_decay(name: str):
     """Without a gradient a centre shrinks by rate times decay, and its bias, here 3, stays as it is."""
     config, _ = load_config("arcface/table2_softmax", Config)
-    config = dataclasses.replace(config, optimiser=dataclasses.replace(config.optimiser, name=name))
+    config = config.with_(optimiser__name=name)
     centres = jnp.full((8, 5), 3.0)
     rule = _optimisers(config)[1]
     moved, _ = rule.update(jnp.zeros_like(centres), rule.init(centres), centres)

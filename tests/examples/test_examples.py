@@ -1,6 +1,5 @@
 """The two files that are read beside the papers say what the packages compute: same loss, same gradients, same step."""
 
-import dataclasses
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +34,7 @@ def batch():
 def test_facenet_loss_and_gradients(batch, seed):
     params = facenet.Network().init(jax.random.key(seed), jnp.zeros((1, 16, 16, 3)))["params"]
     config, _ = load_config("facenet/tiny", facenet_jax.config.Config)
-    config = dataclasses.replace(config, loss=dataclasses.replace(config.loss, alpha=facenet.ALPHA))
+    config = config.with_(loss__alpha=facenet.ALPHA)
     mesh = make_mesh(1)
 
     def of_package(params):

@@ -69,7 +69,9 @@ def test_a_table_may_be_given_whole():
     ("values", "sentence"),
     [
         ({"optimiser__lerning_rate": 1.0}, "unknown key 'optimiser.lerning_rate'; did you mean 'learning_rate'?"),
-        ({"optimizer__learning_rate": 1.0}, "unknown key 'optimizer'; did you mean 'optimiser'?"),
+        ({"optimizer__learning_rate": 1.0}, "unknown key 'optimizer.learning_rate'; did you mean 'optimiser.learn"),
+        ({"learning_rate": 1.0}, "unknown key 'learning_rate'; did you mean 'optimiser.learning_rate'?"),
+        ({"optimizer": tiny().optimiser}, "unknown key 'optimizer'; did you mean 'optimiser'?"),
         ({"loss__alpha": "0.3"}, "loss.alpha: a number is expected, '0.3' found."),
         ({"loss__alpha__x": 1}, "loss.alpha: a number is expected, {'x': 1} found."),
         ({"loss": 3}, "loss: a table [loss] is expected."),
