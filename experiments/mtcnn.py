@@ -43,6 +43,7 @@ from experiments.common.run_folder import claim
 from faces import cli
 from faces.checkpoint import Checkpoints
 from faces.detect.detections import Detections
+from faces.detect.examples import Examples
 from faces.detect.looks import TILE, Sizes
 from faces.detect.monitor import DetectionMonitor
 from faces.detect.sheet import draw_sheet
@@ -61,7 +62,6 @@ from mtcnn_jax.networks import Name, Params
 from mtcnn_jax.train_step import init_state, make_train_step
 from mtcnn_jax.weights import to_facenet_pytorch
 from recognizer.detector_identity import make_record
-from retinaface_jax.examples import Examples
 
 SCENE = 128
 """Sides of a scene in pixels."""

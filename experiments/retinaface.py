@@ -34,12 +34,14 @@ from rich.console import Console
 
 from experiments.common import checkpoints, results
 from experiments.common import detection_run as common
-from experiments.common.detection_data import TestSet, trained_sizes
+from experiments.common.detection_data import SMALLEST, TestSet
 from experiments.common.report import print_setting
 from experiments.common.run_folder import claim
 from faces import cli
 from faces.checkpoint import Checkpoints
+from faces.data.synthetic.scenes import SceneConfig
 from faces.detect.detections import Detections, Detector
+from faces.detect.examples import Examples
 from faces.detect.looks import Sizes
 from faces.detect.monitor import DetectionMonitor
 from faces.detect.sheet import draw_sheet
@@ -52,9 +54,10 @@ from faces.toml_config import load_config, to_toml
 from faces.train_loop import Trained, train
 from faces.train_state import TrainState
 from recognizer.detector_identity import make_record, of_body
+from retinaface_jax.anchors import SIDES
 from retinaface_jax.config import Config
 from retinaface_jax.detector import Options, make_detector
-from retinaface_jax.examples import Examples, make_loader
+from retinaface_jax.examples import make_loader
 from retinaface_jax.train_step import init_state, make_train_step
 from retinaface_jax.weights import Weights, to_pytorch
 
@@ -99,13 +102,22 @@ def _run(options: argparse.Namespace, config: Config, folder: Path) -> None:
         step, monitor = make_train_step(config, mesh), DetectionMonitor(config.optimiser)
         trained = train(step, state, loader, config, mesh, folder, kept, evaluate, monitor, console)
     of_wider = common.evaluate_wider(detector_of(trained.state, config), wider, console) if wider else None
-    sizes = trained_sizes(not options.data, config.input.size, config.augment.least_side)
+    sizes = trained_sizes(config, is_scenes=not options.data)
     report(console, folder, config, sizes, examples, test, before, trained, of_wider)
 
 
 def parse(arguments: list[str]) -> tuple[argparse.Namespace, Config]:
     """The command line: options of the run, and the config with its overrides."""
     return common.parse("retinaface", Config, "retinaface/scenes", "retinaface/edition", "--train.steps 500", arguments)
+
+
+def trained_sizes(config: Config, is_scenes: bool) -> Sizes:
+    """The faces that the network learns, from scenes or from photographs, which its weights carry with them."""
+    side = config.input.size
+    largest = min(SIDES[-1][-1], side)
+    if not is_scenes:
+        return Sizes(SIDES[0][0], largest)
+    return Sizes(SMALLEST, min(largest, SceneConfig().largest * side / config.augment.least_side), side)
 
 
 def detector_of(state: TrainState, config: Config) -> Detector:

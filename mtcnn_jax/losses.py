@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from faces.detect.losses import cross_entropy
+from faces.detect.losses import cross_entropy, largest
 from faces.ops import masked_mean
 from mtcnn_jax.networks import Outputs
 from mtcnn_jax.windows import NEGATIVE, PART, POINTS, POSITIVE
@@ -45,9 +45,7 @@ def hardest(losses: Float[Array, "batch"], counts: Bool[Array, "batch"], share: 
         share: of them, 0 to 1.
     """
     number = jnp.maximum(jnp.floor(share * jnp.sum(counts) + 1e-4), 1)  # 0.7 of 10 is 7 in float32 too
-    order = jnp.argsort(jnp.where(counts, -losses, jnp.inf), stable=True)  # (batch,)
-    rank = jnp.zeros_like(order).at[order].set(jnp.arange(len(order)))
-    return counts & (rank < number)
+    return largest(losses, counts, number)
 
 
 def losses_of_batch(

@@ -14,7 +14,7 @@ from retinaface_jax.anchors import make_anchors
 from retinaface_jax.config import Config
 from retinaface_jax.decode import decode_boxes, decode_points, find_faces
 from retinaface_jax.detector import Options, make_detector
-from retinaface_jax.losses import Sums, hard_negatives, losses_of_image, smooth_l1
+from retinaface_jax.losses import Sums, losses_of_image, smooth_l1
 from retinaface_jax.matching import Batch, Targets, assign, encode_boxes, encode_points, match
 from retinaface_jax.network import BODIES, Outputs, make_network, to_input
 from retinaface_jax.train_step import init_state, make_train_step
@@ -36,7 +36,6 @@ __all__ = [
     "encode_points",
     "find_faces",
     "from_pytorch",
-    "hard_negatives",
     "init_state",
     "losses_of_image",
     "make_anchors",

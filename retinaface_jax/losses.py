@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
-from faces.detect.losses import cross_entropy
+from faces.detect.losses import cross_entropy, largest
 from retinaface_jax.matching import Targets
 from retinaface_jax.network import Outputs
 
@@ -43,23 +43,6 @@ def smooth_l1(difference: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 
 
-def hard_negatives(
-    losses: Float[Array, "anchors"],
-    is_background: Bool[Array, "anchors"],
-    number: Float[Array, ""],
-) -> Bool[Array, "anchors"]:
-    """The `number` background anchors of the largest loss, all of them where there are fewer; the first of equals.
-
-    Args:
-        losses: classification loss of each anchor, at least 0.
-        is_background: the anchors to choose from.
-        number: how many.
-    """
-    order = jnp.argsort(jnp.where(is_background, -losses, jnp.inf), stable=True)  # (anchors,)
-    rank = jnp.zeros_like(order).at[order].set(jnp.arange(len(order)))
-    return is_background & (rank < number)
-
-
 def losses_of_image(outputs: Outputs, targets: Targets, negatives_per_face: int) -> Sums:
     """The three terms of Eq. (1) for one image, before weights and division. `jax.vmap` does a batch.
 
@@ -77,7 +60,8 @@ def losses_of_image(outputs: Outputs, targets: Targets, negatives_per_face: int)
     """
     losses = cross_entropy(outputs.classes, targets.is_face)  # (anchors,)
     faces = jnp.sum(targets.is_face, dtype=jnp.float32)
-    negatives = hard_negatives(jax.lax.stop_gradient(losses), targets.is_background, negatives_per_face * faces)
+    # The hard negatives (Sec. 4.2).
+    negatives = largest(jax.lax.stop_gradient(losses), targets.is_background, negatives_per_face * faces)
 
     def error(offsets: jax.Array, wanted: jax.Array, counts: jax.Array) -> jax.Array:
         difference = jnp.where(counts[:, None], offsets.astype(jnp.float32) - wanted, 0.0)

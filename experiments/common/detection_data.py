@@ -22,12 +22,9 @@ from faces.data.synthetic.crops import generated_crops
 from faces.data.synthetic.scenes import SceneConfig, numbered_scene
 from faces.data.wider import WiderFaces, open_wider
 from faces.detect.detections import Detections
-from faces.detect.looks import Sizes
+from faces.detect.examples import Example, Examples
 from faces.errors import DataError
 from faces.evaluate.detection import Curve, precision_recall, wider_curve
-from retinaface_jax.anchors import SIDES
-from retinaface_jax.augment import Example
-from retinaface_jax.examples import Examples
 
 GENERATED = (120, 4)  # people, images of each
 HELD_OUT = 0.1
@@ -164,20 +161,6 @@ def _digest(*parts: WiderFaces) -> str:
             for known in (image.boxes, image.points, image.has_points, image.attributes):
                 hashed.update(known.tobytes())
     return hashed.hexdigest()[:32]
-
-
-def trained_sizes(is_scenes: bool, side: int, least_side: float = 1.0) -> Sizes:
-    """The faces that RetinaFace learns, which weights carry with them.
-
-    Args:
-        is_scenes: whether from scenes, and not from photographs.
-        side: of a training image in pixels.
-        least_side: part of an image's side that is cut out and brought to `side`, at least.
-    """
-    largest = min(SIDES[-1][-1], side)
-    if not is_scenes:
-        return Sizes(SIDES[0][0], largest)
-    return Sizes(SMALLEST, min(largest, SceneConfig().largest * side / least_side), side)
 
 
 def split_people(faces: FaceSource, seed: int) -> tuple[FaceSource, FaceSource]:

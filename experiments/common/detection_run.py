@@ -20,13 +20,13 @@ from experiments.common.overrides import override, parse_overrides
 from faces.data.chunks import chunks
 from faces.data.wider import WiderFaces, open_wider, read_subset
 from faces.detect.detections import Detections, Detector, chosen
+from faces.detect.examples import Examples
 from faces.errors import CheckpointError, DataError
 from faces.evaluate.detection import wider_curve
 from faces.run_record import read_json
 from faces.schema import AnyConfig, flatten
 from faces.terminal import make_progress
 from faces.toml_config import read_toml
-from retinaface_jax.examples import Examples
 
 SCENES = 4096
 """To train on, unless the command line says how many."""

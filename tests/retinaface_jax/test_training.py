@@ -11,18 +11,19 @@ import optax
 import pytest
 
 from faces.config import BatchConfig
-from faces.detect.losses import cross_entropy
+from faces.detect.examples import Example, Examples
+from faces.detect.losses import cross_entropy, largest
 from faces.detect.monitor import DetectionMonitor
 from faces.errors import TrainingStopped
 from faces.initialisers import linear_init
 from faces.mesh import make_mesh, place_batch
 from faces.toml_config import load_config
 from retinaface_jax.anchors import make_anchors
-from retinaface_jax.augment import Example, augment, cut, square
+from retinaface_jax.augment import augment, cut, square
 from retinaface_jax.config import Config, CropConfig, LossConfig
 from retinaface_jax.decode import decode_boxes, decode_points
-from retinaface_jax.examples import Examples, make_loader, to_batch
-from retinaface_jax.losses import Sums, hard_negatives, losses_of_image, smooth_l1
+from retinaface_jax.examples import make_loader, to_batch
+from retinaface_jax.losses import Sums, losses_of_image, smooth_l1
 from retinaface_jax.matching import (
     BACKGROUND,
     IGNORED,
@@ -188,7 +189,7 @@ def test_losses_equal_loops(config):
 
 def test_pieces_of_the_loss_and_their_gradients():
     losses, background = jnp.array([3.0, 5.0, 1.0, 5.0, 9.0, 0.0]), jnp.array([True, True, True, True, False, True])
-    hardest = jax.jit(hard_negatives)
+    hardest = jax.jit(largest)
     for number, expected in ((0, []), (1, [1]), (2, [1, 3]), (4, [0, 1, 2, 3]), (99, [0, 1, 2, 3, 5])):
         assert np.flatnonzero(hardest(losses, background, jnp.float32(number))).tolist() == expected
     smooth = jax.jit(jax.vmap(jax.value_and_grad(smooth_l1)))(jnp.array([0.0, 0.5, -1.0, 3.0]))
