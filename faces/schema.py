@@ -174,8 +174,18 @@ def merged(base: Tables, over: Tables, anew: Callable[[Tables, Tables], bool] = 
 
 
 def nearest(name: str, known: Sequence[str]) -> str:
-    """The end of a sentence on an unknown name: the one that was meant, or all of them."""
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+    """The end of a sentence on an unknown name: the one that was meant, or all of them.
+
+    Of paths those come first that end with the same key, then those of what is in a table of that name.
+    """
+
+    def key_of(path: str) -> str:
+        return path.strip("-").split(".")[-1]
+
+    alike = [path for path in known if "." in path and key_of(path) == key_of(name)]
+    inside = [path for path in known if path.startswith(f"{name}.")]
+    near = difflib.get_close_matches(name, alike, n=1, cutoff=0) or inside[:1]
+    near = near or difflib.get_close_matches(name, known, n=1, cutoff=0.4)
     return f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}."
 
 
@@ -215,7 +225,7 @@ def _table(table: Any, values: Tables, start: str, place: tuple[str, ...]) -> An
         if not (_is_dataclass(hint) or kinds_of(hint)):
             made[key] = _value(hint, value, start, path)
         elif not isinstance(value, Mapping):
-            kinds = f" with a kind of {', '.join(kinds_of(hint))}" if kinds_of(hint) else ""
+            kinds = f" whose kind is one of {', '.join(kinds_of(hint))}" if kinds_of(hint) else ""
             raise ConfigError(f"{start}{path}: a table [{path}]{kinds} is expected.")
         else:
             of_kind = _of_kind(kinds_of(hint), value, start, path) if kinds_of(hint) else hint

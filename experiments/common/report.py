@@ -49,7 +49,11 @@ def print_setting(console: Console, mesh: Mesh, name: str, in_file: Checked, con
     for section, fields in sections.items():
         console.print(f"  {section}: {', '.join(fields)}")
     for key, (before, after) in difference(in_file, config).items():
-        console.print(f"  changed: {key} {before} -> {after}")
+        console.print(f"  changed: {key} {_or_none(before)} -> {_or_none(after)}")
+
+
+def _or_none(value: Any) -> Any:
+    return "none" if value is None else value  # a key of another kind of table
 
 
 def print_faces(

@@ -126,7 +126,7 @@ def test_a_table_of_another_kind_begins_anew():
         ({"kind": "square", "side": 1.0}, "key 'drawing.shape.corners' is missing."),
         ({"kind": "round", "radius": "1"}, "drawing.shape.radius: a number is expected, '1' found."),
         ({"kind": "round", "radius": 0}, "drawing.shape.radius: must be positive."),
-        (3, "drawing.shape: a table [drawing.shape] with a kind of round, square, nothing is expected."),
+        (3, "drawing.shape: a table [drawing.shape] whose kind is one of round, square, nothing is expected."),
     ],
 )
 def test_a_table_of_one_of_several_kinds(shape, sentence):

@@ -7,6 +7,7 @@ from typing import Literal
 
 import pytest
 
+from experiments import arcface
 from experiments.common.overrides import override, parse_overrides
 from facenet_jax.config import Config
 from faces.errors import ConfigError
@@ -64,6 +65,21 @@ def test_values_by_their_paths(words, changes):
 def test_what_is_refused(words, sentence):
     with pytest.raises(ConfigError, match="^" + re.escape(sentence)):
         override(tiny(), parse(*words)[1])
+
+
+@pytest.mark.parametrize(
+    ("option", "meant"),
+    [
+        ("--loss.m2", "--loss.classifier.m2"),
+        ("--loss.s", "--loss.classifier.s"),
+        ("--loss.margin-ramp-steps", "--loss.classifier.margin-ramp-steps"),
+        ("--loss.classifier", "--loss.classifier.kind"),
+        ("--m2", "--loss.classifier.m2"),
+    ],
+)
+def test_options_of_an_earlier_version_name_those_of_now(option, meant):
+    with pytest.raises(ConfigError, match=f"^{option}: no such option; did you mean '{meant}'"):
+        arcface.parse([option, "1"])
 
 
 def test_help_lists_every_value(capsys):
