@@ -1,9 +1,11 @@
 """Turn a folder of photographs, LFW or InsightFace records into a dataset to train on and to evaluate with.
 
     python -m experiments.prepare SOURCE --out DIR [--size N] [--crop LEFT TOP RIGHT BOTTOM] [--kind KIND] [--overwrite]
+        [--hold-out 0.1]
 
 Every image is decoded once, here. One that cannot be is named, with the reason, in the summary and in
-DIR/quarantine.csv. DATA.md describes the formats and the rules.
+DIR/quarantine.csv. With `--hold-out` a part of the people goes to DIR/held_out instead, with pairs of them, which
+`--eval dev=DIR/held_out` takes: nothing needs to be chosen on LFW. DATA.md describes the formats and the rules.
 """
 
 import argparse
@@ -14,7 +16,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from experiments.common import passed_over
+from experiments.common import held_out, passed_over
 from experiments.common.arguments import place
 from faces import cli
 from faces.data.open import KINDS, Opened, open_source
@@ -43,6 +45,8 @@ def main(arguments: list[str]) -> None:
     if out.resolve() == Path(args.source).resolve():
         raise DataError(f"{out}: is the source itself; name another folder with --out.")
     opened = open_source(args.source, args.kind)
+    aligned = opened.aligned
+    opened, finish = held_out.split(opened, args, console) if args.hold_out else (opened, held_out.nobody)
     with make_progress(console) as bar:
         task = bar.add_task("preparing", total=len(opened.source))
         summary = write_prepared(
@@ -51,8 +55,10 @@ def main(arguments: list[str]) -> None:
             crop=args.crop,
             size=args.size,
             pair_lists=opened.pair_lists,
+            aligned=aligned,
             overwrite=args.overwrite,
             progress=lambda done: bar.update(task, completed=done),
+            finish=finish,
         )
     report(console, opened, summary, args.crop is not None or args.size is not None, out)
 
@@ -67,7 +73,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--crop", type=int, nargs=4, metavar=edges, help="first cut each image to this box, in pixels")
     parser.add_argument("--kind", choices=KINDS, help="what SOURCE is (default: found out)")
     parser.add_argument("--overwrite", action="store_true", help="replace the results that DIR holds")
+    parser.add_argument("--hold-out", type=float, default=0.0, metavar="PART", help="keep this part of the people "
+                        "apart, in DIR/held_out, with a list of pairs to choose by")  # fmt: skip
+    parser.add_argument("--seed", type=int, default=0, help="of who is held out, and of the pairs (default 0)")
     args = parser.parse_args(arguments)
+    if not 0 <= args.hold_out < 1 or args.seed < 0:
+        parser.error("--hold-out is a part of the people, from 0 to below 1, and --seed is not negative")
     if args.size is not None and not 1 <= args.size <= 4096:
         parser.error(f"--size {args.size}: 1 to 4096 pixels expected")
     if args.crop is not None:

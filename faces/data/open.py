@@ -34,6 +34,11 @@ class Opened:
     pair_lists: tuple[Path, ...] = ()
     ignored: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def aligned(self) -> bool:
+        """Whether the images are known to be faces already: InsightFace's records are, and prepared sets say it."""
+        return self.kind == "records" or (isinstance(self.source, PreparedFaces) and self.source.aligned)
+
 
 def open_source(path: Path | str, kind: Kind | None = None) -> Opened:
     """Open labelled faces of any kind that `detect_kind` knows, with what lies beside them.

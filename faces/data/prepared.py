@@ -53,6 +53,7 @@ class PreparedFaces:
         name: the path.
         identities: int32 (images,), labels 0 .. number of identities - 1.
         identity_names: a name for each label.
+        aligned: whether the images are faces already; not said of sets that were prepared before it was asked.
 
     Raises:
         DataError: no prepared folder, or a damaged one.
@@ -68,6 +69,8 @@ class PreparedFaces:
             self.identity_names: list[str] = json.loads((self._path / "identity_names.json").read_text("utf-8"))
             shards = sorted(str(shard) for shard in self._path.glob("*.array_record-*"))
             self._records = ArrayRecordDataSource(shards)
+            manifest = json.loads((self._path / MANIFEST).read_text("utf-8"))
+            self.aligned = isinstance(manifest, dict) and manifest.get("aligned") is True
         except (OSError, ValueError, RuntimeError) as error:
             raise DataError(f"{path}: the prepared dataset is damaged ({error}); prepare it again.") from None
         if labels.dtype != np.int32 or labels.shape != (len(self._records),):

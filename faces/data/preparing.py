@@ -69,8 +69,10 @@ def write_prepared(
     crop: Box | None = None,
     size: int | None = None,
     pair_lists: Sequence[Path] = (),
+    aligned: bool = False,
     overwrite: bool = False,
     progress: Callable[[int], None] = lambda images: None,
+    finish: Callable[[Path], None] = lambda folder: None,
 ) -> Summary:
     """Write a source as a prepared dataset.
 
@@ -84,8 +86,10 @@ def write_prepared(
         crop: (left, top, right, bottom) in pixels, right and bottom exclusive; the part of each image to keep.
         size: side of the square that the central square of each image is then resized to.
         pair_lists: files to keep beside the images, such as LFW's pairs.txt.
+        aligned: whether the images are faces already, which evaluation takes whole.
         overwrite: replace what is there.
         progress: called with the number of images done, now and then.
+        finish: called with the folder when the set is whole, before it takes its place; adds what belongs beside it.
 
     Raises:
         DataError: fewer than two identities have a good image. Nothing is left behind.
@@ -118,8 +122,9 @@ def write_prepared(
             csv.writer(file).writerows([("source", "reason"), *quarantined])
         for pair_list in pair_lists:
             shutil.copyfile(pair_list, partial / pair_list.name)
-        manifest = {"images": len(identities), "identities": len(names), "crop": crop, "size": size}
+        manifest = {"images": len(identities), "identities": len(names), "crop": crop, "size": size, "aligned": aligned}
         (partial / MANIFEST).write_text(json.dumps(manifest) + "\n", "utf-8")
+        finish(partial)
     return Summary(np.bincount(identities), quarantined, sizes)
 
 

@@ -18,6 +18,7 @@ from faces.data.cfp import PROTOCOL, read_cfp
 from faces.data.lfw import Lfw, read_lfw
 from faces.data.pair_bin import read_pair_bin
 from faces.data.pair_files import PairFolder, find_list, read_pair_files
+from faces.data.prepared import PreparedFaces
 from faces.data.synthetic.generated import generated_faces, generated_pairs
 from faces.errors import DataError
 from faces.evaluate.verification import VerificationResult, verify
@@ -82,7 +83,7 @@ class Photographs:
     Args:
         name, names, first, second, same, fold, missing, remark: as in `PairSet`.
         read: the photographs in the order of `names`, uint8 (height, width, 3), RGB; None for a missing one.
-        aligned: the photographs are faces already, all of one size.
+        aligned: the photographs are faces already, which are taken whole.
         passed_over: what lies between the photographs and is none, with the reason.
     """
 
@@ -134,6 +135,7 @@ def open_photographs(name: str, path: Path | str) -> Photographs:
     | a .bin file | InsightFace's pairs | aligned |
     | a folder with `Protocol` | CFP; `name` says which of its protocols, "cfp_fp" or "cfp_ff" | as they are |
     | a folder with `pairs_CALFW.txt` or `pairs_CPLFW.txt` | that set, in its authors' layout | as they are |
+    | a prepared folder that says so | LFW's layout: people held out, or of `experiments.pairs` | aligned |
     | any other folder | LFW's layout: LFW itself, and AgeDB-30, CALFW and CPLFW where they come so | as they are |
 
     Args:
@@ -191,7 +193,7 @@ def _listed(name: str, listed: Lfw | PairFolder) -> Photographs:
         listed.missing,
         listed.remark,
         read,
-        aligned=False,
+        aligned=isinstance(listed, Lfw) and isinstance(listed.source, PreparedFaces) and listed.source.aligned,
         passed_over=listed.passed_over if isinstance(listed, Lfw) else {},
     )
 
