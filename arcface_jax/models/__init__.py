@@ -15,7 +15,7 @@ from jax.typing import DTypeLike
 from arcface_jax.models import iresnet
 from arcface_jax.models.iresnet import IResNet
 from arcface_jax.models.layers import LAST_LAYER as LAST_LAYER
-from arcface_jax.models.mobilefacenet import MBF_ROWS, MobileFaceNet
+from arcface_jax.models.mobilefacenet import MBF_LARGE_ROWS, MBF_ROWS, MobileFaceNet
 from arcface_jax.models.sphereface import SPHEREFACE_20, SPHEREFACE_64, SphereFaceNet
 from faces import backbone
 from faces.backbone import Backbone, Network
@@ -24,6 +24,8 @@ from faces.errors import ConfigError
 # Ours, for a CPU: three narrow stages, the first on a sixteenth of the pixels.
 TINY = partial(IResNet, units=(1, 1, 1), widths=(24, 48, 96), strides=(1, 2, 2), patch=2, stem_stride=2)
 SMALL = partial(IResNet, units=(1, 2, 2), widths=(48, 96, 192), strides=(1, 2, 2), patch=2, stem_stride=2)
+IR = partial(IResNet, subsampled=True)
+MBF = partial(MobileFaceNet, rows=MBF_ROWS, stem=128, group=2, epsilon=1e-5)
 
 NETWORKS: dict[str, Network] = {
     "iresnet18": Network(partial(IResNet, units=iresnet.IRESNET_18), (112, 112)),
@@ -31,12 +33,24 @@ NETWORKS: dict[str, Network] = {
     "iresnet50": Network(partial(IResNet, units=iresnet.IRESNET_50), (112, 112)),
     "iresnet100": Network(partial(IResNet, units=iresnet.IRESNET_100), (112, 112)),
     "iresnet200": Network(partial(IResNet, units=iresnet.IRESNET_200), (112, 112)),
+    # As AdaFace, InsightFace_Pytorch and others build them; with "se" after squeeze-and-excitation.
+    "ir_18": Network(partial(IR, units=iresnet.IRESNET_18), (112, 112)),
+    "ir_34": Network(partial(IR, units=iresnet.IRESNET_34), (112, 112)),
+    "ir_50": Network(partial(IR, units=iresnet.IRESNET_50), (112, 112)),
+    "ir_101": Network(partial(IR, units=iresnet.IRESNET_100), (112, 112)),
+    "ir_se_50": Network(partial(IR, units=iresnet.IRESNET_50, reduction=16), (112, 112)),
+    "ir_se_101": Network(partial(IR, units=iresnet.IRESNET_100, reduction=16), (112, 112)),
     "iresnet_small": Network(SMALL, (64, 64)),
     "iresnet_tiny": Network(TINY, (48, 48)),
     "mobilefacenet": Network(MobileFaceNet, (112, 112)),
     # The two that ArcFace's authors published: in MXNet with 128 dimensions, in PyTorch with 512.
     "mobilefacenet_y1": Network(partial(MobileFaceNet, fixed_scale=True), (112, 112)),
-    "mobilefacenet_mbf": Network(partial(MobileFaceNet, rows=MBF_ROWS, stem=128, group=2, epsilon=1e-5), (112, 112)),
+    "mobilefacenet_mbf": Network(MBF, (112, 112)),
+    "mobilefacenet_mbf_large": Network(
+        partial(MobileFaceNet, rows=MBF_LARGE_ROWS, stem=256, group=0, epsilon=1e-5), (112, 112)
+    ),
+    # Of insightface's w600k_mbf.onnx.
+    "mobilefacenet_mbf_flat": Network(partial(MBF, flat=64), (112, 112)),
     # Rows x columns, as SphereFace writes it.
     "sphereface20": Network(partial(SphereFaceNet, units=SPHEREFACE_20), (112, 96)),
     "sphereface64": Network(partial(SphereFaceNet, units=SPHEREFACE_64), (112, 96)),
@@ -68,7 +82,7 @@ def make_backbone(
     networks = dict(NETWORKS)
     if dropout is not None and name in NETWORKS:
         module, published_size = NETWORKS[name]
-        if name.startswith("iresnet"):
+        if name.startswith(("iresnet", "ir_")):
             networks[name] = Network(partial(module, dropout=dropout), published_size)
         elif dropout > 0.0:
             raise ConfigError(f"{name} has no dropout and was given a rate of {dropout}: set model.dropout to 0")

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from arcface_jax.models.layers import LAST_LAYER, batch_norm
+from arcface_jax.models.layers import LAST_LAYER, SqueezeExcite, batch_norm
 from faces.errors import ConfigError
 from faces.initialisers import linear_init
 from faces.layers import PReLU, padded_conv
@@ -35,7 +35,8 @@ class IResNet(nn.Module):
 
     `units`, `widths`, `strides`: number of units, channels and first unit's stride, stage by stage. `patch`: side of
     the blocks of pixels that become one with more channels; `stem_stride`: of the first convolution. Both are 1 in the
-    published networks and 2 in ours for a CPU. `dropout`: rate, before the last matrix.
+    published networks and 2 in ours for a CPU. `dropout`: rate, before the last matrix. `subsampled`, `reduction`: as in
+    `Unit`.
     """
 
     embedding_dim: int
@@ -46,6 +47,8 @@ class IResNet(nn.Module):
     patch: int = 1
     stem_stride: int = 1
     dropout: float = 0.4  # CHOICE: Sec. 3.1 gives no rate; this is that of the authors' code
+    subsampled: bool = False
+    reduction: int = 0
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool) -> jax.Array:
@@ -60,7 +63,8 @@ class IResNet(nn.Module):
         for stage, (units, width, stride) in enumerate(stages, start=1):
             for unit in range(1, units + 1):
                 name = f"stage{stage}_unit{unit}"
-                x = Unit(width, stride if unit == 1 else 1, self.dtype, name=name)(x, train)
+                step = stride if unit == 1 else 1
+                x = Unit(width, step, self.dtype, self.subsampled, self.reduction, name=name)(x, train)
         # PAPER Sec. 3.1: BN-Dropout-FC-BN.
         x = batch_norm(train, self.dtype, "head_norm")(x)
         # Row by row, column by column, channels innermost: published weights, whose channels are outermost, need their
@@ -75,12 +79,16 @@ class IResNet(nn.Module):
 class Unit(nn.Module):
     """The improved residual unit: BN, conv, BN, PReLU, conv of `stride`, BN, plus the input.
 
-    Where the shape changes the input comes through a 1x1 convolution of the same stride and batch norm.
+    Where the shape changes the input comes through a 1x1 convolution of the same stride and batch norm. With
+    `subsampled` that is so where the channels change; where the stride alone does, the pixels it leaves out are left
+    out. `reduction`: of the squeeze-and-excitation before the sum; 0 for none.
     """
 
     features: int
     stride: int
     dtype: DTypeLike
+    subsampled: bool = False
+    reduction: int = 0
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
@@ -89,7 +97,11 @@ class Unit(nn.Module):
         inner = PReLU(name="prelu")(batch_norm(train, self.dtype, "norm2")(inner))
         inner = padded_conv(self.features, 3, self.stride, self.dtype, init=linear_init, name="conv2")(inner)
         inner = batch_norm(train, self.dtype, "norm3")(inner)
-        if self.stride != 1 or x.shape[-1] != self.features:
+        if self.reduction:
+            inner = SqueezeExcite(self.dtype, self.reduction, name="attention")(inner)
+        if x.shape[-1] == self.features and self.subsampled:
+            x = x[:, :: self.stride, :: self.stride]
+        elif self.stride != 1 or x.shape[-1] != self.features:
             x = padded_conv(self.features, 1, self.stride, self.dtype, init=linear_init, name="shortcut_conv")(x)
             x = batch_norm(train, self.dtype, "shortcut_norm")(x)
         return x + inner

@@ -16,7 +16,8 @@ from typing import NamedTuple
 import numpy as np
 
 from arcface_jax.models import mobilefacenet
-from arcface_jax.models.published import TORCH_EPSILON, bottleneck_strides, mbf_layers
+from arcface_jax.models.mobilefacenet_names import FLAT, Layer, bottleneck_strides, mbf_layers
+from arcface_jax.models.torch_names import TORCH_EPSILON
 from faces.errors import WeightsError
 from faces.weights import Node
 from faces.weights.layouts import Tensors
@@ -55,7 +56,7 @@ def named(nodes: Sequence[Node], tensors: Tensors, outputs: Sequence[str] = ()) 
     if not nodes:
         raise WeightsError("its graph is empty.")
     refusals: list[tuple[int, str]] = []
-    networks = (("IResNet", _iresnet), ("MobileFaceNet", _mbf))
+    networks = (("IResNet", _iresnet), ("MobileFaceNet", _mbf), ("MobileFaceNet", _mbf_large))
     for output, (network, follow) in itertools.product(outputs or nodes[-1].outputs[:1], networks):
         walk = Walk(steps, copy_of.get(output, output))
         found = _Found(walk, constants)
@@ -86,6 +87,11 @@ class _Found:
         self._keep(name, step)
         return self.norm(step.gives, own_norm) if self.walk.has(step.gives, NORM) else step.gives
 
+    def is_pointwise(self, value: str) -> bool:
+        """Whether a convolution reads the value that mixes its channels and looks at one place alone."""
+        step = next((step for step in self.walk.reading(value) if step.op == CONV), None)
+        return step is not None and self._constants[step.tensors[0]].shape[1:] == (self.channels, 1, 1)
+
     def norm(self, value: str, name: str) -> str:
         """A batch norm; names go with the eps of arcface_torch, so the variance takes up another."""
         step = self.walk.take(value, NORM)
@@ -111,7 +117,13 @@ class _Found:
             added = self.walk.take(value, BIAS)
             self.parts[f"{matrix}.bias"] = self._constants[added.tensors[0]]
             value = added.gives
-        return self.norm(value, last_norm) if self.walk.has(value, NORM) else value
+        if not self.walk.has(value, NORM):
+            return value
+        value = self.norm(value, last_norm)
+        if last_norm == "features.layers.3" and (bias := self.parts.pop(f"{matrix}.bias", None)) is not None:
+            # arcface_torch's MobileFaceNet has no bias there: W x + b - mean = W x - (mean - b).
+            self.parts[f"{last_norm}.running_mean"] = self.parts[f"{last_norm}.running_mean"] - bias
+        return value
 
     def _keep(self, name: str, step: Step, endings: Sequence[str] = ("weight", "bias")) -> None:
         for ending, tensor in zip(endings, step.tensors, strict=False):
@@ -140,16 +152,45 @@ def _iresnet(found: _Found, value: str) -> str:
 
 
 def _mbf(found: _Found, value: str) -> str:
+    """The MobileFaceNets whose bottlenecks stand as in Table 1, of whatever widths."""
+    return _mobilefacenet(found, value, mobilefacenet.MBF_ROWS)
+
+
+def _mbf_large(found: _Found, value: str) -> str:
+    return _mobilefacenet(found, value, mobilefacenet.MBF_LARGE_ROWS)
+
+
+def _mobilefacenet(found: _Found, value: str, rows: Sequence[mobilefacenet.Row]) -> str:
     """Convolutions, with or without PReLU; a bottleneck that does not halve the map has its input added."""
-    strides, before = bottleneck_strides(mobilefacenet.MBF_ROWS), value
-    for ours, name, has_prelu in mbf_layers():
-        place, _, part = ours.partition("/")
+    strides, before = bottleneck_strides(rows), value
+    for layer in mbf_layers(rows):
+        place, _, part = layer.ours.partition("/")
+        if layer.ours == "global":
+            return _head(found, value, layer)
         stride = strides[int(place.removeprefix("bottleneck")) - 1] if part else 1
         before = value if part == "widen" else before
-        halves = ours == "conv1" or (part == "depthwise" and stride == 2)
-        value = found.conv(value, f"{name}.layers.0", f"{name}.layers.1", 2 if halves else 1, ours == "global")
-        value = found.prelu(value, f"{name}.layers.2") if has_prelu else value
+        halves = layer.ours == "conv1" or (part == "depthwise" and stride == 2)
+        value = found.conv(value, layer.conv, layer.norm, 2 if halves else 1)
+        value = found.prelu(value, layer.prelu) if layer.prelu else value
         value = _sum(found.walk, before, value) if part == "narrow" and stride == 1 else value
+    raise AssertionError("its last convolution is the one over the whole map")
+
+
+def _head(found: _Found, value: str, last: Layer) -> str:
+    """The last map as an embedding: a depthwise kernel of its size and a matrix, which may be a 1x1 convolution; or a
+    1x1 convolution to fewer channels, with or without PReLU, and a matrix over all places."""
+    if found.is_pointwise(value):
+        value = found.conv(value, f"{FLAT}.0", f"{FLAT}.1", 1)
+        channels = np.ones((found.channels, 1, 1), np.float32)
+        if found.walk.has(value, PRELU):
+            value = found.prelu(value, f"{FLAT}.2")
+        else:  # a slope of 1 changes nothing
+            found.parts[f"{FLAT}.2.weight"] = channels
+        return found.head(value, "features.layers.2", "features.layers.3")
+    value = found.conv(value, last.conv, last.norm, 1, is_whole=True)
+    if found.walk.has(value, CONV):
+        value = found.conv(value, "features.layers.2", "features.layers.3", 1)
+        return found.walk.along(value, FLATTEN) if found.walk.has(value, FLATTEN) else value
     return found.head(value, "features.layers.2", "features.layers.3")
 
 

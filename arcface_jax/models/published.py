@@ -1,40 +1,40 @@
-"""Published weights of ArcFace's networks by their names (arXiv 1801.07698, Sec. 3.1, and its authors' code).
+"""Published weights of ArcFace's networks: what a file is, by the names of its tensors (arXiv 1801.07698, Sec. 3.1).
 
-Three families of names: the state dicts of arcface_torch for IResNet and for MobileFaceNet ("mbf"), and the MXNet
-parameters of MobileFaceNet ("y1"). A fourth, insightface's ONNX files, has lost most of its names; `onnx_names.py`
-gives it those of arcface_torch. There a batch norm behind a convolution is folded into it, and a bias is left.
+Programs that call their tensors alike may have trained on other colours: then the names do not say what a network wants
+to see, and the person who gives the file does (`WHOSE`), unless the names have a program's own word before them
+(`wrapper`). ONNX files have lost most of their names; `onnx_names.py` gives them those of arcface_torch.
 
-The batch norms of PyTorch's IResNets have an eps of 1e-5 and ours, after MXNet's, 2e-5: the running variances take up
-the difference.
-
-Not here: reading files (`faces.weights`), and filling in the parameters (`faces.weights.layouts`).
+Not here: the tables of names (`iresnet_names.py`, `mobilefacenet_names.py`), reading files (`faces.weights`), and
+filling in the parameters (`faces.weights.layouts`).
 """
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from arcface_jax.models import iresnet, mobilefacenet
+from arcface_jax.models.iresnet_names import (
+    EPSILON,
+    attention_of,
+    ir_rows,
+    iresnet_rows,
+    mxnet_iresnet_rows,
+)
+from arcface_jax.models.mobilefacenet_names import (
+    FLAT,
+    insightface_pytorch_rows,
+    mbf_rows,
+    mobilefacenet_pytorch_rows,
+    y1_rows,
+)
+from arcface_jax.models.symbols import follow_iresnet, follow_y1
+from arcface_jax.models.torch_names import TORCH_EPSILON
 from faces.errors import WeightsError
 from faces.preprocessing import WHOLE, Preprocessing
 from faces.weights.graph import Node
-from faces.weights.layouts import (
-    Norm,
-    Published,
-    Row,
-    Tensors,
-    batch_norm,
-    folded_norm,
-    kernel,
-    matrix,
-    same,
-    scaleless_norm,
-)
-from faces.weights.symbol_steps import steps_of_symbol
-from faces.weights.walk import ADD, CONV, FLATTEN, MATRIX, NORM, PRELU, Walk
+from faces.weights.layouts import Published, Row, Tensors
 
 IRESNETS: Mapping[str, Sequence[int]] = {
     "iresnet18": iresnet.IRESNET_18,
@@ -43,6 +43,13 @@ IRESNETS: Mapping[str, Sequence[int]] = {
     "iresnet100": iresnet.IRESNET_100,
     "iresnet200": iresnet.IRESNET_200,
 }
+IRS: Mapping[str, Sequence[int]] = {
+    "ir_18": iresnet.IRESNET_18,
+    "ir_34": iresnet.IRESNET_34,
+    "ir_50": iresnet.IRESNET_50,
+    "ir_101": iresnet.IRESNET_100,
+}
+IR_SES: Mapping[str, Sequence[int]] = {"ir_se_50": iresnet.IRESNET_50, "ir_se_101": iresnet.IRESNET_100}
 
 PREPROCESSING = Preprocessing(
     size=(112, 112),
@@ -57,248 +64,200 @@ PREPROCESSING = Preprocessing(
 )
 """Of arcface_torch, which divides by 255, subtracts 0.5 and divides by 0.5."""
 
-Y1_PREPROCESSING = replace(PREPROCESSING, scale=128.0)
-"""Of y1, whose symbol begins with (x - 127.5) * 0.0078125."""
+MXNET_PREPROCESSING = replace(PREPROCESSING, scale=128.0)
+"""Of the networks whose symbol begins with (x - 127.5) * 0.0078125."""
 
-TORCH_EPSILON = 1e-5
-MXNET_EPSILON = 1e-3
-"""MXNet's default, which y1 leaves as it is but in its last batch norm."""
-IRESNET_EPSILON = 2e-5
-"""Ours, and that of y1's last batch norm."""
+WHOSE: Mapping[str, Preprocessing] = {
+    "adaface": replace(PREPROCESSING, channels="bgr"),
+    "tface": PREPROCESSING,
+    "insightface_pytorch": replace(PREPROCESSING, channels="bgr", flip="none"),
+    "face_evolve": PREPROCESSING,
+    "magface": replace(PREPROCESSING, channels="bgr", mean=0.0, scale=255.0, flip="none"),
+    "arcface_torch": PREPROCESSING,
+}
+"""What programs trained to see whose files can be taken for each other's."""
+
+_TORCH = ("arcface_torch", "magface")
+_WITH_SHIFT, _WITHOUT_SHIFT = ("insightface_pytorch", "face_evolve"), ("adaface", "tface")
+"""Whose `ir_` networks end in a batch norm with a scale and a shift, and whose do not."""
+
+_OF_WRAPPERS = {"features.module.": "magface", "module.features.": "magface", "model.": "adaface"}
+"""Whose names have these words before them; `model.` before those of an `ir_` network alone."""
+
+_MBFS: Mapping[int, tuple[str, Sequence[mobilefacenet.Row] | None]] = {
+    64: ("mobilefacenet", mobilefacenet.TABLE_1_ROWS),
+    128: ("mobilefacenet_mbf", None),
+    256: ("mobilefacenet_mbf_large", mobilefacenet.MBF_LARGE_ROWS),
+}
+"""arcface_torch's MobileFaceNets by the channels of their first convolution."""
+
+NETWORKS = ("mobilefacenet_y1", *(name for name, _ in _MBFS.values()), "mobilefacenet_mbf_flat", *IRESNETS, *IRS, *IR_SES)
 
 
-def recognise(tensors: Tensors, network: str | None = None, symbol: Sequence[Node] = ()) -> Published | None:
+class _Layout(NamedTuple):
+    """A naming.
+
+    `first`: a tensor of it. `last`: tensors with a value for each coordinate of the embedding. `read`: network, rows and
+    preprocessing. `programs`: of `WHOSE`, those that name their tensors so.
+    """
+
+    first: str
+    last: Sequence[str]
+    read: Callable[["_Given"], tuple[str, Sequence[Row], Preprocessing]]
+    programs: Collection[str] = ()
+
+
+class _Given(NamedTuple):
+    """What `recognise` is given."""
+
+    tensors: Tensors
+    told: str | None
+    symbol: Sequence[Node]
+    wrapper: str
+
+
+def recognise(
+    tensors: Tensors, network: str | None = None, symbol: Sequence[Node] = (), wrapper: str = ""
+) -> Published | None:
     """What the tensors are, or None where no naming that is known here fits.
 
     Args:
         tensors: of a file, by their names there.
-        network: the name of the network that they are of, where the caller knows it; else None.
+        network: the name of the network that they are of, or of `WHOSE`, where the caller knows it; else None.
         symbol: MXNet's graph, where it is at hand.
+        wrapper: what stood before all names in the file.
     Raises:
-        WeightsError: an IResNet of a depth that is not ours; a graph that computes something else than y1.
+        WeightsError: an IResNet of a depth that is not ours; a graph that computes something else than the network;
+            nothing says whose of several programs the file is.
     """
-    if (bias := tensors.get("pre_fc1_bias")) is not None and network in (None, "mobilefacenet_y1"):
-        preprocessing = _followed_y1(symbol) if symbol else Y1_PREPROCESSING
-        return Published("mobilefacenet_y1", bias.size, y1_rows(symbol), _is_weight, preprocessing)
-    bias = tensors.get("features.layers.3.bias", tensors.get("features.layers.2.bias"))
-    if bias is not None and network in (None, "mobilefacenet_mbf"):
-        return Published("mobilefacenet_mbf", bias.size, mbf_rows(tensors), _is_weight, PREPROCESSING)
-    if (bias := tensors.get("fc.bias")) is not None and "layer1.0.conv1.weight" in tensors:
-        found = network or _iresnet_of(tensors)
-        if found in IRESNETS:
-            rows = iresnet_rows(IRESNETS[found], tensors)
-            return Published(found, bias.size, rows, _is_weight, PREPROCESSING)
+    given = _Given(tensors, network, symbol, wrapper)
+    for layout in _LAYOUTS:
+        last = next((tensors[name] for name in layout.last if name in tensors), None)
+        if layout.first not in tensors or last is None or not last.ndim:
+            continue
+        found, rows, preprocessing = layout.read(given)
+        if network in (None, found, *layout.programs):
+            return Published(found, len(last), rows, _is_weight, preprocessing)
     return None
 
 
 def _is_weight(name: str) -> bool:
-    """Others are PyTorch's counters, and the scale of y1's last batch norm, which its symbol fixes at 1."""
+    """Others are PyTorch's counters, and the scale of MXNet's last batch norm, which its symbol fixes at 1."""
     return not name.endswith("num_batches_tracked") and name != "fc1_gamma"
 
 
-def _iresnet_of(tensors: Tensors) -> str:
-    """The IResNet that has as many units in each stage as the names count."""
-    places = {tuple(name.split(".")[:2]) for name in tensors if name.startswith("layer")}
-    counted = [sum(stage == f"layer{number}" for stage, *_ in places) for number in range(1, 5)]
-    for name, units in IRESNETS.items():
-        if list(units) == counted:
-            return name
-    known = "; ".join(f"{name}: {', '.join(map(str, units))}" for name, units in IRESNETS.items())
-    raise WeightsError(f"an IResNet of {', '.join(map(str, counted))} units in its stages; those here have {known}.")
+def _torch_iresnet(given: _Given) -> tuple[str, Sequence[Row], Preprocessing]:
+    found, units = _depth(given, IRESNETS, _units_by_stage(given.tensors, "layer", "."))
+    whose = _whose(given, _TORCH, "arcface_torch")
+    rows = iresnet_rows(units, given.tensors, EPSILON if whose == "magface" else TORCH_EPSILON)
+    return found, rows, WHOSE[whose]
 
 
-def _torch_norm(name: str) -> Norm:
-    return Norm(f"{name}.weight", f"{name}.bias", f"{name}.running_mean", f"{name}.running_var", TORCH_EPSILON)
+def _mxnet_iresnet(given: _Given) -> tuple[str, Sequence[Row], Preprocessing]:
+    found, units = _depth(given, IRESNETS, _units_by_stage(given.tensors, "stage", "_"))
+    pixels = follow_iresnet(given.symbol, units) if given.symbol else None
+    return found, mxnet_iresnet_rows(units, given.symbol), _seen(pixels)
 
 
-def _norm(ours: str, theirs: str, folded: str, epsilon: float, tensors: Tensors) -> list[Row]:
-    """Rows of a batch norm, which the file holds as such or has folded into the bias `folded`."""
-    if folded in tensors:
-        return folded_norm(ours, folded, epsilon, has_scale=True)
-    return batch_norm(ours, _torch_norm(theirs), epsilon)
+def _ir(given: _Given) -> tuple[str, Sequence[Row], Preprocessing]:
+    starts = [f"body.{place}.shortcut_layer.0.weight" in given.tensors for place in range(_bodies(given.tensors))]
+    counted = [sum(starts[: place + 1]) for place in range(len(starts))]
+    counted = [counted.count(stage) for stage in range(4)] if sum(starts) == 3 else [len(starts)]
+    has_attention = bool(attention_of("body.0.res_layer", given.tensors))
+    found, units = _depth(given, IR_SES if has_attention else IRS, counted)
+    has_shift = "output_layer.4.bias" in given.tensors
+    whose = _whose(given, _WITH_SHIFT if has_shift else _WITHOUT_SHIFT)
+    return found, ir_rows(units, given.tensors), WHOSE[whose]
 
 
-def _prelu(ours: str, theirs: str) -> Row:
-    """A slope for each channel; in ONNX it has two dimensions of 1 behind."""
-    return Row(f"params/{ours}/slope", (f"{theirs}.weight",), np.ravel)
+def _mbf(given: _Given) -> tuple[str, Sequence[Row], Preprocessing]:
+    found, rows = _MBFS.get(len(given.tensors["layers.0.layers.0.weight"]), _MBFS[128])
+    if f"{FLAT}.0.weight" in given.tensors:
+        return f"{found}_flat", mbf_rows(given.tensors, rows), PREPROCESSING
+    size = _size(given.tensors["features.layers.0.layers.0.weight"])
+    return found, mbf_rows(given.tensors, rows), replace(PREPROCESSING, size=size)
 
 
-def iresnet_rows(units: Sequence[int], tensors: Tensors) -> list[Row]:
-    """Rows of arcface_torch's IResNet.
-
-    Args:
-        units: of each stage.
-        tensors: of the file; only their names are looked at, for whether batch norms are folded.
-    """
-
-    def conv_norm(ours: str, theirs: str, our_norm: str, their_norm: str) -> list[Row]:
-        rows = [Row(f"params/{ours}/kernel", (f"{theirs}.weight",), kernel)]
-        return rows + _norm(our_norm, their_norm, f"{theirs}.bias", IRESNET_EPSILON, tensors)
-
-    is_folded = "conv1.bias" in tensors
-    rows = [*conv_norm("stem_conv", "conv1", "stem_norm", "bn1"), _prelu("stem_prelu", "prelu")]
-    for stage, number in enumerate(units, start=1):
-        for unit in range(number):
-            ours, theirs = f"stage{stage}_unit{unit + 1}", f"layer{stage}.{unit}"
-            rows += batch_norm(f"{ours}/norm1", _torch_norm(f"{theirs}.bn1"), IRESNET_EPSILON)
-            rows += conv_norm(f"{ours}/conv1", f"{theirs}.conv1", f"{ours}/norm2", f"{theirs}.bn2")
-            rows += [_prelu(f"{ours}/prelu", f"{theirs}.prelu")]
-            rows += conv_norm(f"{ours}/conv2", f"{theirs}.conv2", f"{ours}/norm3", f"{theirs}.bn3")
-            if unit == 0:
-                beside = f"{theirs}.downsample"
-                rows += conv_norm(f"{ours}/shortcut_conv", f"{beside}.0", f"{ours}/shortcut_norm", f"{beside}.1")
-    rows += batch_norm("head_norm", _torch_norm("bn2"), IRESNET_EPSILON)
-    matrix_row = Row("params/fc/kernel", ("fc.weight", "bn2.weight"), _rows_columns_channels)
-    if "features.bias" not in tensors and is_folded:
-        no_bias = Row("params/fc/bias", ("fc.bias",), np.zeros_like)  # it is the batch norm's then
-        return [*rows, matrix_row, no_bias, *folded_norm("embedding_norm", "fc.bias", IRESNET_EPSILON, has_scale=False)]
-    last = [matrix_row, Row("params/fc/bias", ("fc.bias",), same)]
-    return rows + scaleless_norm("embedding_norm", _torch_norm("features"), IRESNET_EPSILON, last)
+def _insightface_pytorch_mfn(given: _Given) -> tuple[str, Sequence[Row], Preprocessing]:
+    return "mobilefacenet", insightface_pytorch_rows(given.tensors), WHOSE["insightface_pytorch"]
 
 
-def _rows_columns_channels(weight: np.ndarray, norm: np.ndarray) -> np.ndarray:
-    """The last matrix (d, C H W) as ours (H W C, d): a flattened map there has its channels outermost.
-
-    The map is square; the batch norm before the matrix has as many values as it has channels.
-    """
-    side = math.isqrt(weight.shape[1] // norm.size)
-    return weight.reshape(-1, norm.size, side, side).transpose(2, 3, 1, 0).reshape(-1, weight.shape[0])
+def _mobilefacenet_pytorch(given: _Given) -> tuple[str, Sequence[Row], Preprocessing]:
+    size = _size(given.tensors["linear7.conv.weight"])
+    preprocessing = replace(MXNET_PREPROCESSING, size=size, flip="concatenate")
+    return "mobilefacenet", mobilefacenet_pytorch_rows(given.tensors), preprocessing
 
 
-class Layer(NamedTuple):
-    """A convolution of MobileFaceNet with its batch norm, and PReLU where there is one: names ours and theirs."""
-
-    ours: str
-    theirs: str
-    has_prelu: bool
+def _y1(given: _Given) -> tuple[str, Sequence[Row], Preprocessing]:
+    return "mobilefacenet_y1", y1_rows(given.symbol), _seen(follow_y1(given.symbol) if given.symbol else None)
 
 
-def _layers(
-    rows: Sequence[mobilefacenet.Row],
-    around: tuple[str, str, str, str],
-    of_bottleneck: Callable[[int, int | None, str], str],
-) -> Iterator[Layer]:
-    """All convolutions of a MobileFaceNet.
-
-    Args:
-        rows: its bottlenecks.
-        around: their names of the two convolutions before the bottlenecks and of the two after.
-        of_bottleneck: their name of a bottleneck's convolution, from how often the map has been halved, from the
-            number among the bottlenecks that follow the halving one (None for that), and from our name.
-    """
-    yield from (Layer("conv1", around[0], True), Layer("conv2", around[1], True))
-    numbers = [(stride, number) for _, _, count, stride in rows for number in range(count)]
-    halvings, since = 0, 0
-    for bottleneck, (stride, number) in enumerate(numbers, start=1):
-        halving = stride == 2 and number == 0
-        halvings, since = (halvings + 1, 0) if halving else (halvings, since + 1)
-        for ours in ("widen", "depthwise", "narrow"):
-            theirs = of_bottleneck(halvings, None if halving else since - 1, ours)
-            yield Layer(f"bottleneck{bottleneck}/{ours}", theirs, ours != "narrow")
-    yield from (Layer("conv3", around[2], True), Layer("global", around[3], False))
+_LAYOUTS = (
+    _Layout("conv1.weight", ("fc.bias",), _torch_iresnet, _TORCH),
+    _Layout("conv0_weight", ("pre_fc1_bias",), _mxnet_iresnet),
+    _Layout("input_layer.0.weight", ("output_layer.3.bias",), _ir, _WITH_SHIFT + _WITHOUT_SHIFT),
+    _Layout(
+        "layers.0.layers.0.weight", ("features.layers.3.bias", "features.layers.2.bias"), _mbf, ("arcface_torch",)
+    ),
+    _Layout("conv_6_dw.conv.weight", ("bn.bias",), _insightface_pytorch_mfn, ("insightface_pytorch",)),
+    _Layout("linear7.conv.weight", ("linear1.bn.bias",), _mobilefacenet_pytorch),
+    _Layout("pre_fc1_bias", ("pre_fc1_bias",), _y1),
+)
+FIRST = tuple(layout.first for layout in _LAYOUTS)
+"""A tensor of each naming."""
 
 
-def mbf_layers() -> Iterator[Layer]:
-    """Convolutions of arcface_torch's MobileFaceNet, in the network's order."""
-
-    def of_bottleneck(halvings: int, number: int | None, ours: str) -> str:
-        place = f"layers.{2 * halvings}" if number is None else f"layers.{2 * halvings + 1}.layers.{number}"
-        return f"{place}.layers.{('widen', 'depthwise', 'narrow').index(ours)}"
-
-    around = ("layers.0", "layers.1", "conv_sep", "features.layers.0")
-    return _layers(mobilefacenet.MBF_ROWS, around, of_bottleneck)
+def _seen(pixels: tuple[float, float] | None) -> Preprocessing:
+    """The preprocessing of a graph of MXNet that begins with (x - mean) * factor."""
+    if pixels is None:
+        return MXNET_PREPROCESSING
+    return replace(MXNET_PREPROCESSING, mean=pixels[0], scale=1.0 / pixels[1])
 
 
-def mbf_rows(tensors: Tensors) -> list[Row]:
-    """Rows of arcface_torch's MobileFaceNet; `tensors` as for `iresnet_rows`."""
-    rows = []
-    for ours, theirs, has_prelu in mbf_layers():
-        rows.append(Row(f"params/{ours}/kernel", (f"{theirs}.layers.0.weight",), kernel))
-        rows += _norm(f"{ours}_norm", f"{theirs}.layers.1", f"{theirs}.layers.0.bias", TORCH_EPSILON, tensors)
-        rows += [_prelu(f"{ours}_prelu", f"{theirs}.layers.2")] if has_prelu else []
-    rows.append(Row("params/fc/kernel", ("features.layers.2.weight",), matrix))
-    return rows + _norm("embedding_norm", "features.layers.3", "features.layers.2.bias", TORCH_EPSILON, tensors)
+def _size(last_kernel: np.ndarray) -> tuple[int, int]:
+    """Rows and columns of the images, of which four halvings leave a map of the kernel's size."""
+    rows, columns = last_kernel.shape[2:] if last_kernel.ndim == 4 else (0, 0)
+    return 16 * rows, 16 * columns
 
 
-def y1_rows(symbol: Sequence[Node] = ()) -> list[Row]:
-    """Rows of MXNet's y1.
-
-    Args:
-        symbol: the graph, which states the eps of each batch norm and whose scale is fixed at 1; without it, these are
-            as in the published one.
-    """
-    stated = {step.tensors[1]: step.settings for step in steps_of_symbol(symbol) if step.op == NORM and step.tensors}
-
-    def norm(name: str, epsilon: float, is_fixed: bool) -> Norm:
-        beta, mean, variance = (f"{name}_{part}" for part in ("beta", "moving_mean", "moving_var"))
-        if beta in stated:
-            epsilon, is_fixed = stated[beta]["epsilon"], stated[beta]["is_fixed"]
-        return Norm(None if is_fixed else f"{name}_gamma", beta, mean, variance, epsilon)
-
-    rows = []
-    for ours, theirs, has_prelu in _y1_layers():
-        rows.append(Row(f"params/{ours}/kernel", (f"{theirs}_conv2d_weight",), kernel))
-        rows += batch_norm(f"{ours}_norm", norm(f"{theirs}_batchnorm", MXNET_EPSILON, False), MXNET_EPSILON)
-        rows += [Row(f"params/{ours}_prelu/slope", (f"{theirs}_relu_gamma",), same)] if has_prelu else []
-    last = [Row("params/fc/kernel", ("fc1_weight",), matrix), Row("params/fc/bias", ("pre_fc1_bias",), same)]
-    return rows + scaleless_norm("embedding_norm", norm("fc1", IRESNET_EPSILON, True), IRESNET_EPSILON, last)
-
-
-def _y1_layers() -> Iterator[Layer]:
-    parts = {"widen": "sep", "depthwise": "dw", "narrow": "proj"}
-
-    def of_bottleneck(halvings: int, number: int | None, ours: str) -> str:
-        place = f"dconv_{halvings + 1}{halvings + 2}" if number is None else f"res_{halvings + 2}_block{number}"
-        return f"{place}_conv_{parts[ours]}"
-
-    return _layers(mobilefacenet.TABLE_1_ROWS, ("conv_1", "conv_2_dw", "conv_6sep", "conv_6dw7_7"), of_bottleneck)
-
-
-def bottleneck_strides(rows: Sequence[mobilefacenet.Row]) -> list[int]:
-    """Of each bottleneck of a MobileFaceNet."""
-    return [stride if first else 1 for *_, count, stride in rows for first in [True] + [False] * (count - 1)]
-
-
-def _followed_y1(symbol: Sequence[Node]) -> Preprocessing:
-    """y1's symbol followed from the pixels to the embedding: what it does to the pixels.
+def _whose(given: _Given, ones: Sequence[str], usual: str | None = None) -> str:
+    """Whose of several programs a file is.
 
     Raises:
-        WeightsError: it computes something else; the first node that differs is named.
+        WeightsError: nothing says so, and there is no usual one; or it is none of the one that a person says.
     """
-    walk = Walk(steps_of_symbol(symbol), symbol[-1].name)
-    value, mean, factor = walk.take_affine()
-    strides, before = bottleneck_strides(mobilefacenet.TABLE_1_ROWS), value
+    if given.told in ones:
+        return str(given.told)
+    if given.told in WHOSE:
+        raise WeightsError(f"its names are not those of {given.told}, but of {' or '.join(ones)}.")
+    said = next((whose for words, whose in _OF_WRAPPERS.items() if words in given.wrapper and whose in ones), usual)
+    if said is None:
+        each = " or ".join(f"--network {one} ({_described(WHOSE[one])})" for one in ones)
+        raise WeightsError(f"its names are those of several programs, which want other images: say {each}.")
+    return said
 
-    def take(value: str, op: str, tensors: Sequence[str], **settings: int) -> str:
-        step = walk.take(value, op, **settings)
-        if step.tensors != tuple(tensors):
-            given, expected = ", ".join(step.tensors), ", ".join(tensors)
-            raise WeightsError(f"{step.label} has the tensors {given} instead of {expected}.")
-        return step.gives
 
-    def norm(value: str, name: str) -> str:
-        return take(value, NORM, [f"{name}_{part}" for part in ("gamma", "beta", "moving_mean", "moving_var")])
+def _described(preprocessing: Preprocessing) -> str:
+    order = "red, green, blue" if preprocessing.channels == "rgb" else "blue, green, red"
+    return f"{order} minus {preprocessing.mean:g}, divided by {preprocessing.scale:g}"
 
-    for ours, theirs, has_prelu in _y1_layers():
-        place, _, part = ours.partition("/")
-        stride = strides[int(place.removeprefix("bottleneck")) - 1] if part else 1
-        halves = ours == "conv1" or (part == "depthwise" and stride == 2)
-        looks_around = ours in ("conv1", "conv2") or part == "depthwise"
-        before = value if part == "widen" else before
-        settings = {"stride": 2 if halves else 1, "pad": int(looks_around)}
-        if ours != "global":
-            settings["side"] = 3 if looks_around else 1
-        step = next((one for one in walk.reading(value) if one.op == CONV), None)
-        if step is not None:
-            alone = ours in ("conv2", "global") or part == "depthwise"  # each channel by itself
-            settings["group"] = step.settings["filters"] if alone else 1
-        value = norm(take(value, CONV, [f"{theirs}_conv2d_weight"], **settings), f"{theirs}_batchnorm")
-        value = take(value, PRELU, [f"{theirs}_relu_gamma"]) if has_prelu else value
-        if part == "narrow" and stride == 1:
-            added = walk.take(value, ADD)
-            if sorted(added.reads) != sorted((before, value)):
-                raise WeightsError(f"{added.label} adds other values than a unit's input and output.")
-            value = added.gives
-    value = walk.along(value, FLATTEN) if walk.has(value, FLATTEN) else value
-    walk.end(norm(take(value, MATRIX, ["fc1_weight", "pre_fc1_bias"]), "fc1"))
-    return replace(Y1_PREPROCESSING, mean=mean, scale=1.0 / factor)
+
+def _units_by_stage(tensors: Tensors, word: str, between: str) -> list[int]:
+    """How many units the names count in each of four stages: word, stage, between, unit."""
+    places = {tuple(name.split(between)[:2]) for name in tensors if name.startswith(word)}
+    return [sum(stage == f"{word}{number}" for stage, *_ in places) for number in range(1, 5)]
+
+
+def _bodies(tensors: Tensors) -> int:
+    return len({name.split(".")[1] for name in tensors if name.startswith("body.")})
+
+
+def _depth(given: _Given, networks: Mapping[str, Sequence[int]], counted: Sequence[int]) -> tuple[str, Sequence[int]]:
+    """The network that a person says, or the one that has as many units in each stage as the names count."""
+    if given.told in networks:
+        return given.told, networks[given.told]
+    for name, units in networks.items():
+        if list(units) == list(counted):
+            return name, units
+    known = "; ".join(f"{name}: {', '.join(map(str, units))}" for name, units in networks.items())
+    raise WeightsError(f"an IResNet of {', '.join(map(str, counted))} units in its stages; those here have {known}.")

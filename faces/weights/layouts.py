@@ -196,6 +196,20 @@ def folded_norm(ours: str, bias: str, epsilon: float, has_scale: bool) -> list[R
     return [*rows, Row(f"params/{ours}/scale", (bias,), np.ones_like)] if has_scale else rows
 
 
+def no_norm(ours: str, like: str, epsilon: float) -> list[Row]:
+    """Rows of a batch norm with a scale, where the file has none: one that changes nothing, for use as `folded_norm`.
+
+    Args:
+        ours: path of ours, without "params" and "batch_stats".
+        like: name of a tensor with a value for each of its channels.
+        epsilon: of ours.
+    """
+    return [
+        row._replace(make=np.zeros_like) if row.make is same else row
+        for row in folded_norm(ours, like, epsilon, has_scale=True)
+    ]
+
+
 def _variance(ours: str, norm: Norm, epsilon: float) -> Row:
     def shifted(variance: np.ndarray) -> np.ndarray:
         return np.where(variance + norm.epsilon > 0, variance + (norm.epsilon - epsilon), np.nan)
