@@ -26,13 +26,9 @@ from faces.weights import (
     read_weights,
 )
 from faces.weights.layouts import Tensors, receive
+from faces.weights.wrappers import unwrapped
 from recognizer.description import DESCRIPTION, KNOWN, Description, Model, NetworkConfig, Origin, backbone_in
 from recognizer.mistaken import refuse_detector, refuse_detectors_in
-
-OF_MXNET = "mobilefacenet_y1"
-"""The network whose weights come with a graph of their own."""
-WRAPPERS = ("module.", "_orig_mod.", "model.", "net.", "network.", "backbone.", "encoder.")
-"""Of PyTorch's DataParallel, of its compiler, and what training programs call a network inside a module of theirs."""
 
 
 def convert(
@@ -42,7 +38,8 @@ def convert(
 
     Args:
         file: of any format that `faces.weights` reads.
-        network: that the file is of; None: recognised by its tensors.
+        network: that the file is of, or the program of `of_arcface.WHOSE` that trained it; None: recognised by its
+            tensors.
         symbol: MXNet's graph; None: PREFIX-symbol.json where it lies beside PREFIX-0000.params.
         state_dict: its key in a checkpoint of PyTorch; None: found by the rule of `faces.weights.state_dicts`.
     Raises:
@@ -53,11 +50,11 @@ def convert(
         refuse_detectors_in(file)
         if (file / DESCRIPTION).is_file() or (file / "config.toml").is_file():
             raise WeightsError(f"{file}: a model of this project already; give it as it is, by --weights {file}.")
-    tensors, pixels = _tensors_by_known_names(file, state_dict)
+    tensors, wrapper, pixels = _tensors_by_known_names(file, state_dict)
     graph_of = symbol or _symbol_beside(file)
     graph = read_symbol(graph_of) if graph_of else ()
     try:
-        published = of_facenet.recognise(tensors, network) or of_arcface.recognise(tensors, network, graph)
+        published = of_facenet.recognise(tensors, network) or of_arcface.recognise(tensors, network, graph, wrapper)
     except WeightsError as error:
         raise WeightsError(f"{file}: {error}") from None
     if published is None:
@@ -66,7 +63,7 @@ def convert(
         _follow(file, tensors)
     if pixels is not None:
         published = published._replace(preprocessing=_seen_by(published.preprocessing, *pixels, file))
-    if symbol and published.network != OF_MXNET:
+    if symbol and not published.has_symbol:
         raise ConfigError(
             f"--symbol {symbol} changes nothing: {file} is of {published.network}, not MXNet's; leave it out."
         )
@@ -85,25 +82,19 @@ def convert(
     return Model(description, params, batch_stats, backbone.apply)
 
 
-def _tensors_by_known_names(file: Path, state_dict: str | None) -> tuple[Tensors, tuple[float, float] | None]:
-    """A file's tensors by names that are known, and what its graph does to pixels, (x - mean) * factor, if anything."""
+def _tensors_by_known_names(file: Path, state_dict: str | None) -> tuple[Tensors, str, tuple[float, float] | None]:
+    """A file's tensors by names that are known, what stood before these, and what its graph does to pixels,
+    (x - mean) * factor, if anything."""
     tensors = read_weights(file, state_dict)
     refuse_detector(file, tensors)
-    if is_onnx(file):
-        try:
+    try:
+        if is_onnx(file):
             named = onnx_names.named(read_onnx_graph(file), tensors, read_onnx_outputs(file))
-        except WeightsError as error:
-            raise WeightsError(f"{file}: {error}") from None
-        return named.tensors, None if (named.mean, named.factor) == (0, 1) else (named.mean, named.factor)
-    return _unwrapped(tensors), None
-
-
-def _unwrapped(tensors: Tensors) -> Tensors:
-    """The tensors without what programs put before all names: one module around the network, or several."""
-    for wrapper in WRAPPERS:
-        if all(name.startswith(wrapper) for name in tensors):
-            return _unwrapped({name.removeprefix(wrapper): tensor for name, tensor in tensors.items()})
-    return tensors
+            return named.tensors, "", None if (named.mean, named.factor) == (0, 1) else (named.mean, named.factor)
+        own, wrapper = unwrapped(tensors, (*of_facenet.FIRST, *of_arcface.FIRST))
+        return own, wrapper, None
+    except WeightsError as error:
+        raise WeightsError(f"{file}: {error}") from None
 
 
 def _follow(file: Path, tensors: Tensors) -> None:
@@ -140,8 +131,8 @@ def _symbol_beside(file: Path) -> Path | None:
 
 
 def _unknown(file: Path, tensors: Tensors, network: str | None) -> str:
-    known = (of_facenet.NETWORK, OF_MXNET, "mobilefacenet_mbf", *of_arcface.IRESNETS)
-    if network is not None and network not in known:
+    known = (of_facenet.NETWORK, *of_arcface.NETWORKS)
+    if network is not None and network not in (*known, *of_arcface.WHOSE):
         return f"{file}: no published weights of {network!r} are known here, only those of {', '.join(known)}."
     first = ", ".join(repr(name) for name in list(tensors)[:3])
     of_one = "none of the networks whose names are known here" if network is None else f"not {network}"

@@ -35,7 +35,7 @@ class IResNet(nn.Module):
 
     `units`, `widths`, `strides`: number of units, channels and first unit's stride, stage by stage. `patch`: side of
     the blocks of pixels that become one with more channels; `stem_stride`: of the first convolution. Both are 1 in the
-    published networks and 2 in ours for a CPU. `dropout`: rate, before the last matrix. `subsampled`, `reduction`: as in
+    published networks and 2 in ours for a CPU. `dropout`: rate, before the last matrix. `subsampled`, `reduction`: of
     `Unit`.
     """
 

@@ -106,7 +106,8 @@ def mxnet_iresnet_rows(units: Sequence[int], symbol: Sequence[Node] = ()) -> lis
         rows = [Row(f"params/{ours}/kernel", (f"{theirs}_weight",), kernel)]
         return rows + batch_norm(our_norm, norm(their_norm, EPSILON, False), EPSILON)
 
-    rows = [*conv_norm("stem_conv", "conv0", "stem_norm", "bn0"), Row("params/stem_prelu/slope", ("relu0_gamma",), same)]
+    rows = conv_norm("stem_conv", "conv0", "stem_norm", "bn0")
+    rows += [Row("params/stem_prelu/slope", ("relu0_gamma",), same)]
     for ours, stage, number in units_of(units):
         theirs = f"stage{stage + 1}_unit{number + 1}"
         rows += batch_norm(f"{ours}/norm1", norm(f"{theirs}_bn1", EPSILON, False), EPSILON)
@@ -182,8 +183,3 @@ def attention_of(layer: str, tensors: Tensors) -> str:
     """The squeeze-and-excitation of a unit, by the name of its layers; empty where it has none."""
     names = (f"{layer}.se_block", f"{layer}.5", f"{layer}.6")
     return next((name for name in names if f"{name}.fc1.weight" in tensors), "")
-
-
-def is_ir_weight(name: str) -> bool:
-    """Whether a tensor of an `ir_` network must have its place: counters need none."""
-    return not name.endswith("num_batches_tracked")

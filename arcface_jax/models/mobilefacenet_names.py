@@ -28,8 +28,8 @@ LAST_EPSILON = 2e-5
 class Layer(NamedTuple):
     """A convolution of MobileFaceNet, its batch norm, and PReLU where there is one.
 
-    `ours`: our name of all three. `conv`, `norm`, `prelu`: theirs, without what is said of the single tensor; `prelu` is
-    empty where there is none.
+    `ours`: our name of all three. `conv`, `norm`, `prelu`: theirs, without what is said of the single tensor; `prelu`
+    is empty where there is none.
     """
 
     ours: str
@@ -51,7 +51,7 @@ class Place(NamedTuple):
     number: int | None
 
 
-PARTS = ("widen", "depthwise", "narrow")
+PARTS: Sequence[str] = ("widen", "depthwise", "narrow")
 
 
 def _places(rows: Sequence[mobilefacenet.Row]) -> Iterator[Place]:
@@ -131,12 +131,13 @@ def mbf_rows(tensors: Tensors, rows: Sequence[mobilefacenet.Row] | None = None) 
 
 
 FLAT = "features.flat"
-"""The 1x1 convolution of the head that ends in a matrix over all places of the last map, as `onnx_names.py` calls it."""
+"""The 1x1 convolution of a head that ends in a matrix over all places of the last map, as `onnx_names.py` calls it."""
 
 
 def _matrix(weight: np.ndarray) -> np.ndarray:
     """A matrix (d, C), or a 1x1 convolution that stands for one, as (C, d)."""
-    return matrix(weight.reshape(weight.shape[:2])) if weight.ndim == 4 and weight.shape[2:] == (1, 1) else matrix(weight)
+    is_conv = weight.ndim == 4 and weight.shape[2:] == (1, 1)
+    return matrix(weight.reshape(weight.shape[:2]) if is_conv else weight)
 
 
 def _rows_of(layers: Iterable[Layer], ours: float, tensors: Tensors) -> list[Row]:

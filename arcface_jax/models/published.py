@@ -10,7 +10,7 @@ filling in the parameters (`faces.weights.layouts`).
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -64,18 +64,15 @@ PREPROCESSING = Preprocessing(
 )
 """Of arcface_torch, which divides by 255, subtracts 0.5 and divides by 0.5."""
 
-MXNET_PREPROCESSING = replace(PREPROCESSING, scale=128.0)
-"""Of the networks whose symbol begins with (x - 127.5) * 0.0078125."""
-
-WHOSE: Mapping[str, Preprocessing] = {
-    "adaface": replace(PREPROCESSING, channels="bgr"),
-    "tface": PREPROCESSING,
-    "insightface_pytorch": replace(PREPROCESSING, channels="bgr", flip="none"),
-    "face_evolve": PREPROCESSING,
-    "magface": replace(PREPROCESSING, channels="bgr", mean=0.0, scale=255.0, flip="none"),
-    "arcface_torch": PREPROCESSING,
+WHOSE: Mapping[str, Mapping[str, Any]] = {
+    "arcface_torch": {},
+    "magface": {"channels": "bgr", "mean": 0.0, "scale": 255.0, "flip": "none"},
+    "insightface_pytorch": {"channels": "bgr", "flip": "none"},
+    "face_evolve": {},
+    "adaface": {"channels": "bgr"},
+    "tface": {},
 }
-"""What programs trained to see whose files can be taken for each other's."""
+"""Programs whose files can be taken for each other's, with what each of them changes in `PREPROCESSING`."""
 
 _TORCH = ("arcface_torch", "magface")
 _WITH_SHIFT, _WITHOUT_SHIFT = ("insightface_pytorch", "face_evolve"), ("adaface", "tface")
@@ -91,14 +88,17 @@ _MBFS: Mapping[int, tuple[str, Sequence[mobilefacenet.Row] | None]] = {
 }
 """arcface_torch's MobileFaceNets by the channels of their first convolution."""
 
-NETWORKS = ("mobilefacenet_y1", *(name for name, _ in _MBFS.values()), "mobilefacenet_mbf_flat", *IRESNETS, *IRS, *IR_SES)
+NETWORKS = (
+    "mobilefacenet_y1", *(name for name, _ in _MBFS.values()), "mobilefacenet_mbf_flat", *IRESNETS, *IRS, *IR_SES
+)  # fmt: skip
+"""Of which published weights are known here."""
 
 
 class _Layout(NamedTuple):
     """A naming.
 
-    `first`: a tensor of it. `last`: tensors with a value for each coordinate of the embedding. `read`: network, rows and
-    preprocessing. `programs`: of `WHOSE`, those that name their tensors so.
+    `first`: a tensor of it. `last`: tensors with a value for each coordinate of the embedding. `read`: network, rows
+    and preprocessing. `programs`: of `WHOSE`, those that name their tensors so.
     """
 
     first: str
@@ -137,7 +137,7 @@ def recognise(
             continue
         found, rows, preprocessing = layout.read(given)
         if network in (None, found, *layout.programs):
-            return Published(found, len(last), rows, _is_weight, preprocessing)
+            return Published(found, len(last), rows, _is_weight, preprocessing, layout.read in (_mxnet_iresnet, _y1))
     return None
 
 
@@ -150,13 +150,13 @@ def _torch_iresnet(given: _Given) -> tuple[str, Sequence[Row], Preprocessing]:
     found, units = _depth(given, IRESNETS, _units_by_stage(given.tensors, "layer", "."))
     whose = _whose(given, _TORCH, "arcface_torch")
     rows = iresnet_rows(units, given.tensors, EPSILON if whose == "magface" else TORCH_EPSILON)
-    return found, rows, WHOSE[whose]
+    return found, rows, _seen_by(whose)
 
 
 def _mxnet_iresnet(given: _Given) -> tuple[str, Sequence[Row], Preprocessing]:
     found, units = _depth(given, IRESNETS, _units_by_stage(given.tensors, "stage", "_"))
-    pixels = follow_iresnet(given.symbol, units) if given.symbol else None
-    return found, mxnet_iresnet_rows(units, given.symbol), _seen(pixels)
+    seen = _seen(follow_iresnet(given.symbol, units)) if given.symbol else _seen()
+    return found, mxnet_iresnet_rows(units, given.symbol), seen
 
 
 def _ir(given: _Given) -> tuple[str, Sequence[Row], Preprocessing]:
@@ -165,9 +165,11 @@ def _ir(given: _Given) -> tuple[str, Sequence[Row], Preprocessing]:
     counted = [counted.count(stage) for stage in range(4)] if sum(starts) == 3 else [len(starts)]
     has_attention = bool(attention_of("body.0.res_layer", given.tensors))
     found, units = _depth(given, IR_SES if has_attention else IRS, counted)
+    if given.told not in (None, found, *WHOSE):
+        return found, (), PREPROCESSING
     has_shift = "output_layer.4.bias" in given.tensors
     whose = _whose(given, _WITH_SHIFT if has_shift else _WITHOUT_SHIFT)
-    return found, ir_rows(units, given.tensors), WHOSE[whose]
+    return found, ir_rows(units, given.tensors), _seen_by(whose)
 
 
 def _mbf(given: _Given) -> tuple[str, Sequence[Row], Preprocessing]:
@@ -179,17 +181,18 @@ def _mbf(given: _Given) -> tuple[str, Sequence[Row], Preprocessing]:
 
 
 def _insightface_pytorch_mfn(given: _Given) -> tuple[str, Sequence[Row], Preprocessing]:
-    return "mobilefacenet", insightface_pytorch_rows(given.tensors), WHOSE["insightface_pytorch"]
+    return "mobilefacenet", insightface_pytorch_rows(given.tensors), _seen_by("insightface_pytorch")
 
 
 def _mobilefacenet_pytorch(given: _Given) -> tuple[str, Sequence[Row], Preprocessing]:
     size = _size(given.tensors["linear7.conv.weight"])
-    preprocessing = replace(MXNET_PREPROCESSING, size=size, flip="concatenate")
+    preprocessing = replace(_seen(), size=size, flip="concatenate")
     return "mobilefacenet", mobilefacenet_pytorch_rows(given.tensors), preprocessing
 
 
 def _y1(given: _Given) -> tuple[str, Sequence[Row], Preprocessing]:
-    return "mobilefacenet_y1", y1_rows(given.symbol), _seen(follow_y1(given.symbol) if given.symbol else None)
+    seen = _seen(follow_y1(given.symbol)) if given.symbol else _seen()
+    return "mobilefacenet_y1", y1_rows(given.symbol), seen
 
 
 _LAYOUTS = (
@@ -207,11 +210,13 @@ FIRST = tuple(layout.first for layout in _LAYOUTS)
 """A tensor of each naming."""
 
 
-def _seen(pixels: tuple[float, float] | None) -> Preprocessing:
-    """The preprocessing of a graph of MXNet that begins with (x - mean) * factor."""
-    if pixels is None:
-        return MXNET_PREPROCESSING
-    return replace(MXNET_PREPROCESSING, mean=pixels[0], scale=1.0 / pixels[1])
+def _seen_by(whose: str) -> Preprocessing:
+    return replace(PREPROCESSING, **WHOSE[whose])
+
+
+def _seen(pixels: tuple[float, float] = (127.5, 1 / 128)) -> Preprocessing:
+    """The preprocessing of a graph that begins with (x - mean) * factor, those being MXNet's usual ones."""
+    return replace(PREPROCESSING, mean=pixels[0], scale=1.0 / pixels[1])
 
 
 def _size(last_kernel: np.ndarray) -> tuple[int, int]:
@@ -232,7 +237,7 @@ def _whose(given: _Given, ones: Sequence[str], usual: str | None = None) -> str:
         raise WeightsError(f"its names are not those of {given.told}, but of {' or '.join(ones)}.")
     said = next((whose for words, whose in _OF_WRAPPERS.items() if words in given.wrapper and whose in ones), usual)
     if said is None:
-        each = " or ".join(f"--network {one} ({_described(WHOSE[one])})" for one in ones)
+        each = " or ".join(f"--network {one} ({_described(_seen_by(one))})" for one in ones)
         raise WeightsError(f"its names are those of several programs, which want other images: say {each}.")
     return said
 
@@ -254,7 +259,7 @@ def _bodies(tensors: Tensors) -> int:
 
 def _depth(given: _Given, networks: Mapping[str, Sequence[int]], counted: Sequence[int]) -> tuple[str, Sequence[int]]:
     """The network that a person says, or the one that has as many units in each stage as the names count."""
-    if given.told in networks:
+    if given.told is not None and given.told in networks:
         return given.told, networks[given.told]
     for name, units in networks.items():
         if list(units) == list(counted):

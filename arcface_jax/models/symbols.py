@@ -3,7 +3,7 @@
 The names of its tensors say where they belong; what is computed with them, only the graph says: its strides, zeros,
 groups, activations, and what it does to the pixels.
 
-Not here: the names of the tensors (`iresnet_names.py`, `mobilefacenet_names.py`), and what nodes mean (`faces.weights`).
+Not here: the names of the tensors (`iresnet_names.py`, `mobilefacenet_names.py`), what nodes mean (`faces.weights`).
 """
 
 from collections.abc import Sequence

@@ -6,6 +6,7 @@ Not here: the networks' own names (`iresnet_names.py`, `mobilefacenet_names.py`)
 """
 
 import math
+
 import numpy as np
 
 from faces.weights.layouts import Norm, Row, Tensors, batch_norm, folded_norm

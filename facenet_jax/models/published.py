@@ -52,6 +52,8 @@ PREPROCESSING = Preprocessing(
 
 SLIM = "InceptionResnetV1"
 """Scope that all of the network is in."""
+FIRST = ("conv2d_1a.conv.weight",)
+"""A tensor of the naming that may stand behind other words."""
 
 
 class Place(NamedTuple):

@@ -38,6 +38,7 @@ class Published(NamedTuple):
 
     `network`: its name here. `embedding_dim`: d. `rows`: one for each parameter. `is_weight`: whether a tensor of this
     name must be used; files also hold counters and classifiers. `preprocessing`: what it was trained to see.
+    `has_symbol`: whether such files come with a graph of MXNet's.
     """
 
     network: str
@@ -45,6 +46,7 @@ class Published(NamedTuple):
     rows: Sequence[Row]
     is_weight: Callable[[str], bool]
     preprocessing: Preprocessing
+    has_symbol: bool = False
 
 
 def receive(published: Published, tensors: Tensors, backbone: Backbone, file: str) -> tuple[Params, BatchStats]:
