@@ -2,7 +2,7 @@
 
 Field numbers are those of onnx.proto: ModelProto, GraphProto, NodeProto, AttributeProto and TensorProto.
 
-Not here: weights in files beside the model, sparse tensors, graphs inside attributes, functions.
+Not here: values in files beside the model (`onnx_external.py`), sparse tensors, graphs inside attributes, functions.
 """
 
 from collections.abc import Iterator
@@ -12,6 +12,7 @@ import numpy as np
 
 from faces.unpickle.pickled_arrays import shown
 from faces.weights.graph import Node, Value
+from faces.weights.onnx_external import ExternalFiles
 from faces.weights.protobuf import Span, Wire, signed
 from faces.weights.weights_file import BFLOAT16, WeightsFile
 
@@ -27,13 +28,13 @@ def read(file: WeightsFile) -> dict[str, np.ndarray]:
     """The initialisers of a model, and the constants among its nodes, by name, except those of text.
 
     Raises:
-        WeightsError: the file is cut, damaged, no model, or has its weights in another file.
+        WeightsError: the file is cut, damaged or no model; as `ExternalFiles.tensor` for values in other files.
     """
-    wire = Wire(file)
+    wire, external = Wire(file), ExternalFiles(file)
     tensors = {}
     for number, value in _graph(wire):
         if number == 5:
-            name, array = _tensor(wire, value)
+            name, array = _tensor(wire, value, external)
             if array is not None:
                 tensors[file.new_name(name)] = array
         elif number == 1:
@@ -134,13 +135,15 @@ def _attribute(wire: Wire, span: Span) -> tuple[str, Value | None]:
     return name, single if single is not None else tuple(floats) or tuple(wholes) or tuple(texts) or None
 
 
-def _tensor(wire: Wire, span: Span) -> tuple[str, np.ndarray | None]:
-    """Name and values; None where they are text."""
+def _tensor(wire: Wire, span: Span, external: ExternalFiles | None = None) -> tuple[str, np.ndarray | None]:
+    """Name and values; None where they are text. Those in another file are read with `external` alone."""
     name = ""
     dtype = 0
     shape: list[int] = []
     values: list[Span] = []
     wholes: list[int] = []
+    entries: dict[str, str] = {}
+    is_elsewhere = False
     for field in wire.fields(span):
         match field:
             case 1, value:
@@ -153,10 +156,29 @@ def _tensor(wire: Wire, span: Span) -> tuple[str, np.ndarray | None]:
                 wholes += wire.whole(value)
             case 8, Span() as value:
                 name = wire.text(value)
-            case (13, Span()) | (14, 1):
-                raise wire.file.error("its weights lie in another file; save the model in one file")
+            case 13, Span() as value:
+                entries |= _entry(wire, value)
+            case 14, int() as value:
+                is_elsewhere = value == 1
+    if is_elsewhere and "location" not in entries:
+        raise wire.file.error("its weights lie in another file, which it does not name; save the model in one file")
     if dtype == _STRING:
         return name, None
     if dtype not in _DTYPES:
         raise wire.file.error(f"{shown(name)} has ONNX's dtype {dtype}, which is not read; save it as numbers")
+    if is_elsewhere or entries:
+        if external is None:
+            raise wire.file.error("a constant of its graph lies in another file; save the model in one file")
+        return name, external.tensor(name, shape, _DTYPES[dtype], entries)
     return name, wire.tensor(name, shape, _DTYPES[dtype], values, wholes)
+
+
+def _entry(wire: Wire, span: Span) -> dict[str, str]:
+    key = content = ""
+    for field in wire.fields(span):
+        match field:
+            case 1, Span() as value:
+                key = wire.text(value)
+            case 2, Span() as value:
+                content = wire.text(value)
+    return {key: content}

@@ -290,7 +290,8 @@ _SCHEMA = {
                     (5, "int32_data", "int32", True), (6, "string_data", "bytes", True),
                     (7, "int64_data", "int64", True), (8, "name", "string"), (9, "raw_data", "bytes"),
                     (10, "double_data", "double", True), (11, "uint64_data", "uint64", True),
-                    (13, "external_data", "AttrEntry", True), (14, "data_location", "int32")],
+                    (13, "external_data", "StringEntry", True), (14, "data_location", "int32")],
+    "StringEntry": [(1, "key", "string"), (2, "value", "string")],
 }  # fmt: skip
 _SCALARS = {"double": 1, "float": 2, "int64": 3, "uint64": 4, "int32": 5, "bool": 8, "string": 9, "bytes": 12}
 
@@ -356,14 +357,19 @@ def graphdef(tensors, packed=True, **values):
     return graph.SerializeToString()
 
 
-def onnx(tensors, packed=True, domain=None, **values):
-    """A model with these initialisers as raw bytes, and those of `values` as rows: (shape, dtype, fields)."""
+def onnx(tensors, packed=True, domain=None, external=None, **values):
+    """A model with these initialisers as raw bytes, those of `values` as rows, (shape, dtype, fields), and those of
+    `external` in other files, (shape, dtype, entries)."""
     model = message("ModelProto", packed)(ir_version=8, producer_name="test")
     graph = model.graph
     for name, array in tensors.items():
         graph.initializer.add(
             name=name, dims=array.shape, data_type=_ONNX[array.dtype.name], raw_data=array.tobytes()
         )  # fmt: skip
+    for name, (shape, dtype, entries) in (external or {}).items():
+        tensor = graph.initializer.add(name=name, dims=shape, data_type=_ONNX[dtype], data_location=1)
+        for key, value in entries.items():
+            tensor.external_data.add(key=key, value=str(value))
     for name, (shape, dtype, fields) in values.items():
         tensor = graph.initializer.add(name=name, dims=shape)
         tensor.data_type = dtype if isinstance(dtype, int) else _ONNX[dtype]
