@@ -65,18 +65,21 @@ def iresnet(images: np.ndarray, units: Sequence[int], tensors: Tensors) -> np.nd
 
 # MobileFaceNet.
 
+_STEM, _FLAT = "layers.0.layers.0.weight", "flat.0.weight"
 Bottleneck = tuple[str, int, int, int]
 """Name, inner and output channels, stride."""
 
 
-def mbf_bottlenecks(following: Sequence[int] = (4, 6, 2)) -> list[Bottleneck]:
-    """The bottlenecks, of which so many follow each that halves the map."""
+def mbf_bottlenecks(following: Sequence[int] = (4, 6, 2), stem: int = 128) -> list[Bottleneck]:
+    """The bottlenecks, of which so many follow each that halves the map; with a stem of 64 those of Table 1."""
     bottlenecks = []
     for halving, (number, of_halving, of_list) in enumerate(
         zip(following, ((128, 128), (256, 256), (512, 256)), ((128, 128), (256, 256), (256, 256)), strict=True)
     ):
-        bottlenecks.append((f"layers.{2 * halving + 2}", *of_halving, 2))
-        bottlenecks += [(f"layers.{2 * halving + 3}.layers.{n}", *of_list, 1) for n in range(number)]
+        for name, (inner, out), stride in [(f"layers.{2 * halving + 2}", of_halving, 2)] + [
+            (f"layers.{2 * halving + 3}.layers.{n}", of_list, 1) for n in range(number)
+        ]:
+            bottlenecks.append((name, inner, out * stem // 128, stride))
     return bottlenecks
 
 
@@ -84,34 +87,47 @@ Conv = tuple[str, tuple[int, ...], int, int, bool]
 """Name, kernel's shape, stride, groups, and whether PReLU follows."""
 
 
-def mbf_convs(side: int, bottlenecks: Sequence[Bottleneck]) -> Iterator[Conv]:
-    """Every convolution; the last map has `side` pixels squared."""
-    yield "layers.0", (128, 3, 3, 3), 2, 1, True
-    yield "layers.1", (128, 2, 3, 3), 1, 64, True
-    inside = 128
+def mbf_convs(last_map: tuple[int, int], bottlenecks: Sequence[Bottleneck], stem: int) -> Iterator[Conv]:
+    """Every convolution; the last map has as many rows and columns."""
+    yield "layers.0", (stem, 3, 3, 3), 2, 1, True
+    yield "layers.1", (stem, stem // 64, 3, 3), 1, 64, True
+    inside = stem
     for name, inner, out, stride in bottlenecks:
         yield f"{name}.layers.0", (inner, inside, 1, 1), 1, 1, True
         yield f"{name}.layers.1", (inner, 1, 3, 3), stride, inner, True
         yield f"{name}.layers.2", (out, inner, 1, 1), 1, 1, False
         inside = out
-    yield "conv_sep", (512, 256, 1, 1), 1, 1, True
-    yield "features.layers.0", (512, 1, side, side), 1, 512, False
+    yield "conv_sep", (512, inside, 1, 1), 1, 1, True
+    yield "features.layers.0", (512, 1, *last_map), 1, 512, False
 
 
-def mbf_tensors(side: int, dim: int, bottlenecks: Sequence[Bottleneck]) -> Tensors:
+def mbf_tensors(
+    side: int, dim: int, bottlenecks: Sequence[Bottleneck], stem: int = 128, columns: int | None = None
+) -> Tensors:
+    """Of a network whose last map has `side` rows and as many columns, or other `columns`."""
     shapes: dict[str, tuple[int, ...]] = {}
-    for name, kernel, _, _, has_prelu in mbf_convs(side, bottlenecks):
+    for name, kernel, _, _, has_prelu in mbf_convs((side, columns or side), bottlenecks, stem):
         shapes |= {f"{name}.layers.0.weight": kernel} | norm_shapes(f"{name}.layers.1", kernel[0])
         shapes |= {f"{name}.layers.2.weight": kernel[:1]} if has_prelu else {}
     shapes |= {"features.layers.2.weight": (dim, 512)} | norm_shapes("features.layers.3", dim)
     return random_tensors(shapes)
 
 
+def flat_head(side: int, dim: int, width: int) -> Tensors:
+    """In place of the depthwise kernel and the matrix: a convolution to `width` channels, and a matrix over all places."""
+    shapes = {_FLAT: (width, 512, 1, 1), "flat.2.weight": (width,), "flat.4.weight": (dim, width * side**2)}
+    return random_tensors(shapes | norm_shapes("flat.1", width) | {"flat.4.bias": (dim,)})
+
+
 def mbf(images: np.ndarray, side: int, tensors: Tensors, bottlenecks: Sequence[Bottleneck]) -> np.ndarray:
     residuals = {name for name, _, _, stride in bottlenecks if stride == 1}
     x = before = images.transpose(0, 3, 1, 2)
-    for name, _, stride, groups, has_prelu in mbf_convs(side, bottlenecks):
+    for name, _, stride, groups, has_prelu in mbf_convs((side, side), bottlenecks, len(tensors[_STEM])):
         bottleneck, _, part = name.rpartition(".layers.")
+        if name == "features.layers.0" and _FLAT in tensors:
+            x = prelu(norm(conv(x, tensors[_FLAT]), *norm_of("flat.1", tensors), EPSILON), tensors["flat.2.weight"])
+            x = x.reshape(len(x), -1) @ tensors["flat.4.weight"].T.astype(np.float64)
+            return norm(x + per_channel(tensors["flat.4.bias"], x), *norm_of("features.layers.3", tensors), EPSILON)
         before = x if part == "0" and bottleneck in residuals else before
         kernel = tensors[f"{name}.layers.0.weight"]
         padding = (0, 0) if name == "features.layers.0" else numpy_layers.same(kernel)
@@ -193,17 +209,33 @@ def folded_matrix(weight: np.ndarray, bias: np.ndarray | float, name: str, their
 
 
 def mbf_graph(
-    side: int, theirs: Tensors, is_folded: bool, bottlenecks: Sequence[Bottleneck], is_head_folded: bool = False
+    side: int,
+    theirs: Tensors,
+    is_folded: bool,
+    bottlenecks: Sequence[Bottleneck],
+    is_head_folded: bool = False,
+    is_head_conv: bool = False,
 ) -> Graph:
     graph, x, before = Graph(), "input", ""
     residuals = {name for name, _, _, stride in bottlenecks if stride == 1}
-    for name, shape, stride, groups, has_prelu in mbf_convs(side, bottlenecks):
+    for name, shape, stride, groups, has_prelu in mbf_convs((side, side), bottlenecks, len(theirs[_STEM])):
         bottleneck, _, part = name.rpartition(".layers.")
+        if name == "features.layers.0" and _FLAT in theirs:
+            x = graph.prelu(graph.conv(x, "flat.0", "flat.1", theirs, is_folded, **padded(1, 1)), "flat.2", theirs)
+            matrix = (graph.tensor(theirs[f"flat.4.{part}"]) for part in ("weight", "bias"))
+            x = graph.add("Gemm", graph.add("Flatten", x, axis=1), *matrix, transB=1)
+            graph.norm(x, "features.layers.3", theirs)
+            return graph
         before = x if part == "0" and bottleneck in residuals else before
         attributes = padded(1 if name == "features.layers.0" else shape[2], stride, groups)
         x = graph.conv(x, f"{name}.layers.0", f"{name}.layers.1", theirs, is_folded, **attributes)
         x = graph.prelu(x, f"{name}.layers.2", theirs) if has_prelu else x
         x = graph.add("Add", before, x) if part == "2" and bottleneck in residuals else x
+    if is_head_conv:  # as MobileFaceNet_Pytorch and Paddle have it
+        pointwise = {"features.layers.2.weight": theirs["features.layers.2.weight"][:, :, None, None]}
+        x = graph.conv(x, "features.layers.2", "features.layers.3", theirs | pointwise, is_folded, **padded(1, 1))
+        graph.add("Reshape", x, graph.tensor(np.array([0, -1])))
+        return graph
     x = graph.add("Flatten", x, axis=1)
     if is_head_folded:
         weight, bias = folded_matrix(theirs["features.layers.2.weight"], 0.0, "features.layers.3", theirs)

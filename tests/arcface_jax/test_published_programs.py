@@ -3,6 +3,7 @@
 PyTorch, which runs them, is needed by these tests alone; they are skipped without it.
 """
 
+import warnings
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from arcface_jax.models import NETWORKS, make_backbone
+from arcface_jax.models import NETWORKS, make_backbone, onnx_names
 from arcface_jax.models.iresnet import IResNet
 from arcface_jax.models.iresnet_names import ir_rows
 from arcface_jax.models.published import recognise
 from faces import backbone
 from faces.backbone import Backbone, Network
 from faces.errors import WeightsError
-from faces.weights import read_weights
+from faces.weights import read_onnx_graph, read_onnx_outputs, read_weights
 from faces.weights.layouts import Published, receive
 
 pytest.importorskip("torch")
@@ -121,3 +122,23 @@ def test_mobilefacenets(name: str, tmp_path: Path):
     assert preprocessing.size == size
     assert network in NETWORKS
     close(embed(published, given, make_backbone(network, DIM, input_size=size), images), expected)
+
+
+@pytest.mark.parametrize("name", ["InsightFace_Pytorch", "MobileFaceNet_Pytorch"])
+def test_mobilefacenets_that_pytorch_exports(name: str, tmp_path: Path):
+    """As its exporter writes them, with names and numbers of its own, onnxruntime runs them and ours is equal."""
+    pytest.importorskip("onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    make, size, network, _ = MOBILEFACENETS[name]
+    exported, file = make(), tmp_path / "a.onnx"
+    images, _ = saved(exported, size, tmp_path / "a.pth")
+    seen = torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that this exporter is the older of two, which needs one package more
+        torch.onnx.export(exported, (seen,), str(file), dynamo=False, opset_version=13)
+    session = runtime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    (expected,) = session.run(None, {session.get_inputs()[0].name: seen.numpy()})
+    named = onnx_names.named(read_onnx_graph(file), read_weights(file), read_onnx_outputs(file))
+    published = recognise(named.tensors)
+    assert published is not None and published.network == network and published.preprocessing.size == size
+    close(embed(published, named.tensors, make_backbone(network, DIM, input_size=size), images), expected)
