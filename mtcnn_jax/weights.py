@@ -7,7 +7,7 @@ its kernels already, but not its dense layers.
 
 The ten outputs for the points are five x, then five y; ours are five pairs (x, y).
 
-Not here: reading files (`faces.weights`).
+Not here: other programs' names for the same weights (`other_names.py`), and reading files (`faces.weights`).
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -17,6 +17,7 @@ import jax
 import numpy as np
 
 from faces.errors import DataError
+from mtcnn_jax import other_names
 from mtcnn_jax.networks import Name, Params, make_net
 
 Arrays = Mapping[str, np.ndarray]
@@ -48,7 +49,10 @@ _LAYERS: dict[Name, dict[str, tuple[str, str]]] = {
 # Our parameter: its name after the layer's, in the same two.
 _PARAMETERS = {"kernel": ("/weights", ".weight"), "bias": ("/biases", ".bias"), "slope": ("/alpha", ".weight")}
 _LAST_MAP = 3  # rows and columns of the map that R-net's and O-net's dense layers see
-_STYLES = ("det1.npy, det2.npy and det3.npy of davidsandberg", "pnet.pt, rnet.pt and onet.pt of facenet-pytorch")
+_FILES = (
+    "det1.npy, det2.npy and det3.npy of davidsandberg, pnet.pt, rnet.pt and onet.pt of facenet-pytorch, or one of the "
+    "others that DATA.md lists"
+)
 
 
 def to_params(files: Mapping[str, Arrays]) -> dict[Name, Params]:
@@ -56,7 +60,7 @@ def to_params(files: Mapping[str, Arrays]) -> dict[Name, Params]:
 
     Args:
         files: the arrays of each file by their names there ("conv1/weights" or "conv1.weight"), by the file's name;
-            which file is which network, and whose names it has, its arrays tell.
+            which file is which network, or holds several, and whose names it has, its arrays tell.
 
     Returns:
         Float32 parameters for `make_net` under "p", "r" and "o".
@@ -66,7 +70,8 @@ def to_params(files: Mapping[str, Arrays]) -> dict[Name, Params]:
             that is missing or there twice.
     """
     found: dict[Name, Params] = {}
-    for file, arrays in files.items():
+    known = [one for file, arrays in files.items() for one in other_names.davidsandbergs(file, arrays).items()]
+    for file, arrays in known:
         name, style = _recognise(file, arrays)
         if name in found:
             raise DataError(f"{file}: a second {name.upper()}-net; one file of each of P-, R- and O-net is needed.")
@@ -74,7 +79,7 @@ def to_params(files: Mapping[str, Arrays]) -> dict[Name, Params]:
     for name in _LAYERS:
         if name not in found:
             given = ", ".join(files) or "no file"
-            raise DataError(f"{given}: {name.upper()}-net is missing; give {_STYLES[0]}, or {_STYLES[1]}.")
+            raise DataError(f"{given}: {name.upper()}-net is missing; give {_FILES}.")
     return {name: found[name] for name in _LAYERS}
 
 
@@ -124,7 +129,7 @@ def network_of(names: Collection[str]) -> Name | None:
             }
             if wanted <= set(names):
                 return name
-    return None
+    return other_names.network_of(names)
 
 
 def _recognise(file: str, arrays: Arrays) -> tuple[Name, int]:
@@ -132,7 +137,7 @@ def _recognise(file: str, arrays: Arrays) -> tuple[Name, int]:
         for style in (0, 1):
             if layers["heads/face"][style] + _PARAMETERS["bias"][style] in arrays:
                 return name, style
-    raise DataError(f"{file}: no network of MTCNN, whose files are {_STYLES[0]}, or {_STYLES[1]}.")
+    raise DataError(f"{file}: no network of MTCNN, whose files are {_FILES}.")
 
 
 def _convert(file: str, arrays: Arrays, name: Name, style: int) -> Params:

@@ -167,4 +167,5 @@ def weight_files(weights: Path) -> list[Path]:
     """The files that make up the weights of a detector: the file itself, or those of the folder that hold arrays."""
     if not weights.is_dir():
         return [weights]
-    return sorted(file for file in weights.iterdir() if file.suffix in (".npy", ".npz", ".pt", ".pth", ".safetensors"))
+    suffixes = (".npy", ".npz", ".onnx", ".pt", ".pth", ".safetensors")
+    return sorted(file for file in weights.iterdir() if file.suffix in suffixes)

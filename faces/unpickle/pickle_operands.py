@@ -22,6 +22,8 @@ INDEX_LIMIT = 2**32
 
 _QUOTED = re.compile(rb"""(['"])((?:[^\\]++|\\x[0-9a-f]{2}|\\[\\'"nrt])*+)""")  # what Python 2's repr writes
 
+_LATIN = bytes(range(0xC4))  # of which UTF-8 makes the characters below U+0100
+
 
 @dataclass(frozen=True)
 class Contents:
@@ -35,6 +37,8 @@ class Contents:
             `refusal`; otherwise it ends the reading.
         instructions: how many there may be; None for INSTRUCTION_LIMIT.
         text: bytes of text and of lines that there may be: text takes up to four times its bytes.
+        latin: whether text that Latin-1 can write takes no part in that, as Python 3 writes bytes in protocols 0 to 2:
+            all of it together takes no more than the file.
         read: what is read, for the sentence that refuses anything else.
         fewer: what a person does about too many instructions or too much text.
         error: the exception that is raised.
@@ -46,6 +50,7 @@ class Contents:
     opaque: bool = False
     instructions: int | None = None
     text: float = math.inf
+    latin: bool = False
     read: str = "bytes, whole numbers, text, lists, tuples and plain NumPy arrays"
     fewer: str = "write fewer pairs to a file"
     error: type[FacesError] = DataError
@@ -118,7 +123,8 @@ class Operands:
         return match[2].decode("unicode_escape").encode("latin-1")
 
     def text(self, data: bytes, encoding: str = "utf-8") -> str:
-        self.count_text(len(data))
+        if not self.contents.latin or data.translate(None, _LATIN):
+            self.count_text(len(data))
         try:
             return data.decode(encoding)
         except UnicodeDecodeError:

@@ -2,7 +2,7 @@
 
 The header of a `.npy` is a Python dict in text. NumPy evaluates it as Python; here it must have the one form that
 NumPy and its imitators write. MTCNN's `det1.npy` and its like hold one pickled dict, {layer: {name: array}}, in an
-array of objects; it goes through `faces.unpickle.restricted_pickle`.
+array of objects, and others {network: [array, ...]}; it goes through `faces.unpickle.restricted_pickle`.
 
 Not here: arrays of records, text or complex numbers.
 """
@@ -33,6 +33,7 @@ _PICKLE = Contents(
     mappings=True,
     instructions=300_000,
     text=2**21,
+    latin=True,
     read="numbers, text, lists, tuples, dicts and NumPy arrays",
     fewer="write the arrays to a .npz file",
     error=WeightsError,
@@ -103,10 +104,12 @@ def _header(file: WeightsFile, data: Buffer, at: int, end: int, name: str) -> tu
 
 
 def _flat(file: WeightsFile, layers: dict[Any, Any]) -> dict[str, np.ndarray]:
-    """A dict of arrays, or of dicts of arrays, in one."""
+    """A dict of arrays, or of dicts or lists of arrays, in one."""
     tensors = {}
     for layer, value in layers.items():
         layer = _key(file, layer)
+        if isinstance(value, list) and all(isinstance(array, PickledArray) for array in value):
+            value = {str(number): array for number, array in enumerate(value)}
         inner = value if isinstance(value, dict) else {"": value}
         for key, array in inner.items():
             name = file.joined(layer, "/", _key(file, key)) if isinstance(value, dict) else layer

@@ -1,7 +1,7 @@
 """Tensors of an ONNX model whose values lie in a file beside it, `model.onnx.data` or one for each tensor.
 
 The model names the file and the bytes. It is looked for in the model's own folder and below, and nowhere else: neither
-a path that leads out nor a link that does is followed. The bytes must be there, and as many as the tensor's shape takes.
+a path that leads out nor a link that does is followed. The bytes must be there, as many as the tensor's shape takes.
 
 Not here: the model itself (`onnx.py`).
 """

@@ -114,7 +114,7 @@ def mbf_tensors(
 
 
 def flat_head(side: int, dim: int, width: int) -> Tensors:
-    """In place of the depthwise kernel and the matrix: a convolution to `width` channels, and a matrix over all places."""
+    """In place of the depthwise kernel: a convolution to `width` channels, and a matrix over all places."""
     shapes = {_FLAT: (width, 512, 1, 1), "flat.2.weight": (width,), "flat.4.weight": (dim, width * side**2)}
     return random_tensors(shapes | norm_shapes("flat.1", width) | {"flat.4.bias": (dim,)})
 

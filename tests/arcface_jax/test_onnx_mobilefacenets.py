@@ -1,4 +1,4 @@
-"""MobileFaceNets of any exporter are told by what their ONNX graphs compute, and refused where that is something else."""
+"""MobileFaceNets of any exporter are told by what their ONNX graphs compute, and refused where it is something else."""
 
 from functools import cache, partial
 

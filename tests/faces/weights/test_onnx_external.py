@@ -45,7 +45,7 @@ def test_values_in_a_folder_below_and_in_many_files(tmp_path: Path):
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
-        ({"location": "../secret"}, r"m\.onnx: w lies in '\.\./secret', which is no file beside the model and is not op"),
+        ({"location": "../secret"}, r"m\.onnx: w lies in '\.\./secret', which is no file beside the model and is"),
         ({"location": "a/../../secret"}, "is no file beside the model"),
         ({"location": "/etc/passwd"}, "is no file beside the model"),
         ({"location": r"..\\secret"}, "is no file beside the model"),
@@ -87,7 +87,7 @@ def test_a_shape_larger_than_the_file_takes_no_memory(tmp_path: Path):
     (tmp_path / "d").write_bytes(b"1234")
     external = {"w": ((2**20, 2**20), "float32", {"location": "d"})}
     (tmp_path / "m.onnx").write_bytes(makers.onnx(INSIDE, external=external))
-    with pytest.raises(WeightsError, match="w is declared larger than the file|impossible shape"):
+    with pytest.raises(WeightsError, match=r"w is declared larger than the file|impossible shape"):
         read_weights(tmp_path / "m.onnx")
 
 
