@@ -85,10 +85,17 @@ class _Back:
 
     def constant(self, value: str) -> np.ndarray | None:
         """The constant that a value is, or None."""
-        node = self.nodes.get(value.split(":")[0])
-        while node is not None and node.op == "Identity" and node.inputs:
-            node = self.nodes.get(node.inputs[0].split(":")[0])
-        return None if node is None else self._tensors.get(node.name)
+        return self._tensors.get(self._source(value))
+
+    def _source(self, value: str) -> str:
+        """The name of the node that a value is, or is a copy of; tf.cond makes one of all that its branches read."""
+        name = value.split(":")[0]
+        for _ in range(len(self.nodes) + 1):
+            node = self.nodes.get(name)
+            if node is None or node.op not in ("Identity", "Switch") or not node.inputs:
+                return name
+            name = node.inputs[0].split(":")[0]
+        raise WeightsError(f"node '{shown(name)}' of its graph leads back to itself.")
 
     def split(self, node: Node, inputs: Sequence[str]) -> tuple[str, np.ndarray]:
         """Of two inputs the value and the constant, in either order."""
@@ -106,9 +113,7 @@ class _Back:
 
     def named(self, node: Node, value: str, name: str) -> None:
         """Refuse an input that is another constant than the one of this name."""
-        found = value.split(":")[0]
-        while (at := self.nodes.get(found)) is not None and at.op == "Identity" and at.inputs:
-            found = at.inputs[0].split(":")[0]
+        found = self._source(value)
         if found != name:
             raise _differs(node, f"takes '{shown(found)}' where '{name}' is expected")
 

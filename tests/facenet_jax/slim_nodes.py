@@ -45,9 +45,13 @@ class Graph:
     def norm(self, x: str, scope: str, is_last: bool = False) -> str:
         if self._is_folded and not is_last:
             return self.add(f"{scope}/bn", "BiasAdd", x, self.constant(f"{scope}/Conv2D_bn_offset", 0.0))
-        inputs = [self.constant(f"{scope}/BatchNorm/{name}", 1.0)
+        inputs = [self.add(f"{scope}/BatchNorm/{name}/read", "Identity",
+                           self.constant(f"{scope}/BatchNorm/{name}", 1.0))
                   for name in ("Const", "beta", "moving_mean", "moving_variance")]  # fmt: skip
-        of_use = self.add(f"{scope}/cond/FusedBatchNorm_1", "FusedBatchNorm", f"{x}:0", *inputs, is_training=False,
+        # tf.cond sends all that a branch reads through a switch of its own.
+        switched = [self.add(f"{scope}/cond/FusedBatchNorm_1/Switch_{number}", "Switch", value, "phase_train")
+                    for number, value in enumerate((x, *inputs))]  # fmt: skip
+        of_use = self.add(f"{scope}/cond/FusedBatchNorm_1", "FusedBatchNorm", *switched, is_training=False,
                           epsilon=float(np.float32(1e-3)), data_format="NHWC")  # fmt: skip
         of_training = self.add(f"{scope}/cond/FusedBatchNorm", "FusedBatchNorm", x, *inputs, is_training=True)
         return self.add(f"{scope}/cond/Merge", "Merge", of_use, of_training)
