@@ -65,8 +65,11 @@ def davidsandbergs(file: str, arrays: Arrays) -> dict[str, Arrays]:
 
 def network_of(names: Collection[str]) -> Name | None:
     """Which network has all its arrays under such names, of several the first; None where none has."""
-    found = (net for sources in (_packed, _keras, _features) for net in _CONVS if sources(net, names))
-    return next(found, None)
+    for sources_of in (_packed, _keras, _features):
+        for net in _CONVS:
+            if sources_of(net, names):
+                return net
+    return None
 
 
 def _made(sources: Sources, arrays: Arrays) -> dict[str, np.ndarray]:

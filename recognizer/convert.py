@@ -28,7 +28,7 @@ from faces.weights import (
 from faces.weights.layouts import Tensors, receive
 from faces.weights.wrappers import unwrapped
 from recognizer.description import DESCRIPTION, KNOWN, Description, Model, NetworkConfig, Origin, backbone_in
-from recognizer.mistaken import refuse_detector, refuse_detectors_in
+from recognizer.mistaken import refuse_detector, refuse_detectors_graph, refuse_detectors_in
 
 
 def convert(
@@ -87,9 +87,11 @@ def _tensors_by_known_names(file: Path, state_dict: str | None) -> tuple[Tensors
     (x - mean) * factor, if anything."""
     tensors = read_weights(file, state_dict)
     refuse_detector(file, tensors)
+    graph, outputs = (read_onnx_graph(file), read_onnx_outputs(file)) if is_onnx(file) else ((), ())
+    refuse_detectors_graph(file, outputs)
     try:
         if is_onnx(file):
-            named = onnx_names.named(read_onnx_graph(file), tensors, read_onnx_outputs(file))
+            named = onnx_names.named(graph, tensors, outputs)
             return named.tensors, "", None if (named.mean, named.factor) == (0, 1) else (named.mean, named.factor)
         own, wrapper = unwrapped(tensors, (*of_facenet.FIRST, *of_arcface.FIRST))
         return own, wrapper, None

@@ -3,6 +3,7 @@
 Not here: the opposite mistake (`detectors.py`).
 """
 
+from collections.abc import Collection
 from pathlib import Path
 
 from faces.errors import WeightsError
@@ -38,7 +39,27 @@ def refuse_detector(file: Path, tensors: Tensors) -> None:
             f"{detector} --detector-weights {weights}."
         )
     if any("bbox" in name.lower() for name in tensors):
-        raise WeightsError(
-            f"{file}: weights of a detector, which embeds no faces, and of none that is known here; give those of a "
-            f"network that embeds them. Detectors: {', '.join(DETECTORS)}."
-        )
+        raise _of_unknown_detector(file, "weights")
+
+
+def refuse_detectors_graph(file: Path, outputs: Collection[str]) -> None:
+    """Refuse an ONNX model that gives as many outputs as detectors do: scores and boxes for each of several sizes.
+
+    Args:
+        file: for the message.
+        outputs: of the model.
+    Raises:
+        WeightsError: it does.
+    """
+    if len(outputs) >= _OUTPUTS_OF_DETECTORS:
+        raise _of_unknown_detector(file, f"a graph of {len(outputs)} outputs, most likely")
+
+
+_OUTPUTS_OF_DETECTORS = 6  # of SCRFD without points; with them 9
+
+
+def _of_unknown_detector(file: Path, what: str) -> WeightsError:
+    return WeightsError(
+        f"{file}: {what} of a detector, which embeds no faces, and of none that is known here; give those of a "
+        f"network that embeds them. Detectors: {', '.join(DETECTORS)}."
+    )

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from faces.errors import WeightsError
 from faces.weights import foreign, graphdef, mxnet, numpy_files, onnx, pytorch, safetensors
 from faces.weights.graph import Node
 from faces.weights.graphdef import read_graphdef
@@ -59,6 +60,8 @@ def read_weights(path: Path | str, state_dict: str | None = None) -> dict[str, n
     Raises:
         WeightsError: the file is absent, cut, damaged, of another format, or holds more than data.
     """
+    if Path(path).is_dir():
+        raise WeightsError(f"{path}: {foreign.told_by_folder(Path(path))}.")
     file = WeightsFile(path)
     tensors = _read(file, state_dict)
     if not tensors:

@@ -7,8 +7,11 @@ Not here: formats that are read, and what is damaged in them.
 """
 
 import codecs
+import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from itertools import islice
+from pathlib import Path
 
 from faces.unpickle.pickled_arrays import shown
 from faces.weights.weights_file import WeightsFile
@@ -16,6 +19,8 @@ from faces.weights.weights_file import WeightsFile
 _EXPORT = "which is not read; give the network as ONNX, or the file that it was made from"
 _UNPACK = "unpack it and give the file in it that holds the weights"
 _FETCH = "and not the weights themselves; download the file again"
+_OF_ONNX = "if it holds the values of an ONNX model, give the .onnx beside it, which names it"
+_FROZEN_INSTEAD = "which is not read; give the frozen graph, .pb"
 _TABLE_END = bytes.fromhex("57fb808b247547db")  # of TensorFlow's tables, which are LevelDB's
 
 # Bytes at a place of the file.
@@ -49,6 +54,8 @@ _TEXTS = tuple(
         (rf"(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)?{_WEB}", f"a web page {_FETCH}, by the link that gives the file itself"),
         (r"(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)?<net\b",
          f"OpenVINO's network, whose weights lie in the .bin beside it, {_EXPORT}"),
+        (r"(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)?<opencv_storage\b",
+         f"OpenCV's own storage, as its cascades have it, {_EXPORT}"),
         (r"<[a-z!?/]", f"XML, a web page perhaps, {_FETCH}"),
         (r"[{\[].*\"weight_map\"", "the index of a model in several safetensors files; join those into one, or give "
          "the only one"),
@@ -60,6 +67,8 @@ _TEXTS = tuple(
         (r"4\s+1\s+3\s+V 1\s", f"a file of Torch 7 (Lua), {_EXPORT}"),
         (r"node\s*\{", "TensorFlow's graph as text, which is not read; give the frozen graph, .pb"),
         (r"(#[^\n]*\n\s*)*(name|layer|input)\s*[:{]", f"Caffe's network without its weights, {_EXPORT}"),
+        (r"%YAML", f"YAML, as OpenCV stores its models, {_EXPORT}"),
+        (r"(all_)?model_checkpoint_path\w*\s*:", f"the list of TensorFlow's checkpoints, {_FROZEN_INSTEAD}"),
         (r"", f"text {_FETCH}"),
     )
 )  # fmt: skip
@@ -79,8 +88,10 @@ _SUFFIXES = {
     ".mnn": f"a model of MNN by its name, {_EXPORT}",
     ".om": f"a model of Ascend by its name, {_EXPORT}",
     ".engine": f"an engine of TensorRT by its name, {_EXPORT}",
-    ".meta": "a part of a TensorFlow checkpoint by its name, which is not read; give the frozen graph, .pb",
-    ".index": "a part of a TensorFlow checkpoint by its name, which is not read; give the frozen graph, .pb",
+    ".meta": f"a part of a TensorFlow checkpoint by its name, {_FROZEN_INSTEAD}",
+    ".index": f"a part of a TensorFlow checkpoint by its name, {_FROZEN_INSTEAD}",
+    ".data": f"of no format that is read; {_OF_ONNX}",
+    ".onnx_data": f"of no format that is read; {_OF_ONNX}",
     ".dat": "of no format that is read; if it is a model of dlib, give the network as ONNX",
     ".weights": f"weights of Darknet by its name, {_EXPORT}",
     ".msgpack": f"a file of Flax's by its name, {_EXPORT}",
@@ -95,6 +106,11 @@ _OLD_TORCH = (b"sys_info", b"pickle", b"storages", b"tensors")  # members of its
 _START = 4096
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
+_PART = re.compile(r"\.data-\d{5}-of-\d{5}$")
+_NO_EMBEDDER = re.compile(r"(?i)(^|[/_-])(det_|scrfd|retinaface|genderage|1k3d68|2d106det|landmark)")
+"""Names of what lies beside the network that embeds in InsightFace's packs."""
+_SHOWN = 3
+_MOST_NAMES = 1_000
 _WEIGHTS = (".onnx", ".params", ".pth", ".pt", ".ckpt", ".safetensors", ".npy", ".npz", ".pb")
 
 
@@ -115,15 +131,15 @@ def told_by_bytes(file: WeightsFile) -> str | None:
     if start.startswith(b"\x80") and file.data.find(_PADDLE) >= 0:
         return f"Paddle's weights, {_EXPORT}"
     if file.data[-len(_TABLE_END) :] == _TABLE_END:
-        return "a part of a TensorFlow checkpoint, which is not read; give the frozen graph, .pb"
+        return f"a part of a TensorFlow checkpoint, {_FROZEN_INSTEAD}"
     suffix = _suffix(file)
     return _SUFFIXES[suffix] if suffix in _OF_PROTOBUF else None
 
 
 def told_by_name(file: WeightsFile) -> str | None:
     """What the file's suffix says that it is, as `told_by_bytes`; for bytes that say nothing."""
-    if re.search(r"\.data-\d{5}-of-\d{5}$", file.name):
-        return "a part of a TensorFlow checkpoint by its name, which is not read; give the frozen graph, .pb"
+    if _PART.search(file.name):
+        return f"a part of a TensorFlow checkpoint by its name, {_FROZEN_INSTEAD}"
     if file.data[:1] == b"\x80" and _suffix(file) not in (".pdparams", ".pdopt"):
         return "a pickle that PyTorch did not write; save the arrays as .npz"
     return _SUFFIXES.get(_suffix(file))
@@ -139,8 +155,35 @@ def told_by_members(names: Collection[str]) -> str | None:
         return f"a zip archive with TensorFlow's SavedModel, {_FROZEN}"
     if any(name.endswith(("archive_format", "serialized_exported_program.json")) for name in names):
         return "a program of torch.export; save the network's state_dict() instead"
-    such = next((name for name in names if name.lower().endswith(_WEIGHTS)), None)
-    return f"a zip archive and no weights itself; {_UNPACK}{f', such as {shown(such)}' if such else ''}"
+    if any("com.apple.CoreML" in name for name in names):
+        return f"a zip archive with a model of Core ML, {_EXPORT}"
+    return f"a zip archive and no weights itself; {_UNPACK}{_such(names)}"
+
+
+def told_by_folder(folder: Path) -> str:
+    """What a folder is by the names in it, as `told_by_bytes`."""
+    try:
+        names = [entry.name for entry in islice(os.scandir(folder), _MOST_NAMES)]
+    except OSError:
+        names = []
+    if "saved_model.pb" in names:
+        return f"the folder of TensorFlow's SavedModel, {_FROZEN}"
+    if "Manifest.json" in names and folder.suffix == ".mlpackage":
+        return f"a model of Core ML, {_EXPORT}"
+    if not any(name.lower().endswith(_WEIGHTS) for name in names):
+        if any(name.endswith(".xml") and f"{name.removesuffix('.xml')}.bin" in names for name in names):
+            return f"a folder with OpenVINO's network, {_EXPORT}"
+        if any(_PART.search(name) or name.endswith((".ckpt.meta", ".ckpt.index")) for name in names):
+            return f"a folder with TensorFlow's checkpoint, {_FROZEN_INSTEAD}"
+    return f"a folder, where a file of weights is expected; give the file in it that holds them{_such(names)}"
+
+
+def _such(names: Iterable[str]) -> str:
+    """Of files by their names, those that may hold a network that embeds faces: the end of a sentence."""
+    weights = sorted(name for name in names if name.lower().endswith(_WEIGHTS))
+    embeds = [name for name in weights if not _NO_EMBEDDER.search(name)]
+    shortened = [shown(name) for name in (embeds or weights)[:_SHOWN]]
+    return f", such as {' or '.join(shortened)}" if shortened else ""
 
 
 def _suffix(file: WeightsFile) -> str:

@@ -16,6 +16,7 @@ from mtcnn_jax.weights import network_of, to_facenet_pytorch
 from recognizer.detectors import open_detector
 from recognizer.model import open_model
 from tests.experiments import setting
+from tests.faces.weights import makers
 from tests.recognizer.test_model import TENSORS, know_iresnet4
 from tests.recognizer.test_model import converted as converted
 from tests.retinaface_jax.oracle import random_tensors
@@ -104,3 +105,14 @@ def test_networks_of_mtcnn_by_their_names(weights: Path):
         with np.load(weights / "mtcnn" / f"{net}.npz") as file:
             assert network_of(file.files) == net[0]
             assert network_of(file.files[1:]) is None
+
+
+def test_a_graph_of_many_outputs_is_a_detectors(tmp_path: Path):
+    model = makers.message("ModelProto")(ir_version=8, producer_name="test")
+    for number in range(9):  # as SCRFD's
+        model.graph.node.add(op_type="Conv", input=["x", "w"], output=[f"y{number}"])
+        model.graph.output.add(name=f"y{number}")
+    model.graph.initializer.add(name="w", dims=(1,), data_type=1, raw_data=bytes(4))
+    (tmp_path / "det_10g.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(WeightsError, match=r"det_10g\.onnx: a graph of 9 outputs, most likely of a detector"):
+        open_model(tmp_path / "det_10g.onnx")
