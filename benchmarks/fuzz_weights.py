@@ -8,8 +8,8 @@ it is demanded that
 
 1. it is read, or refused by a `WeightsError` of one line;
 2. Python's memory (NumPy's with it) grows by at most twice the file's size plus 64 MiB while it is read;
-3. nothing happens that Python's audit hooks tell of but opening and mapping that file: no import, no code compiled or
-   run, no process, no other file, no socket, no pickle's `find_class`;
+3. nothing happens that Python's audit hooks tell of but opening and mapping that file, and for ONNX the one beside it
+   that it names: no import, no code compiled or run, no process, no other file, no socket, no pickle's `find_class`;
 4. it ends: after LIMIT seconds the program is stopped, with the place where it hangs.
 
 A crash of the interpreter would end this program too; the last file then remains in the folder it names at its start.
@@ -22,6 +22,7 @@ import codecs
 import faulthandler
 import gc
 import json
+import pickle  # to write with
 import shutil
 import sys
 import tempfile
@@ -46,6 +47,8 @@ from tests.faces.weights.bombs import bombs
 
 FILES = 1_250
 LIMIT = 120.0
+BESIDE = "beside"
+"""Name of a file of values in the folder, for ONNX models that name it."""
 SPARE = 64 * 2**20
 
 _CODECS = ("latin-1", "cp437", "unicode_escape", "raw_unicode_escape", "utf-8-sig", "utf-16-be", "utf-16-le",
@@ -92,7 +95,9 @@ class _Watch:
     def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
         if self.path is None or threading.get_ident() != self.thread:
             return
-        opened = event == "open" and str(arguments[0]) == self.path and arguments[1] in ("r", "rb", None)
+        at = str(arguments[0]) if arguments else ""
+        beside = str(Path(self.path).with_name(BESIDE))
+        opened = event == "open" and at in (self.path, beside) and arguments[1] in ("r", "rb", None)
         if not (opened or event == "mmap.__new__"):
             self.events.append(f"{event} {arguments!r:.80}")
 
@@ -109,16 +114,28 @@ def samples() -> dict[str, list[bytes]]:
     other = makers.Tensor(makers.Storage("99", np.arange(5.0)), 1, (2, 3), (0, 1))
     nested = {"epoch": 3, "lr": 0.1, "state_dict": tensors, "best": [1, 2.5, None], "seen": {1, "b"}}
     nested |= {"args": settings, "rng": other, "random": ("MT19937", np.arange(3)), "names": np.array(["a", "bc"])}
+    elsewhere = {name: ((2, 3), "float32", {"location": BESIDE, "offset": at, "length": 24})
+                 for name, at in (("v", 0), ("w", 24))}  # fmt: skip
+    written = makers.npy(np.array({}, object))
+    header_of_objects = written[: written.index(b"\n") + 1]
     return {
         "MXNet .params": [makers.mxnet(sided, version) for version in range(4)],
         "MXNet symbol": [json.dumps(makers.symbol(), indent=2).encode()],
         "PyTorch zip": [makers.torch_zip(tensors), makers.torch_zip(nested, 4, zipfile.ZIP_DEFLATED)],
         "PyTorch legacy": [makers.torch_legacy(tensors), makers.torch_legacy(nested, 4)],
         "GraphDef": [makers.graphdef(arrays), makers.graphdef({}, w=((3,), "float32", {"float_val": [1.5]}))],
-        "ONNX": [makers.onnx(arrays), makers.onnx({}, w=((2,), "float16", {"int32_data": [1, 2]}))],
+        "ONNX": [
+            makers.onnx(arrays),
+            makers.onnx({}, w=((2,), "float16", {"int32_data": [1, 2]})),
+            makers.onnx(arrays, external=elsewhere),
+        ],
         "safetensors": [makers.safetensors(arrays)],
         ".npy": [makers.npy(array) for array in arrays.values()],
-        ".npy with a dict": [makers.npy(np.array(makers.layers(), object))],
+        ".npy with a dict": [
+            makers.npy(np.array(makers.layers(), object)),
+            makers.npy(np.array({"net": list(makers.layers()["conv1"].values())}, object)),
+            header_of_objects + pickle.dumps(np.array({"a": np.arange(500)}, object), 2),  # bytes as text
+        ],
         ".npz": [makers.npz(arrays), makers.npz(arrays, compressed=True)],
     }
 
@@ -199,6 +216,7 @@ def fuzz(
     """
     tallies = {name: Tally() for name in sound}
     path = folder / "fuzzed"
+    (folder / BESIDE).write_bytes(bytes(range(48)))
     gc.freeze()  # what is not of the files need not be searched for garbage before each
     tracemalloc.start()
     try:

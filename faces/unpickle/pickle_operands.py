@@ -6,6 +6,7 @@ because text takes up to four times its bytes.
 Not here: what the instructions do (`pickle_instructions.py`).
 """
 
+import codecs
 import math
 import mmap
 import re
@@ -22,6 +23,7 @@ INDEX_LIMIT = 2**32
 
 _QUOTED = re.compile(rb"""(['"])((?:[^\\]++|\\x[0-9a-f]{2}|\\[\\'"nrt])*+)""")  # what Python 2's repr writes
 
+_PIECE = 2**16
 _LATIN = bytes(range(0xC4))  # of which UTF-8 makes the characters below U+0100
 
 
@@ -62,6 +64,14 @@ class Contents:
     def refusal(self, name: str, byte: int, what: str) -> FacesError:
         """The error for what a well-formed pickle asks for and does not get, at a byte of the file `name`."""
         return self.error(f"{name}, byte {byte}: holds a pickle that asks for {what}; {self.only}.")
+
+
+def _narrow(data: bytes) -> str:
+    """Text below U+0100 from its UTF-8, in little more memory than it takes; decoding at once takes thrice that."""
+    decoder, narrow = codecs.getincrementaldecoder("utf-8")(), bytearray()
+    for at in range(0, len(data), _PIECE):
+        narrow += decoder.decode(data[at : at + _PIECE], at + _PIECE >= len(data)).encode("latin-1")
+    return narrow.decode("latin-1")
 
 
 class Operands:
@@ -123,10 +133,12 @@ class Operands:
         return match[2].decode("unicode_escape").encode("latin-1")
 
     def text(self, data: bytes, encoding: str = "utf-8") -> str:
-        if not self.contents.latin or data.translate(None, _LATIN):
+        is_latin = self.contents.latin and not data.translate(None, _LATIN)
+        if not is_latin:
             self.count_text(len(data))
         try:
-            return data.decode(encoding)
+            is_long = is_latin and len(data) > _PIECE and not data.isascii()
+            return _narrow(data) if is_long else data.decode(encoding)
         except UnicodeDecodeError:
             raise self.error(f"text that is not Unicode; {DAMAGED}") from None
 
