@@ -21,6 +21,7 @@ from faces.weights import (
     is_onnx,
     read_graphdef,
     read_onnx_graph,
+    read_onnx_locations,
     read_onnx_outputs,
     read_symbol,
     read_weights,
@@ -67,8 +68,7 @@ def convert(
         raise ConfigError(
             f"--symbol {symbol} changes nothing: {file} is of {published.network}, not MXNet's; leave it out."
         )
-    with file.open("rb") as opened:
-        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    digest = _sha256(file)
     name = file.name.encode("ascii", "backslashreplace").decode()  # TOML takes no halves of a character
     description = Description(
         NetworkConfig(published.network, published.embedding_dim),
@@ -97,6 +97,19 @@ def _tensors_by_known_names(file: Path, state_dict: str | None) -> tuple[Tensors
         return own, wrapper, None
     except WeightsError as error:
         raise WeightsError(f"{file}: {error}") from None
+
+
+def _sha256(file: Path) -> str:
+    """Of a file's bytes, and of those beside an ONNX model that hold its values, in the model's order."""
+    total = hashlib.sha256()
+    for part in (file, *(read_onnx_locations(file) if is_onnx(file) else ())):
+        with part.open("rb") as opened:
+            while piece := opened.read(_PIECE):
+                total.update(piece)
+    return total.hexdigest()
+
+
+_PIECE = 2**20
 
 
 def _follow(file: Path, tensors: Tensors) -> None:

@@ -32,7 +32,7 @@ class Origin:
     file: str
     """Name of the file, or of the run's folder and its step."""
     sha256: str
-    """Of the file's bytes, or of the run's weights."""
+    """Of the file's bytes and those of the files that belong to it, or of the run's weights."""
 
 
 @dataclass(frozen=True)

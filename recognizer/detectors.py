@@ -24,7 +24,7 @@ from faces.detect.detections import Detector
 from faces.detect.looks import Sizes, of_any_size
 from faces.detect.shrink import in_smaller_images
 from faces.errors import ConfigError, DataError, FacesError, WeightsError
-from faces.weights import read_weights
+from faces.weights import read_onnx_locations, read_weights
 from mtcnn_jax.weights import to_params
 from recognizer.detector_identity import DETECTORS, RECORD, detector_of, identify, of_body, weight_files
 from recognizer.model import open_model
@@ -133,8 +133,9 @@ def digest(weights: Path) -> str:
     """SHA-256 of a detector's files."""
     total = hashlib.sha256()
     for file in weight_files(weights):
-        try:
-            total.update(file.read_bytes())
-        except OSError as error:
-            raise DataError(f"{file}: cannot be read ({error.strerror}).") from None
+        for part in (file, *(read_onnx_locations(file) if file.suffix == ".onnx" else ())):
+            try:
+                total.update(part.read_bytes())
+            except OSError as error:
+                raise DataError(f"{part}: cannot be read ({error.strerror}).") from None
     return total.hexdigest()

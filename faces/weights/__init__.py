@@ -17,7 +17,7 @@ from faces.weights import foreign, graphdef, mxnet, numpy_files, onnx, pytorch, 
 from faces.weights.graph import Node
 from faces.weights.graphdef import read_graphdef
 from faces.weights.mxnet import read_symbol
-from faces.weights.onnx import read_onnx_graph, read_onnx_outputs
+from faces.weights.onnx import read_onnx_graph, read_onnx_locations, read_onnx_outputs
 from faces.weights.weights_file import WeightsFile
 from faces.weights.zip_members import members
 
@@ -27,6 +27,7 @@ __all__ = [
     "is_onnx",
     "read_graphdef",
     "read_onnx_graph",
+    "read_onnx_locations",
     "read_onnx_outputs",
     "read_symbol",
     "read_weights",
@@ -55,7 +56,7 @@ def read_weights(path: Path | str, state_dict: str | None = None) -> dict[str, n
     Returns:
         At least one array, in the order of the file, of the shape and dtype it was saved with, bfloat16 as float32.
         Tensors that share values in a PyTorch file share them here. All arrays together take at most twice the file's
-        size plus 16 MiB.
+        size plus 16 MiB, those in a file beside an ONNX model that of this file.
 
     Raises:
         WeightsError: the file is absent, cut, damaged, of another format, or holds more than data.

@@ -68,6 +68,22 @@ def read_onnx_outputs(path: Path | str) -> tuple[str, ...]:
     return tuple(names)
 
 
+def read_onnx_locations(path: Path | str) -> tuple[Path, ...]:
+    """The files beside a model that hold values of it; each once, in the model's order.
+
+    Raises:
+        WeightsError: as `read_onnx_graph`; a file is not in the model's folder.
+    """
+    wire = Wire(WeightsFile(path))
+    external, found = ExternalFiles(wire.file), dict[Path, None]()
+    for number, value in _graph(wire):
+        if number == 5:
+            for field, part in wire.fields(value):
+                if field == 13 and isinstance(part, Span) and "location" in (entry := _entry(wire, part)):
+                    found[external.path("a tensor", entry["location"])] = None
+    return tuple(found)
+
+
 def _graph(wire: Wire) -> Iterator[tuple[int, Span]]:
     for number, value in wire.fields(Span(0, len(wire.file.data))):
         if number == 7 and isinstance(value, Span):

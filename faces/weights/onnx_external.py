@@ -41,7 +41,10 @@ class ExternalFiles:
         Raises:
             WeightsError: the file is not in the model's folder, is no file of data, or lacks these bytes.
         """
-        file = self._file(name, entries.get("location", ""))
+        location = entries.get("location", "")
+        if location not in self._opened:
+            self._opened[location] = WeightsFile(self.path(name, location))
+        file = self._opened[location]
         at, size = self._number(name, entries, "offset", 0), file.size_of(shape, dtype, name)
         length = self._number(name, entries, "length", size)
         return file.array(shape, dtype, name, at, at + length)
@@ -52,9 +55,12 @@ class ExternalFiles:
             raise self._model.damaged(f"{shown(name)} has the {key} {shown(text)}")
         return int(text)
 
-    def _file(self, name: str, location: str) -> WeightsFile:
-        if location in self._opened:
-            return self._opened[location]
+    def path(self, name: str, location: str) -> Path:
+        """The file at a location that a model says a tensor lies at.
+
+        Raises:
+            WeightsError: it is none in the model's folder.
+        """
         if not location or "\0" in location or _OUTSIDE.match(location):
             raise self._model.error(
                 f"{shown(name)} lies in {shown(location)!r}, which is no file beside the model and is not opened; save "
@@ -73,5 +79,4 @@ class ExternalFiles:
             )
         if not is_there:
             raise self._model.error(f"its weights lie in {shown(location)!r}, which is not beside it; copy it there")
-        self._opened[location] = WeightsFile(folder / location)
-        return self._opened[location]
+        return folder / location

@@ -132,3 +132,36 @@ def test_two_networks_in_one_state_dict(tmp_path: Path):
     (tmp_path / "a.pth").write_bytes(makers.torch_zip({"state_dict": both}))
     with pytest.raises(WeightsError, match=r"a\.pth: it holds a network under the names model\.\* and another"):
         convert(tmp_path / "a.pth")
+
+
+def test_an_onnx_model_with_its_values_beside_it(tmp_path: Path):
+    """Two sets of values beside equal graphs are two models."""
+    graph = published_networks.iresnet_graph(UNITS, IRESNET, True)
+    model = makers.message("ModelProto")(ir_version=8, producer_name="test")
+    for node in graph.nodes:
+        written = model.graph.node.add(op_type=node.op, input=node.inputs, output=node.outputs)
+        for key, value in node.attributes.items():
+            attribute = written.attribute.add(name=key, type=7 if isinstance(value, tuple) else 2)
+            if isinstance(value, tuple):
+                attribute.ints.extend(value)
+            elif isinstance(value, float):
+                attribute.type, attribute.f = 1, value
+            else:
+                attribute.i = value
+    model.graph.output.add(name=graph.nodes[-1].outputs[0])
+    values = b""
+    for name, tensor in graph.tensors.items():
+        initializer = model.graph.initializer.add(name=name, dims=tensor.shape, data_type=1, data_location=1)
+        for key, value in (("location", "m.data"), ("offset", len(values)), ("length", tensor.nbytes)):
+            initializer.external_data.add(key=key, value=str(value))
+        values += tensor.tobytes()
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    found = []
+    for factor in (1, 2):
+        (tmp_path / "m.data").write_bytes((np.frombuffer(values, np.float32) * np.float32(factor)).tobytes())
+        found.append(convert(tmp_path / "m.onnx"))
+    one, other = (model.description.origin.sha256 for model in found)
+    assert found[0].name == "iresnet4" and one != other
+    (tmp_path / "m.data").write_bytes(values[:-4])
+    with pytest.raises(WeightsError, match=r"m\.data: .* is cut: the file ends before its last value; copy"):
+        convert(tmp_path / "m.onnx")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from faces.errors import WeightsError
-from faces.weights import read_weights
+from faces.weights import read_onnx_locations, read_weights
 from tests.faces.weights import makers
 
 VALUES = np.arange(12, dtype=np.float32).reshape(3, 4)
@@ -81,6 +81,9 @@ def test_what_leads_elsewhere_or_lacks_bytes(entries: dict, message: str, tmp_pa
     with pytest.raises(WeightsError, match=message) as caught:
         read_weights(model(folder, **entries))
     assert "\n" not in str(caught.value)
+    if "location" in entries:
+        with pytest.raises(WeightsError):
+            read_onnx_locations(model(folder, **entries))
 
 
 def test_a_shape_larger_than_the_file_takes_no_memory(tmp_path: Path):
@@ -100,3 +103,15 @@ def test_what_onnx_itself_writes(tmp_path: Path):
     onnx.save(made, str(tmp_path / "m.onnx"), save_as_external_data=True, location="m.onnx.data")
     assert (tmp_path / "m.onnx").stat().st_size < 4096
     np.testing.assert_array_equal(read_weights(tmp_path / "m.onnx")["w"], np.arange(4096).reshape(64, 64))
+
+
+def test_the_files_that_belong_to_a_model(tmp_path: Path):
+    (tmp_path / "w").mkdir()
+    for name in "ab":
+        (tmp_path / "w" / name).write_bytes(VALUES.tobytes())
+    external = {name: ((3, 4), "float32", {"location": f"w/{name}"}) for name in "ba"}
+    external["c"] = external["a"]
+    (tmp_path / "m.onnx").write_bytes(makers.onnx(INSIDE, external=external))
+    assert read_onnx_locations(tmp_path / "m.onnx") == (tmp_path / "w" / "b", tmp_path / "w" / "a")
+    (tmp_path / "m.onnx").write_bytes(makers.onnx(INSIDE))
+    assert read_onnx_locations(tmp_path / "m.onnx") == ()
