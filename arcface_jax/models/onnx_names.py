@@ -85,7 +85,11 @@ class _Found:
                 raise WeightsError(f"{step.label} has {key} {step.settings[key]} where {expected} is expected.")
         self.channels = kernel.shape[0]
         self._keep(name, step)
-        return self.norm(step.gives, own_norm) if self.walk.has(step.gives, NORM) else step.gives
+        if not self.walk.has(step.gives, NORM):
+            return step.gives
+        value = self.norm(step.gives, own_norm)
+        self._without_bias(name, own_norm)
+        return value
 
     def is_pointwise(self, value: str) -> bool:
         """Whether a convolution reads the value that mixes its channels and looks at one place alone."""
@@ -120,10 +124,17 @@ class _Found:
         if not self.walk.has(value, NORM):
             return value
         value = self.norm(value, last_norm)
-        if last_norm == "features.layers.3" and (bias := self.parts.pop(f"{matrix}.bias", None)) is not None:
-            # arcface_torch's MobileFaceNet has no bias there: W x + b - mean = W x - (mean - b).
-            self.parts[f"{last_norm}.running_mean"] = self.parts[f"{last_norm}.running_mean"] - bias
+        if matrix != "fc":  # which has a bias in arcface_torch as well
+            self._without_bias(matrix, last_norm)
         return value
+
+    def _without_bias(self, layer: str, norm: str) -> None:
+        """A layer before a batch norm has no bias in arcface_torch: W x + b - mean = W x - (mean - b)."""
+        bias, mean = self.parts.pop(f"{layer}.bias", None), f"{norm}.running_mean"
+        if bias is not None:
+            if bias.shape != self.parts[mean].shape:
+                raise WeightsError(f"the bias of {layer} has the shape {bias.shape}.")
+            self.parts[mean] = self.parts[mean] - bias
 
     def _keep(self, name: str, step: Step, endings: Sequence[str] = ("weight", "bias")) -> None:
         for ending, tensor in zip(endings, step.tensors, strict=False):

@@ -136,7 +136,8 @@ def recognise(
     given = _Given(tensors, network, symbol, wrapper)
     for layout in _LAYOUTS:
         last = next((tensors[name] for name in layout.last if name in tensors), None)
-        if layout.first not in tensors or last is None or not last.ndim:
+        first = tensors.get(layout.first)
+        if first is None or last is None or not (first.ndim and last.ndim):
             continue
         found, rows, preprocessing = layout.read(given)
         if network in (None, found, *layout.programs):

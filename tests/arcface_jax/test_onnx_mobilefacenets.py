@@ -1,5 +1,6 @@
 """MobileFaceNets of any exporter are told by what their ONNX graphs compute, and refused where it is something else."""
 
+from dataclasses import replace
 from functools import cache, partial
 
 import jax
@@ -82,6 +83,37 @@ def test_sizes_and_dimensions(columns: int, dim: int):
     assert published.preprocessing.size == (112, 16 * columns)
     network = make_backbone("mobilefacenet", dim, input_size=published.preprocessing.size)
     receive(published, named.tensors, network, "FILE")
+
+
+def test_the_head_of_w600k_mbf():
+    """A convolution from 512 to 64 channels and a matrix from 3,136 values to 512; the published file has 13.6 MB."""
+    bottlenecks = theirs.mbf_bottlenecks()
+    tensors = theirs.mbf_tensors(7, 512, bottlenecks) | theirs.flat_head(7, 512, 64)
+    graph = theirs.mbf_graph(7, tensors, True, bottlenecks)
+    named = onnx_names.named(graph.nodes, graph.tensors)
+    published = recognise(named.tensors)
+    assert published is not None
+    assert (published.network, published.embedding_dim) == ("mobilefacenet_mbf_flat", 512)
+    assert (published.preprocessing.size, published.preprocessing.channels) == ((112, 112), "rgb")
+    receive(published, named.tensors, make_backbone("mobilefacenet_mbf_flat", 512), "FILE")
+    assert 13.55e6 < sum(tensor.nbytes for tensor in graph.tensors.values()) < 13.65e6
+
+
+@pytest.mark.usefixtures("short")
+def test_a_bias_before_a_batch_norm_goes_into_its_mean():
+    tensors, bottlenecks = made(64)
+    graph = theirs.mbf_graph(SIDE, tensors, False, bottlenecks)
+    biased = []
+    for node in graph.nodes:
+        if node.op == "Conv":
+            channels = len(graph.tensors[node.inputs[1]])
+            bias = graph.tensor(np.full(channels, 0.25, np.float32))
+            node = replace(node, inputs=(*node.inputs, bias))
+        biased.append(node)
+    plain, found = (onnx_names.named(nodes, graph.tensors).tensors for nodes in (graph.nodes, biased))
+    assert found.keys() == plain.keys()
+    np.testing.assert_allclose(found["layers.0.layers.1.running_mean"], plain["layers.0.layers.1.running_mean"] - 0.25)
+    np.testing.assert_array_equal(found["features.layers.3.running_mean"], plain["features.layers.3.running_mean"])
 
 
 @pytest.mark.usefixtures("short")

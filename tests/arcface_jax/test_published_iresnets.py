@@ -11,7 +11,7 @@ import pytest
 from arcface_jax.models import make_backbone
 from arcface_jax.models.iresnet import IResNet
 from arcface_jax.models.iresnet_names import ir_rows, iresnet_rows, mxnet_iresnet_rows
-from arcface_jax.models.published import IRESNETS, recognise
+from arcface_jax.models.published import FIRST, IRESNETS, recognise
 from arcface_jax.models.symbols import follow_iresnet
 from faces import backbone
 from faces.backbone import Network
@@ -164,3 +164,8 @@ def test_symbols_of_iresnets_that_compute_something_else_are_refused(node: str, 
     changed = [replace(one, attributes=one.attributes | attributes) if one.name == node else one for one in symbol]
     with pytest.raises(WeightsError, match=rf"node '{node}' .*{sentence}"):
         recognised(changed)
+
+
+def test_names_with_numbers_in_place_of_tensors_are_not_recognised():
+    for first in FIRST:
+        assert recognise({name: np.zeros(()) for name in (first, "fc.bias", "bn.bias", "pre_fc1_bias")}) is None
