@@ -35,7 +35,7 @@ _DENSE: Mapping[Name, Sequence[str]] = {
     "o": ("conv5", "conv6-1", "conv6-2", "conv6-3"),
 }
 _LAST_MAP = 3  # rows and columns of the map that R-net's and O-net's first dense layers see
-_KERAS = re.compile(r"(conv2d|dense|p_re_lu)(?:_(\d+))?(/kernel:0|/bias:0|_initializer_\d+)")
+_KERAS = re.compile(r"(conv2d|dense|p_re_lu)(?:_(\d{1,9}))?(/kernel:0|/bias:0|_initializer_\d+)")
 
 
 def davidsandbergs(file: str, arrays: Arrays) -> dict[str, Arrays]:

@@ -8,6 +8,8 @@ Not here: the tables of names (`iresnet_names.py`, `mobilefacenet_names.py`), re
 filling in the parameters (`faces.weights.layouts`).
 """
 
+import itertools
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -165,8 +167,8 @@ def _mxnet_iresnet(given: _Given) -> tuple[str, Sequence[Row], Preprocessing]:
 
 def _ir(given: _Given) -> tuple[str, Sequence[Row], Preprocessing]:
     starts = [f"body.{place}.shortcut_layer.0.weight" in given.tensors for place in range(_bodies(given.tensors))]
-    counted = [sum(starts[: place + 1]) for place in range(len(starts))]
-    counted = [counted.count(stage) for stage in range(4)] if sum(starts) == 3 else [len(starts)]
+    stages = Counter(itertools.accumulate(starts))  # a convolution beside a unit begins a stage, but for the first
+    counted = [stages[stage] for stage in range(4)] if sum(starts) == 3 else [len(starts)]
     has_attention = bool(attention_of("body.0.res_layer", given.tensors))
     found, units = _depth(given, IR_SES if has_attention else IRS, counted)
     if given.told not in (None, found, *WHOSE):
@@ -179,8 +181,10 @@ def _ir(given: _Given) -> tuple[str, Sequence[Row], Preprocessing]:
 def _mbf(given: _Given) -> tuple[str, Sequence[Row], Preprocessing]:
     found, rows = _MBFS.get(len(given.tensors["layers.0.layers.0.weight"]), _MBFS[128])
     if f"{FLAT}.0.weight" in given.tensors:
+        if rows is not None:
+            raise WeightsError(f"a {found} whose matrix sees all places of a map; mobilefacenet_mbf alone has that.")
         return f"{found}_flat", mbf_rows(given.tensors, rows), PREPROCESSING
-    size = _size(given.tensors["features.layers.0.layers.0.weight"])
+    size = _size(given.tensors.get("features.layers.0.layers.0.weight"))
     return found, mbf_rows(given.tensors, rows), replace(PREPROCESSING, size=size)
 
 
@@ -221,9 +225,11 @@ def _seen(mean: float, factor: float) -> Preprocessing:
     return replace(MXNET_PREPROCESSING, mean=mean, scale=1.0 / factor)
 
 
-def _size(last_kernel: np.ndarray) -> tuple[int, int]:
+def _size(last_kernel: np.ndarray | None) -> tuple[int, int]:
     """Rows and columns of the images, of which four halvings leave a map of the kernel's size."""
-    rows, columns = last_kernel.shape[2:] if last_kernel.ndim == 4 else (0, 0)
+    if last_kernel is None or last_kernel.ndim != 4 or not last_kernel.size:
+        return PREPROCESSING.size  # what is missing or of another shape is told of where it is used
+    rows, columns = last_kernel.shape[2:]
     return 16 * rows, 16 * columns
 
 

@@ -169,3 +169,19 @@ def test_symbols_of_iresnets_that_compute_something_else_are_refused(node: str, 
 def test_names_with_numbers_in_place_of_tensors_are_not_recognised():
     for first in FIRST:
         assert recognise({name: np.zeros(()) for name in (first, "fc.bias", "bn.bias", "pre_fc1_bias")}) is None
+
+
+@pytest.mark.parametrize("last", ["fc.bias", "pre_fc1_bias", "output_layer.3.bias", "features.layers.3.bias", "bn.bias",
+                                  "linear1.bn.bias"])  # fmt: skip
+@pytest.mark.parametrize("shape", [(4,), (0, 3), (64, 3, 3, 3)])
+def test_files_that_are_cut_to_their_first_and_last_names_are_refused(last: str, shape: tuple[int, ...]):
+    for first in FIRST:
+        cut = {first: np.zeros(shape, np.float32), last: np.zeros(5, np.float32)}
+        try:
+            published = recognise(cut, wrapper="model.")
+        except WeightsError:
+            continue
+        if published is not None:
+            network = make_backbone(published.network, 5, input_size=published.preprocessing.size)
+            with pytest.raises(WeightsError):
+                receive(published, cut, network, "FILE")
