@@ -115,7 +115,7 @@ def _step(node: Node, label: str, inputs: Sequence[str], constants: Mapping[str,
 Meaning = tuple[str, Sequence[str], dict[str, Any]]
 Given = Sequence[np.ndarray | None]
 
-_KINDS = {"strides": tuple, "pads": tuple, "group": int, "epsilon": (int, float), "transB": int}
+_KINDS = {"strides": tuple, "pads": tuple, "axes": tuple, "group": int, "epsilon": (int, float), "transB": int}
 """Of attributes that are computed with."""
 
 
@@ -200,6 +200,16 @@ def _flatten(node: Node, inputs: Sequence[str], given: Given) -> Meaning:
     return FLATTEN, (), {}
 
 
+def _squeeze(node: Node, inputs: Sequence[str], given: Given) -> Meaning:
+    """Rows and columns of 1 left out: what is left of a map of one place is its channels in a row."""
+    _only(node, axes=...)
+    axes: Any = node.attributes.get("axes", () if len(given) < 2 or given[1] is None else given[1].ravel().tolist())
+    are_whole = all(isinstance(axis, int) for axis in axes)
+    if not are_whole or sorted(axis % 4 for axis in axes) != [2, 3] or given[0] is not None:
+        raise _NotUnderstood("it leaves out other sides than rows and columns")
+    return FLATTEN, (), {}
+
+
 _MEANINGS: dict[str, Callable[[Node, Sequence[str], Given], Meaning]] = {
     "Conv": _conv,
     "BatchNormalization": _norm,
@@ -211,5 +221,6 @@ _MEANINGS: dict[str, Callable[[Node, Sequence[str], Given], Meaning]] = {
     "Mul": _arithmetic,
     "Div": _arithmetic,
     "Flatten": _flatten,
+    "Squeeze": _squeeze,
     "Reshape": _flatten,  # before a matrix, whose columns leave one way to read the map as rows
 }

@@ -117,6 +117,23 @@ def test_a_bias_before_a_batch_norm_goes_into_its_mean():
 
 
 @pytest.mark.usefixtures("short")
+def test_a_map_of_one_place_without_its_sides_is_a_row():
+    tensors, bottlenecks = made(64)
+    graph = theirs.mbf_graph(SIDE, tensors, True, bottlenecks, is_head_conv=True)
+    expected, last = onnx_names.named(graph.nodes, graph.tensors).tensors, graph.nodes[-1]
+    sides = {"sides": np.array([-1, 2]), "one": np.array([3])}
+    for inputs, attributes in (((), {"axes": (2, 3)}), (("sides",), {})):
+        squeezed = replace(last, op="Squeeze", inputs=(last.inputs[0], *inputs), attributes=attributes)
+        found = onnx_names.named([*graph.nodes[:-1], squeezed], graph.tensors | sides).tensors
+        assert found.keys() == expected.keys()
+    others = [((), {"axes": axes}) for axes in ((0, 2), 2, ("a", "b"))]
+    for inputs, attributes in [((), {}), (("one",), {}), (("none",), {}), *others]:
+        squeezed = replace(last, op="Squeeze", inputs=(last.inputs[0], *inputs), attributes=attributes)
+        with pytest.raises(WeightsError):
+            onnx_names.named([*graph.nodes[:-1], squeezed], graph.tensors | sides)
+
+
+@pytest.mark.usefixtures("short")
 def test_a_head_without_prelu_is_one_whose_slope_changes_nothing():
     tensors, bottlenecks = made(128)
     tensors |= theirs.flat_head(SIDE, DIM, 24)
