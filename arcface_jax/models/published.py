@@ -167,7 +167,7 @@ def _mxnet_iresnet(given: _Given) -> tuple[str, Sequence[Row], Preprocessing]:
 
 def _ir(given: _Given) -> tuple[str, Sequence[Row], Preprocessing]:
     starts = [f"body.{place}.shortcut_layer.0.weight" in given.tensors for place in range(_bodies(given.tensors))]
-    stages = Counter(itertools.accumulate(starts))  # a convolution beside a unit begins a stage, but for the first
+    stages = Counter(itertools.accumulate(map(int, starts)))  # the first begins without a convolution
     counted = [stages[stage] for stage in range(4)] if sum(starts) == 3 else [len(starts)]
     has_attention = bool(attention_of("body.0.res_layer", given.tensors))
     found, units = _depth(given, IR_SES if has_attention else IRS, counted)
