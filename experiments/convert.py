@@ -1,8 +1,9 @@
 """Turn published weights into a model of this project: its checkpoint, and the preprocessing that belongs to it.
 
-    python -m experiments.convert FILE [--symbol JSON] [--network NAME] --to DIR [--overwrite]
+    python -m experiments.convert MODEL [--symbol JSON] [--network NAME] --to DIR [--overwrite]
 
-The network is told by the tensors' names and shapes, and a file that does not fit it in every tensor is refused.
+MODEL is a file, or a name of `experiments.models`. A file's network is told by its hash, where that is known, or by the
+tensors' names and shapes, which is said; and a file that does not fit it in every tensor is refused.
 DATA.md lists the layouts that are known. Where several programs name their tensors alike and trained on other colours,
 a program is the NAME that is asked for: adaface, tface, insightface_pytorch, face_evolve, magface or arcface_torch.
 """
@@ -12,11 +13,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from experiments.common.arguments import place
+from experiments.common.arguments import add_manifest, place
 from faces import cli
 from faces.counts import TOTAL, parameters
 from faces.outputs import check_folder, check_free
 from faces.terminal import make_console
+from recognizer.manifest import find_model
 from recognizer.model import Model, convert, write_model
 
 
@@ -24,7 +26,8 @@ def main(arguments: list[str]) -> None:
     options = parse(arguments)
     check_free(options.to, options.overwrite)
     check_folder(options.to)
-    model = convert(options.file, options.network, options.symbol, options.state_dict)
+    file = find_model(options.file, options.manifest)
+    model = convert(file, options.network, options.symbol, options.state_dict, options.manifest)
     write_model(model, options.to, options.overwrite)
     report(make_console(), model, options.to)
 
@@ -32,13 +35,14 @@ def main(arguments: list[str]) -> None:
 def parse(arguments: list[str]) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m experiments.convert", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("file", type=Path, metavar="FILE", help="the published weights")
+    parser.add_argument("file", type=Path, metavar="MODEL", help="the published weights: a file, or a name")
     parser.add_argument("--symbol", type=Path, metavar="JSON", help="MXNet's graph (default: the one beside FILE)")
     parser.add_argument("--state-dict", metavar="KEY", help="of PyTorch's checkpoints (default: found out)")
     of = "the network that FILE is of, or the program that trained it (default: found out)"
     parser.add_argument("--network", metavar="NAME", help=of)
     parser.add_argument("--to", type=place, required=True, metavar="DIR", help="folder to make")
     parser.add_argument("--overwrite", action="store_true", help="replace the model that DIR holds")
+    add_manifest(parser)
     return parser.parse_args(arguments)
 
 
@@ -51,6 +55,8 @@ def report(console: Console, model: Model, folder: Path) -> None:
         f"takes {seen.size[0]}x{seen.size[1]} {seen.channels}, (x - {seen.mean:g}) / {seen.scale:g}, aligned by "
         f"{seen.alignment}, flip: {seen.flip}"
     )
+    if model.remark:
+        console.print(model.remark)
     console.print(f"written to {folder}")
 
 

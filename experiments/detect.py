@@ -1,6 +1,6 @@
 """Find the faces in photographs, and draw them.
 
-    python -m experiments.detect IMAGES... --detector NAME --detector-weights FILE --out DIR
+    python -m experiments.detect IMAGES... --out DIR [--detector NAME] [--detector-weights FILE]
         [--detector-network NAME] [--confidence X] [--select RULE] [--longest-side N] [--sheet N] [--overwrite]
 
 IMAGES are files, and folders that are searched with all they contain (`faces.data.photographs`). DIR receives
@@ -29,7 +29,7 @@ import numpy as np
 from rich.console import Console
 
 from experiments.common import passed_over
-from experiments.common.arguments import NETWORK_HELP, place
+from experiments.common.arguments import NETWORK_HELP, WEIGHTS_HELP, add_manifest, detector, place
 from faces import cli
 from faces.continued import continued
 from faces.data.chunks import chunks
@@ -40,8 +40,9 @@ from faces.detect.sheet import draw_sheet
 from faces.errors import DataError, ImageError
 from faces.outputs import append_text, write_text
 from faces.terminal import make_console, make_progress
-from recognizer.detector_identity import DETECTORS, NETWORKS
+from recognizer.detector_identity import NETWORKS
 from recognizer.detectors import EDITION, digest, open_detector
+from recognizer.manifest import find_detector
 
 FILES = ("detections.jsonl", "sheet.png", "quarantine.csv", "left_out.csv")
 CHUNK = 64
@@ -54,7 +55,9 @@ def main(arguments: list[str]) -> None:
     args = parse(arguments)
     there = find_photographs([Path(given) for given in args.images])
     files = by_name(there.files)
-    settings = {"detector": args.detector, "edition": EDITION, "weights": digest(Path(args.detector_weights))}
+    if args.detector_weights is None:
+        args.detector_weights = find_detector(args.detector, args.manifest)
+    settings = {"detector": args.detector, "edition": EDITION, "weights": digest(args.detector_weights)}
     settings |= {"select": args.select, "longest_side": args.longest_side, "confidence": args.confidence}
     with (
         cli.interruptible(f"The images that were looked at are in {args.out}; the same command goes on with the rest."),
@@ -86,8 +89,8 @@ def detect_all(
     left = [name for name in files if name not in lines]
     if len(left) < len(files):
         console.print(f"{len(files) - len(left):,} of {len(files):,} images are in {args.out} already")
-    weights, network = Path(args.detector_weights), args.detector_network
-    detect = open_detector(args.detector, weights, args.longest_side, args.confidence, network)
+    of_it = (args.longest_side, args.confidence, args.detector_network)
+    detect = open_detector(args.detector, args.detector_weights, *of_it, manifest=args.manifest)
     quarantined = dict[str, str]()
     with make_progress(console) as bar:
         decoded = read(bar.track(left, description="detecting"), files, quarantined)
@@ -110,8 +113,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     """The command line, checked as far as it can be without looking at files."""
     parser = argparse.ArgumentParser(prog="python -m experiments.detect", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("images", nargs="+", metavar="IMAGES", help="image files, and folders to search")
-    parser.add_argument("--detector", required=True, choices=DETECTORS)
-    parser.add_argument("--detector-weights", required=True, metavar="FILE", help="file, or folder of mtcnn's three")
+    parser.add_argument("--detector", type=detector, default="mtcnn", metavar="NAME",
+                        help="mtcnn (the default) or retinaface")  # fmt: skip
+    parser.add_argument("--detector-weights", type=Path, metavar="FILE", help=WEIGHTS_HELP)
+    add_manifest(parser)
     parser.add_argument("--detector-network", choices=NETWORKS, help=NETWORK_HELP)
     parser.add_argument("--out", type=place, required=True, metavar="DIR", help="folder to write to")
     parser.add_argument("--confidence", type=float, metavar="X", help="least score of a face, between 0 and 1 "

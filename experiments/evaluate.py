@@ -53,9 +53,10 @@ def evaluate(options: argparse.Namespace, out: Path, console: Console) -> dict[s
     for photos in sets:
         passed_over.tell(console, photos.passed_over, f"{photos.name}: passed over")
         refuse_missing(photos.name, photos.missing, f"{len(photos.names):,} pictures that its list names", options)
-    model = pipeline.open_for(options, console)
+    aligned = all(photos.aligned for photos in sets)
+    model = pipeline.open_for(options, console, aligned)
     wanted, network, origin = model.preprocessing, model.description.network, model.description.origin
-    search = pipeline.open_search(options, wanted, aligned=all(photos.aligned for photos in sets))
+    search = pipeline.open_search(options, wanted, aligned)
     embed = CachedEmbedder(model, options.cache)
     cut = {
         photos.name: search.cut(photos.read(), len(photos.names), photos.name, wanted, console, photos.aligned)

@@ -55,7 +55,7 @@ def evaluate(options: argparse.Namespace, out: Path, console: Console) -> dict[s
     faces, pairs = read_ijb_faces(meta, name), read_pairs(meta, name)
     galleries, probes = read_galleries(meta, name), read_probes(meta, name)
     at_hand = _at_hand(options.data / IMAGES, faces, options)
-    model = pipeline.open_for(options, console)
+    model = pipeline.open_for(options, console, has_points=True)
     by_list = options.detector == pipeline.NONE and model.preprocessing.alignment == "five_points"
     search = None if by_list else pipeline.open_search(options, model.preprocessing)
     embed = CachedEmbedder(model, options.cache, unit=options.face_length == "unit")

@@ -69,7 +69,7 @@ def evaluate(
     photos = open_photographs(*options.data)
     passed_over.tell(console, photos.passed_over)
     refuse_missing(photos.name, photos.missing, f"{len(photos.names):,} pictures that its list names", options)
-    model = pipeline.open_for(options, console)
+    model = pipeline.open_for(options, console, photos.aligned)
     search = pipeline.open_search(options, model.preprocessing, aligned=photos.aligned)
     embed = CachedEmbedder(model, options.cache)
     cut = search.cut(photos.read(), len(photos.names), photos.name, model.preprocessing, console, photos.aligned)

@@ -6,7 +6,6 @@ turns images into embeddings.
 Not here: the networks (`models/` of each paper), class centres and losses.
 """
 
-import difflib
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple, Protocol
@@ -21,6 +20,7 @@ from faces import ops
 from faces.errors import ConfigError
 from faces.initialisers import init_variables
 from faces.mesh import DATA
+from faces.schema import nearest_of_all
 
 Params = dict[str, Any]
 BatchStats = dict[str, Any]
@@ -80,8 +80,7 @@ def make_backbone(
         ConfigError: for an unknown name. `apply` raises it for images of another size.
     """
     if name not in networks:
-        nearest = difflib.get_close_matches(name, networks, n=1, cutoff=0.0)[0]
-        raise ConfigError(f'there is no network "{name}"; the nearest is "{nearest}" (all: {", ".join(networks)})')
+        raise ConfigError(f'there is no network "{name}"; {nearest_of_all(name, tuple(networks))}')
     network = networks[name]
     height, width = input_size or network.input_size
     module = network.module(embedding_dim=embedding_dim, dtype=dtype)

@@ -189,6 +189,12 @@ def nearest(name: str, known: Sequence[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}."
 
 
+def nearest_of_all(name: str, known: Sequence[str]) -> str:
+    """A part of a sentence on an unknown name: the nearest, however far, and all of them."""
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
+    return f'the nearest is "{near}" (all: {", ".join(known)})'
+
+
 def kinds_of(hint: Any) -> dict[str, Any]:
     """The tables of a union by their kinds; {} of a type that is none."""
     if typing.get_origin(hint) not in (Union, types.UnionType):

@@ -28,12 +28,17 @@ from faces.weights import (
 )
 from faces.weights.layouts import Tensors, receive
 from faces.weights.wrappers import unwrapped
-from recognizer.description import DESCRIPTION, KNOWN, Description, Model, NetworkConfig, Origin, backbone_in
+from recognizer.description import DESCRIPTION, Description, Model, NetworkConfig, Origin, backbone_in, with_known
+from recognizer.manifest import MANIFEST
 from recognizer.mistaken import refuse_detector, refuse_detectors_graph, refuse_detectors_in
 
 
 def convert(
-    file: Path, network: str | None = None, symbol: Path | None = None, state_dict: str | None = None
+    file: Path,
+    network: str | None = None,
+    symbol: Path | None = None,
+    state_dict: str | None = None,
+    manifest: Path = MANIFEST,
 ) -> Model:
     """A published file as a model, in memory.
 
@@ -43,6 +48,9 @@ def convert(
             tensors.
         symbol: MXNet's graph; None: PREFIX-symbol.json where it lies beside PREFIX-0000.params.
         state_dict: its key in a checkpoint of PyTorch; None: found by the rule of `faces.weights.state_dicts`.
+        manifest: the files that are known by their hash.
+    Returns:
+        The model; `description.origin.recognised_by` says whether its hash is known, or only its tensors fit.
     Raises:
         WeightsError: the file cannot be read, is of no network here, or does not fit the one that it is of.
         ConfigError: an embedding of no values; a graph for weights that have none.
@@ -73,9 +81,9 @@ def convert(
     description = Description(
         NetworkConfig(published.network, published.embedding_dim),
         published.preprocessing,
-        Origin(name, digest),
-        KNOWN.get(digest),
+        Origin(name, digest, "tensors" if network is None else "network"),
     )
+    description = with_known(description, manifest)
     check(description, file)
     backbone = backbone_in(description)
     params, batch_stats = receive(published, tensors, backbone, str(file))

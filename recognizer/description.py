@@ -3,12 +3,16 @@
 Not here: opening one (`model.py`), the networks (`networks.py`).
 """
 
+import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
 from faces.backbone import Apply, Backbone, BatchStats, Params
 from faces.config import ModelConfig
 from faces.preprocessing import Preprocessing
 from faces.schema import Checked, Rule
+from recognizer.manifest import MANIFEST, Detection, known_files
 from recognizer.networks import backbone_of
 
 DESCRIPTION = "model.toml"
@@ -33,6 +37,9 @@ class Origin:
     """Name of the file, or of the run's folder and its step."""
     sha256: str
     """Of the file's bytes and those of the files that belong to it, or of the run's weights."""
+    recognised_by: Literal["hash", "tensors", "network", "run"] | None = None
+    """What says that the weights are of this network: the file's hash, which the manifest knows; their names and shapes
+    alone; the person who named it; the run's own record; None of models that were written before this was kept."""
 
 
 @dataclass(frozen=True)
@@ -43,18 +50,24 @@ class Verification:
     """Cosine of the embeddings from which on they are."""
 
 
-KNOWN = {"b151f97e392e68cb540fb9710a91a574a4187d491eeda77d1c1799ae6dc3b82b": Verification(0.35)}
-"""Of published weights, by the SHA-256 of their file: MobileFaceNet "y1" (RESULTS.md, "What a threshold costs")."""
+@dataclass(frozen=True)
+class Clustering:
+    """When two clusters of faces are one person's, as chosen on people who are in no test set."""
+
+    threshold: float
+    """Mean cosine over all pairs between them from which on they are."""
 
 
 @dataclass(frozen=True)
 class Description(Checked):
-    """What `model.toml` holds; files without a table `[verification]` are of models without a chosen threshold."""
+    """What `model.toml` holds; a table that is not there is of a model for which nobody has chosen that."""
 
     network: NetworkConfig
     preprocessing: Preprocessing
     origin: Origin
     verification: Verification | None = None
+    clustering: Clustering | None = None
+    detection: Detection | None = None
 
     def rules(self) -> list[Rule]:
         """As `faces.schema.Checked.rules`."""
@@ -64,6 +77,10 @@ class Description(Checked):
             (
                 self.verification is None or -1 <= self.verification.threshold <= 1,
                 "verification.threshold: a cosine, -1 to 1, is expected",
+            ),
+            (
+                self.clustering is None or -1 <= self.clustering.threshold <= 1,
+                "clustering.threshold: a cosine, -1 to 1, is expected",
             ),
         ]
 
@@ -99,8 +116,45 @@ class Model:
         verification = self.description.verification
         return None if verification is None else verification.threshold
 
+    @property
+    def clustering_threshold(self) -> float | None:
+        """Mean cosine from which on two clusters are taken for one person's; None where none was chosen."""
+        clustering = self.description.clustering
+        return None if clustering is None else clustering.threshold
+
+    @property
+    def remark(self) -> str | None:
+        """A sentence on weights that nothing but their tensors says the network of; None of all others."""
+        origin = self.description.origin
+        if origin.recognised_by != "tensors":
+            return None
+        how = "by its tensors' names and shapes alone; its hash is not known here"
+        return f"{origin.file}: taken for {self.name} {how}"
+
 
 def backbone_in(description: Description) -> Backbone:
     """The network of a description that is of no run: published ones are as ArcFace's loss trained them."""
     network, size = description.network, description.preprocessing.size
     return backbone_of(ModelConfig(network.name, size, network.embedding_dim, "float32", "global"), "arcface")
+
+
+def with_known(description: Description, manifest: Path = MANIFEST) -> Description:
+    """A description with what the manifest knows of its file and it does not say itself.
+
+    Args:
+        description: any.
+        manifest: as `recognizer.manifest.read_manifest` takes it.
+    Raises:
+        ConfigError: as `read_manifest`.
+    """
+    known = known_files(manifest).get(description.origin.sha256)
+    if known is None or known.entry.kind != "model":
+        return description
+    entry = known.entry
+    return dataclasses.replace(
+        description,
+        origin=dataclasses.replace(description.origin, recognised_by="hash"),
+        verification=description.verification or (entry.verification and Verification(entry.verification.threshold)),
+        clustering=description.clustering or (entry.clustering and Clustering(entry.clustering.threshold)),
+        detection=description.detection or entry.detection,
+    )

@@ -3,7 +3,7 @@
 Names and shapes of arrays do not say everything that decides on the output: activations, anchors and the colours that
 are subtracted have no array, and networks that differ in them have files that look alike. So a file is used when one of
 three says what it is: a record inside, which everything trained here has; its hash, for published files
-(`known_files.toml`); or the person who gives it. Otherwise it is refused.
+(`models.toml`); or the person who gives it. Otherwise it is refused.
 
 Not here: reading weights (`faces.weights`), their names (`weights.py` of each detector).
 """
@@ -12,7 +12,6 @@ import dataclasses
 import hashlib
 import json
 import math
-import tomllib
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from faces.detect.looks import TILE, Sizes
 from faces.errors import ConfigError, WeightsError
 from mtcnn_jax.stages import STRIDE, WINDOW
 from mtcnn_jax.weights import network_of
+from recognizer.manifest import MANIFEST, known_files
 from retinaface_jax.anchors import SIDES
 from retinaface_jax.decode import CENTRE, SIZE
 from retinaface_jax.network import BODIES, MEAN_BGR, STRIDES
@@ -67,9 +67,6 @@ def _retinaface(body: str) -> Network:
     return Network("retinaface", body, sees, told, Sizes(SIDES[0][0], SIDES[-1][-1]))
 
 
-KNOWN_FILES = Path(__file__).with_name("known_files.toml")
-"""Published files by their SHA-256, in a table for each network."""
-
 NETWORKS = {
     "retinaface_mobilenet025": _retinaface("mobilenet0.25"),
     "retinaface_resnet50": _retinaface("resnet50"),
@@ -88,7 +85,9 @@ def of_body(body: str) -> str:
     return next(name for name, network in NETWORKS.items() if network.body == body)
 
 
-def identify(file: Path, record: np.ndarray | None, fits: str, told: str | None) -> Sizes:
+def identify(
+    file: Path, record: np.ndarray | None, fits: str, told: str | None, manifest: Path = MANIFEST
+) -> Sizes:
     """The faces that the weights of a file were trained for, if anything says that they are what they look like.
 
     Args:
@@ -96,6 +95,7 @@ def identify(file: Path, record: np.ndarray | None, fits: str, told: str | None)
         record: of `make_record`, as the file holds it; None where it holds none.
         fits: of `NETWORKS`, the one whose names and shapes the weights have.
         told: the network that the caller says it is; None where the caller does not.
+        manifest: the files that are known by their hash.
 
     Raises:
         ConfigError: there is no such network, or it is another one than the person says.
@@ -106,7 +106,8 @@ def identify(file: Path, record: np.ndarray | None, fits: str, told: str | None)
     if told not in (None, fits):
         raise ConfigError(f"{file}: its weights fit {fits}; --detector-network {told} is another network.")
     if record is None:
-        says, sizes = known_files().get(_sha256(file), told), NETWORKS[fits].sizes
+        known = known_files(manifest).get(_sha256(file))
+        says, sizes = known.entry.network if known is not None else told, NETWORKS[fits].sizes
     else:
         says, sizes = read_record(file, record)
     if says is None:
@@ -143,12 +144,6 @@ def read_record(file: Path, record: np.ndarray) -> tuple[str, Sizes]:
     if not is_range:
         raise WeightsError(f'{file}: the sizes in its record "{RECORD}" make no sense; fetch the file again.')
     return name, sizes
-
-
-def known_files() -> dict[str, str]:
-    """Network by SHA-256, as `KNOWN_FILES` says."""
-    tables = tomllib.loads(KNOWN_FILES.read_text(encoding="utf-8"))
-    return {sha256: network for network, files in tables.items() for sha256 in files.values()}
 
 
 def _sha256(file: Path) -> str:

@@ -1,4 +1,4 @@
-"""A detector by its name and the file of its published weights.
+"""A detector by its name, with the weights that an installed package brings (`models.toml`) or a file of its own.
 
 | detector | weights |
 |---|---|
@@ -24,9 +24,11 @@ from faces.detect.detections import Detector
 from faces.detect.looks import Sizes, of_any_size
 from faces.detect.shrink import in_smaller_images
 from faces.errors import ConfigError, DataError, FacesError, WeightsError
+from faces.schema import nearest_of_all
 from faces.weights import read_onnx_locations, read_weights
 from mtcnn_jax.weights import to_params
 from recognizer.detector_identity import DETECTORS, RECORD, detector_of, identify, of_body, weight_files
+from recognizer.manifest import MANIFEST, find_detector
 from recognizer.model import open_model
 from retinaface_jax.weights import from_pytorch
 
@@ -37,10 +39,11 @@ and what was made of them is not gone on with."""
 
 def open_detector(
     name: str,
-    weights: Path | str,
+    weights: Path | str | None = None,
     longest_side: int | None = None,
     confidence: float | None = None,
     network: str | None = None,
+    manifest: Path | str = MANIFEST,
 ) -> Detector:
     """The detector `name` with its published settings, which finds faces of any size (`faces/detect/looks.py`).
 
@@ -50,12 +53,13 @@ def open_detector(
 
     Args:
         name: one of `DETECTORS`.
-        weights: file or folder, as the table above says.
+        weights: file or folder, as the table above says; None for those that a package brings.
         longest_side: reduce larger images to this many pixels before looking; None leaves every image as it is, or
             reduces it to what weights trained here know.
         confidence: a face scores more than this; None for the published least score, 0.5 of retinaface, 0.7 of mtcnn,
             where it is O-net's alone.
         network: of `detector_identity.NETWORKS`, what the weights are of, where neither they nor their hash say so.
+        manifest: where weights come from, and files that are known by their hash (`recognizer.manifest`).
 
     Raises:
         ConfigError: there is no such detector, no such score, or the weights are of another network.
@@ -63,12 +67,14 @@ def open_detector(
             nothing says what they are.
     """
     if name not in DETECTORS:
-        raise ConfigError(f'there is no detector "{name}": one of {", ".join(DETECTORS)} is expected')
+        raise ConfigError(f'there is no detector "{name}"; {nearest_of_all(name, DETECTORS)}.')
+    manifest = Path(manifest)
+    weights = find_detector(name, manifest) if weights is None else Path(weights)
     open_named = _open_retinaface if name == "retinaface" else _open_mtcnn
     try:
-        detect, sizes = open_named(Path(weights), confidence, network)
+        detect, sizes = open_named(weights, confidence, network, manifest)
     except (WeightsError, DataError):
-        _refuse_recogniser(Path(weights))
+        _refuse_recogniser(weights)
         raise
     detect = of_any_size(detect, sizes)
     longest_side = longest_side if longest_side is not None else sizes.picture
@@ -87,7 +93,9 @@ def _refuse_recogniser(weights: Path) -> None:
     )
 
 
-def _open_retinaface(file: Path, confidence: float | None, network: str | None) -> tuple[Detector, Sizes]:
+def _open_retinaface(
+    file: Path, confidence: float | None, network: str | None, manifest: Path
+) -> tuple[Detector, Sizes]:
     options = retinaface.Options() if confidence is None else retinaface.Options(confidence=confidence)
     arrays = _arrays(file, "retinaface")
     record = arrays.pop(RECORD, None)
@@ -95,17 +103,21 @@ def _open_retinaface(file: Path, confidence: float | None, network: str | None) 
         params = from_pytorch(arrays)
     except WeightsError as error:
         raise WeightsError(f"{file}: {error}") from None
-    return retinaface.make_detector(params, options), identify(file, record, of_body(params.network), network)
+    return retinaface.make_detector(params, options), identify(
+        file, record, of_body(params.network), network, manifest
+    )
 
 
-def _open_mtcnn(weights: Path, confidence: float | None, network: str | None) -> tuple[Detector, Sizes]:
+def _open_mtcnn(
+    weights: Path, confidence: float | None, network: str | None, manifest: Path
+) -> tuple[Detector, Sizes]:
     files = weight_files(weights)
     if not files:
         raise WeightsError(f"{weights}: a folder without files of weights; give the one that holds mtcnn's three.")
     arrays = {file: _arrays(file, "mtcnn") for file in files}
     records = {file: of_file.pop(RECORD, None) for file, of_file in arrays.items()}
     params = to_params({file.name: of_file for file, of_file in arrays.items()})
-    sizes = [identify(file, record, "mtcnn", network) for file, record in records.items()]
+    sizes = [identify(file, record, "mtcnn", network, manifest) for file, record in records.items()]
     pictures = [one.picture for one in sizes if one.picture is not None]
     of_all = Sizes(
         max(one.smallest for one in sizes), min(one.largest for one in sizes), min(pictures) if pictures else None

@@ -1,7 +1,8 @@
-"""Any model that embeds faces, opened by its path: converted weights, a training run's folder, or another's file.
+"""Any model that embeds faces, opened by name or path: converted weights, a training run's folder, or another's file.
 
 What comes out is the same in each case: parameters, the network's function, and the preprocessing that belongs to them.
 
+    name            of `models.toml`, whose file an installed package brings
     model folder    `checkpoints/` and `model.toml`: network, preprocessing, and the file that they came from
     run's folder    as `experiments.facenet` and `experiments.arcface` write it
     file            any format of `faces.weights` with names that are known here; converted in memory
@@ -34,7 +35,8 @@ from faces.refused import writing
 from faces.terminal import make_progress
 from faces.toml_config import load_config, to_toml
 from recognizer.convert import convert
-from recognizer.description import DESCRIPTION, KNOWN, Description, Model, NetworkConfig, Origin, backbone_in
+from recognizer.description import DESCRIPTION, Description, Model, NetworkConfig, Origin, backbone_in, with_known
+from recognizer.manifest import MANIFEST, find_model
 from recognizer.mistaken import refuse_detectors_in
 from recognizer.networks import backbone_of
 from recognizer.runs import Run, open_run
@@ -44,22 +46,26 @@ BLOCK = 1024
 """Images of a source read at a time."""
 
 
-def open_model(path: Path | str, network: str | None = None, symbol: Path | str | None = None) -> Model:
-    """Open a model's folder, a run's folder, or a file of weights.
+def open_model(
+    path: Path | str, network: str | None = None, symbol: Path | str | None = None, manifest: Path | str = MANIFEST
+) -> Model:
+    """Open a model by its name, a model's folder, a run's folder, or a file of weights.
 
     Args:
-        path: one of the three.
+        path: one of the four; a name where nothing lies at that path.
         network, symbol: as for `convert`; for files alone.
+        manifest: names, and files that are known by their hash (`recognizer.manifest`).
     Raises:
         CheckpointError: nothing lies there, or a folder that is neither or cannot be read.
         ConfigError: the TOML file of a folder does not hold together, or `network` or `symbol` is given for a folder.
-        WeightsError: as `convert`.
+        WeightsError: as `convert`; a name whose file is not on this machine, or a word that is no name.
     """
-    path, symbol = Path(path), None if symbol is None else Path(symbol)
+    manifest = Path(manifest)
+    path, symbol = find_model(path, manifest), None if symbol is None else Path(symbol)
     if path.is_dir() and (network or symbol):
         raise ConfigError(f"{path}: is a folder and says itself what it holds; leave network and symbol out.")
     if (path / DESCRIPTION).is_file():
-        return _open_converted(path)
+        return _open_converted(path, manifest)
     if path.is_dir():
         try:
             return model_of(open_run(path), path.name)
@@ -71,7 +77,7 @@ def open_model(path: Path | str, network: str | None = None, symbol: Path | str 
             f"{path}: nothing lies there; a file of weights, or the folder of a converted model or of a training run "
             "is expected."
         )
-    return convert(path, network, symbol)
+    return convert(path, network, symbol, manifest=manifest)
 
 
 def write_model(model: Model, folder: Path, overwrite: bool = False) -> None:
@@ -159,7 +165,7 @@ def embed_faces(
     return np.concatenate(rows)
 
 
-def _open_converted(folder: Path) -> Model:
+def _open_converted(folder: Path, manifest: Path) -> Model:
     description, _ = load_config(str(folder / DESCRIPTION), Description)
     _, weights = load_weights(folder / CHECKPOINTS)
     network = description.network
@@ -171,8 +177,7 @@ def _open_converted(folder: Path) -> Model:
             f"{folder}: its weights are not those of {network.name} with {network.embedding_dim} dimensions on "
             f"{description.preprocessing.size} pixels, which {DESCRIPTION} says; convert the file again."
         )
-    if description.verification is None:  # of weights that were converted before theirs was known
-        description = dataclasses.replace(description, verification=KNOWN.get(description.origin.sha256))
+    description = with_known(description, manifest)  # the weights may have been converted before they were known
     return Model(description, params, batch_stats, backbone.apply)
 
 
@@ -189,7 +194,7 @@ def model_of(run: Run, name: str) -> Model:
     description = Description(
         NetworkConfig(run.config.model.name, run.config.model.embedding_dim),
         preprocessing_of(run.config),
-        Origin(f"{name}, step {run.step}", digest.hexdigest()),
+        Origin(f"{name}, step {run.step}", digest.hexdigest(), "run"),
     )
     return Model(description, run.params, run.batch_stats, backbone_of(run.config.model, run.trained_as).apply)
 

@@ -3,8 +3,6 @@
 Not here: the networks (`facenet_jax.models`, `arcface_jax.models`).
 """
 
-import difflib
-
 import jax.numpy as jnp
 
 import arcface_jax.models
@@ -12,6 +10,7 @@ import facenet_jax.models
 from faces.backbone import Backbone, normalised
 from faces.config import ModelConfig
 from faces.errors import ConfigError
+from faces.schema import nearest_of_all
 
 
 def backbone_of(model: ModelConfig, trained_as: str, dropout: float = 0.0) -> Backbone:
@@ -37,5 +36,4 @@ def backbone_of(model: ModelConfig, trained_as: str, dropout: float = 0.0) -> Ba
         )
         return normalised(backbone) if trained_as == "facenet" else backbone
     known = [*facenet_jax.models.NETWORKS, *arcface_jax.models.NETWORKS]
-    nearest = difflib.get_close_matches(model.name, known, n=1, cutoff=0.0)[0]
-    raise ConfigError(f'there is no network "{model.name}"; the nearest is "{nearest}" (all: {", ".join(known)})')
+    raise ConfigError(f'there is no network "{model.name}"; {nearest_of_all(model.name, known)}')

@@ -22,6 +22,7 @@ from faces.errors import ConfigError
 from faces.preprocessing import WHOLE, Preprocessing
 from faces.terminal import make_progress
 from recognizer.detectors import EDITION, digest, open_detector
+from recognizer.manifest import MANIFEST
 
 NEED_NO_FACE = ("centre_crop", "fixed_box")
 """Alignments that ask no detector."""
@@ -38,6 +39,7 @@ class SearchSettings:
         select: which face of several is meant, as `faces.detect.detections.select`; "all" where each is.
         takes_middle: of a photograph in which no face is found the middle is taken; otherwise nothing.
         cache: folder that keeps what was found; None keeps nothing.
+        manifest: the files that are known by their hash.
     """
 
     detector: str | None = None
@@ -46,6 +48,7 @@ class SearchSettings:
     select: Rule | Literal["all"] = "most_central"
     takes_middle: bool = False
     cache: Path | None = None
+    manifest: Path = MANIFEST
 
 
 class Search:
@@ -63,7 +66,7 @@ class Search:
         if name is not None and weights is not None:
             if settings.cache is not None:
                 self._cache = Cache(settings.cache / f"{name}-{EDITION}-{digest(weights)[:16]}.npz", NUMBERS)
-            self._detect = open_detector(name, weights, network=settings.network)
+            self._detect = open_detector(name, weights, network=settings.network, manifest=settings.manifest)
 
     def cut(
         self,

@@ -1,6 +1,6 @@
 """The door for programs: photographs to embeddings, in one object that holds a model and a detector.
 
-    recognizer = Recognizer.open("models/y1", detector="retinaface", detector_weights="mobilenet0.25_Final.pth")
+    recognizer = Recognizer.open("inception_resnet_v1")  # with the detector that belongs to it
     embeddings = recognizer.embed(["a.jpg", "b.jpg"])  # (2, d)
 
 A photograph is the path of a file, read by the rules of `faces.data.images` (orientation, alpha, 16 bits ...), or an
@@ -27,8 +27,11 @@ from faces.detect.detections import RULES, Detector, Rule
 from faces.errors import ConfigError, DataError, FaceNotFound
 from faces.mesh import make_mesh
 from recognizer.detectors import open_detector
+from recognizer.manifest import DEFAULT_MODEL, MANIFEST
 from recognizer.model import Model, embedder_of, open_model
 from recognizer.pipeline import NEED_NO_FACE, check_looks, taken_whole
+
+NO_DETECTOR = "none"
 
 Photograph = str | os.PathLike[str] | np.ndarray
 
@@ -116,7 +119,7 @@ class Recognizer:
     @classmethod
     def open(
         cls,
-        model: Path | str,
+        model: Path | str = DEFAULT_MODEL,
         *,
         network: str | None = None,
         symbol: Path | str | None = None,
@@ -125,30 +128,42 @@ class Recognizer:
         detector_network: str | None = None,
         confidence: float | None = None,
         longest_side: int | None = None,
-        select: Rule = "most_central",
+        select: Rule | None = None,
         threshold: float | None = None,
+        manifest: Path | str = MANIFEST,
     ) -> "Recognizer":
         """Open a model, and the detector that finds its faces.
 
         Args:
-            model: folder of `experiments.convert` or of a training run, or a file of published weights.
+            model: name in `models.toml`, which brings its detector with it; or folder of `experiments.convert` or of a
+                training run, or a file of published weights.
             network, symbol: of a file, where it does not say itself what it is; as `convert.convert`.
-            detector: "retinaface" or "mtcnn"; None where faces need not be looked for.
-            detector_weights: the detector's, file or folder.
+            detector: "retinaface" or "mtcnn"; None for the one that belongs to a name, and for images that are aligned
+                faces where the model is given by its path; "none" for those in any case.
+            detector_weights: the detector's, file or folder; None for those that an installed package brings.
             detector_network, confidence, longest_side: of the detector; as `detectors.open_detector`.
-            select, threshold: as for `Recognizer`.
+            select, threshold: as for `Recognizer`; `select` None is the rule of a name whose own detector looks.
+            manifest: names, and files that are known by their hash (`recognizer.manifest`).
         Raises:
             ConfigError: values that do not belong together, or as `Recognizer`.
             CheckpointError, WeightsError, DataError: what cannot be opened; as `open_model` and `open_detector`.
         """
-        if (detector is None) != (detector_weights is None):
-            raise ConfigError("detector and detector_weights belong together; give both, or neither.")
+        if detector in (None, NO_DETECTOR) and detector_weights is not None:
+            raise ConfigError("detector_weights are of a detector; name it as detector.")
+        is_name = not Path(model).exists()
+        opened = open_model(model, network, symbol, manifest)
+        own = opened.description.detection
+        if detector is None and is_name and own is not None:
+            detector = own.detector
         detect = None
-        if detector is not None and detector_weights is not None:
-            detect = open_detector(detector, detector_weights, longest_side, confidence, detector_network)
+        if detector not in (None, NO_DETECTOR):
+            of_it = (longest_side, confidence, detector_network)
+            detect = open_detector(detector, detector_weights, *of_it, manifest=manifest)
         elif (detector_network, confidence, longest_side) != (None, None, None):
             raise ConfigError("detector_network, confidence and longest_side are of a detector, and none is given.")
-        return cls(open_model(model, network, symbol), detect, select=select, threshold=threshold)
+        if select is None:
+            select = own.select if is_name and own is not None and detector == own.detector else "most_central"
+        return cls(opened, detect, select=select, threshold=threshold)
 
     @property
     def embedding_dim(self) -> int:

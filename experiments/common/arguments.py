@@ -10,9 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from faces.errors import ConfigError
-from faces.schema import AnyConfig
+from faces.schema import AnyConfig, nearest_of_all
 from faces.toml_config import load_config, shipped_configs
+from recognizer.detector_identity import DETECTORS
+from recognizer.manifest import MANIFEST
 
+NONE = "none"
+WEIGHTS_HELP = "file, or folder of mtcnn's three; default: those that an installed package brings"
 NETWORK_HELP = "what the detector's weights are of, where neither they nor their hash say so"
 LONGEST_NAME = 100
 """Bytes of a set's name: files are called after it."""
@@ -39,6 +43,24 @@ def place(text: str) -> Path:
     if not text:
         raise argparse.ArgumentTypeError("a path is expected, and this one is empty")
     return Path(text)
+
+
+def add_manifest(parser: argparse.ArgumentParser) -> None:
+    """The option of every main that knows models or detectors by name."""
+    parser.add_argument("--manifest", type=Path, default=MANIFEST, metavar="TOML",
+                        help="another list of names and known files than the one that comes along")  # fmt: skip
+
+
+def detector(text: str) -> str:
+    """A detector's name, for argparse."""
+    if text not in DETECTORS:
+        raise argparse.ArgumentTypeError(f'there is no detector "{text}"; {nearest_of_all(text, DETECTORS)}')
+    return text
+
+
+def detector_or_none(text: str) -> str:
+    """A detector's name, or "none" for pictures in which no face is looked for, for argparse."""
+    return text if text == NONE else detector(text)
 
 
 def named_path(text: str) -> tuple[str, Path]:

@@ -12,25 +12,29 @@ from typing import Any
 from rich.console import Console
 
 from experiments.common import report
-from experiments.common.arguments import NETWORK_HELP, place
+from experiments.common.arguments import NETWORK_HELP, NONE, WEIGHTS_HELP, add_manifest, detector_or_none, place
 from faces.align import ALIGNMENTS
 from faces.data.photographs import printable
 from faces.detect.detections import ALL, RULES
 from faces.errors import ConfigError, OutputError
 from faces.preprocessing import WHOLE, Preprocessing
 from faces.schema import flatten
-from recognizer.detector_identity import DETECTORS, NETWORKS
+from recognizer.detector_identity import NETWORKS
+from recognizer.manifest import DEFAULT_MODEL, find_detector
 from recognizer.model import Model, open_model
 from recognizer.pipeline import NEED_NO_FACE, Search, SearchSettings
 
-NONE = "none"
 OF_DETECTOR = ("detector_network", "select", "undetected")
 OF_ALIGNMENT = ("alignment", "margin", "resized", "box")
 OF_FILE = ("symbol", "network")
 
 
 def add_options(
-    parser: argparse.ArgumentParser, needs_model: bool = True, of_albums: bool = False, refuses: bool = True
+    parser: argparse.ArgumentParser,
+    needs_model: bool = True,
+    of_albums: bool = False,
+    refuses: bool = True,
+    out: Path | None = None,
 ) -> None:
     """Options of model, detector, alignment and cache.
 
@@ -39,17 +43,22 @@ def add_options(
         needs_model: whether there is nothing to do without one.
         of_albums: photographs show any number of faces, and all are meant unless the command line says otherwise.
         refuses: whether faces that are missing can refuse a result.
+        out: where results go by default; None where the command line must say so.
     """
-    parser.add_argument("--weights", type=Path, required=needs_model, metavar="MODEL",
-                        help="folder of experiments.convert or a training run, or a file of weights")  # fmt: skip
+    of_model = "name of experiments.models, folder of experiments.convert or a training run, or a file of weights"
+    parser.add_argument("--weights", type=Path, default=Path(DEFAULT_MODEL) if needs_model else None, metavar="MODEL",
+                        help=of_model + (" (default %(default)s)" if needs_model else ""))  # fmt: skip
     parser.add_argument("--symbol", type=Path, metavar="JSON", help="of a file: MXNet's graph, if not beside it")
     parser.add_argument("--network", metavar="NAME", help="of a file: the network it is of, if not to be found out")
-    parser.add_argument("--detector", choices=(*DETECTORS, NONE), default=NONE, help=f"default {NONE}")
-    parser.add_argument("--detector-weights", type=Path, metavar="FILE", help="file, or folder of mtcnn's three")
+    parser.add_argument("--detector", type=detector_or_none, metavar="NAME",
+                        help=f"mtcnn, retinaface or {NONE} (default: what belongs to the model)")  # fmt: skip
+    parser.add_argument("--detector-weights", type=Path, metavar="FILE", help=WEIGHTS_HELP)
     parser.add_argument("--detector-network", choices=NETWORKS, help=NETWORK_HELP)
+    add_manifest(parser)
     rule = ALL if of_albums else "most_central"
     parser.add_argument("--select", choices=(ALL, *RULES) if of_albums else RULES,
-                        help=f"which face of several that a detector finds (default {rule})")  # fmt: skip
+                        help=f"which face of several that a detector finds (default {rule}"
+                        + ("" if of_albums else ", or what belongs to the model") + ")")  # fmt: skip
     parser.add_argument("--undetected", choices=("refuse", "centre_crop"),
                         help="where no face is found: refuse the number (the default), or take the middle of the "
                         "photograph, as FaceNet does; counted in either case")  # fmt: skip
@@ -61,26 +70,26 @@ def add_options(
     if refuses:
         parser.add_argument("--allow-missing", action="store_true", help="print a number although faces are missing")
     parser.add_argument("--cache", type=place, default=Path("runs/cache"), metavar="DIR", help="default %(default)s")
-    parser.add_argument("--out", type=place, required=True, metavar="DIR")
+    parser.add_argument("--out", type=place, required=out is None, default=out, metavar="DIR",
+                        help=None if out is None else "default %(default)s")  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="replace the results that DIR holds")
-    parser.set_defaults(default_rule=rule)
+    parser.set_defaults(of_albums=of_albums)
 
 
 def check_options(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
-    """End with the parser's error where options do not belong together; fill in which face is meant.
+    """End with the parser's error where options do not belong together; what belongs to the model is filled in later.
 
     Raises:
         ConfigError: an option that changes nothing.
     """
-    if (options.detector == NONE) != (options.detector_weights is None):
-        parser.error("--detector retinaface or mtcnn and --detector-weights belong together")
+    if options.detector in (None, NONE) and options.detector_weights is not None:
+        parser.error("--detector-weights belong to a detector; name it by --detector retinaface or mtcnn")
     if options.weights is None:
         given = _given(options, *OF_FILE, "detector_weights", *OF_DETECTOR, *OF_ALIGNMENT, "flip")
         _refuse(given, "without --weights no face is looked at; name --weights")
+        options.detector = options.detector or NONE
     if options.detector == NONE:
         _refuse(_given(options, *OF_DETECTOR), "no face is looked for; name a --detector")
-    options.select = options.select or options.default_rule
-    options.undetected = options.undetected or "refuse"
 
 
 def _given(options: argparse.Namespace, *names: str) -> list[str]:
@@ -95,24 +104,58 @@ def _refuse(given: Sequence[str], why: str) -> None:
         raise ConfigError(f"{' and '.join(given)} {verb} nothing: {why}, or leave {them} out.")
 
 
-def open_for(options: argparse.Namespace, console: Console) -> Model:
+def open_for(
+    options: argparse.Namespace, console: Console, aligned: bool = False, has_points: bool = False
+) -> Model:
     """The model with the preprocessing that the command line asks for; prints both, and what differs.
 
+    What the command line does not say about the search for faces, the model does: it is filled in.
+
+    Args:
+        options: as of `check_options`.
+        console: what is printed to.
+        aligned: whether all pictures are faces already.
+        has_points: whether the set itself says where the five points of each face are.
     Raises:
         ConfigError: an option that changes nothing, or preprocessing that does not hold together.
         CheckpointError, WeightsError: as `recognizer.model.open_model`.
     """
     if options.weights.is_dir():
         _refuse(_given(options, *OF_FILE), f"{options.weights} is a folder and says itself what it holds; name a file")
-    model = open_model(options.weights, options.network, options.symbol)
+    model = open_model(options.weights, options.network, options.symbol, options.manifest)
     stored, wanted = model.preprocessing, asked_preprocessing(options, model.preprocessing)
     network, origin = model.description.network, model.description.origin
     console.print(f"{network.name}, {network.embedding_dim} dimensions, of {origin.file}")
+    if model.remark:
+        console.print(f"  {model.remark}")
     console.print("preprocessing: " + ", ".join(f"{key} {value}" for key, value in flatten(wanted).items()))
     for key, value in flatten(wanted).items():
         if value != flatten(stored)[key]:
             console.print(f"  changed: {key} {flatten(stored)[key]} -> {value}; not what the weights are stored with")
-    return dataclasses.replace(model, description=dataclasses.replace(model.description, preprocessing=wanted))
+    model = dataclasses.replace(model, description=dataclasses.replace(model.description, preprocessing=wanted))
+    aligned = aligned or (has_points and wanted.alignment == "five_points")
+    _fill_in_search(options, model, console, aligned)
+    return model
+
+
+def _fill_in_search(options: argparse.Namespace, model: Model, console: Console, aligned: bool) -> None:
+    """Detector, its weights and what becomes of its finds, where the command line leaves them to the model."""
+    own, looks = model.description.detection, model.preprocessing.alignment not in NEED_NO_FACE
+    if options.detector is None:
+        is_own = own is not None and looks and not aligned
+        options.detector = own.detector if own is not None and is_own else NONE
+        if options.detector == NONE:
+            _refuse(_given(options, *OF_DETECTOR), "no face is looked for; name a --detector")
+    is_own = own is not None and options.detector == own.detector
+    if options.detector != NONE and options.detector_weights is None:
+        options.detector_weights = find_detector(options.detector, options.manifest)
+    if own is not None and is_own and not options.of_albums:
+        options.select, options.undetected = options.select or own.select, options.undetected or own.undetected
+    options.select = options.select or (ALL if options.of_albums else "most_central")
+    options.undetected = options.undetected or "refuse"
+    if options.detector != NONE:
+        missing = "" if options.of_albums else f", where none is found: {options.undetected}"
+        console.print(f"faces: found by {options.detector}, of several: {options.select}{missing}")
 
 
 def asked_preprocessing(options: argparse.Namespace, stored: Preprocessing) -> Preprocessing:
@@ -169,6 +212,7 @@ def open_search(options: argparse.Namespace, preprocessing: Preprocessing, align
             options.select,
             options.undetected == "centre_crop",
             options.cache,
+            options.manifest,
         )
     )
 

@@ -34,7 +34,7 @@ def two_corners(images):
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """Three images, one of them in a folder in the folder, a damaged one and a text."""
-    monkeypatch.setattr(detect, "open_detector", lambda name, weights, longest_side, confidence, network: two_corners)
+    monkeypatch.setattr(detect, "open_detector", lambda *_, **__: two_corners)
     SEEN.clear()
     images = tmp_path / "in"
     (images / "Ö [x]").mkdir(parents=True)
@@ -91,7 +91,7 @@ def test_a_sheet_says_what_it_leaves_out(folder, tmp_path, capsys):
 def test_the_least_score_goes_to_the_detector_and_to_the_record(folder, tmp_path, capsys, monkeypatch):
     asked = []
 
-    def opened(name, weights, longest_side, confidence, network):
+    def opened(name, weights, longest_side, confidence, network, manifest):
         asked.append(confidence)
         return two_corners
 
@@ -117,7 +117,7 @@ def test_an_interrupted_run_goes_on(folder, tmp_path, capsys, monkeypatch):
         return two_corners(images)
 
     with monkeypatch.context() as patch:
-        patch.setattr(detect, "open_detector", lambda name, weights, longest_side, confidence, network: stopped)
+        patch.setattr(detect, "open_detector", lambda *_, **__: stopped)
         assert run(folder, out=out) == 130
     with (out / "detections.jsonl").open("a") as log:
         log.write('{"image": "half a li')
@@ -159,7 +159,7 @@ def test_damaged_records_are_named(folder, tmp_path, capsys):
     assert "settings.json: cannot be read, so that nobody knows how" in capsys.readouterr().err
 
 
-def no_detector(*_):
+def no_detector(*_, **__):
     raise AssertionError("the place is looked at first")
 
 

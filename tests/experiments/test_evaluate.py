@@ -91,7 +91,7 @@ def one_has_no_face(monkeypatch: pytest.MonkeyPatch) -> list[int]:
             found.append(NOTHING if len(asked) == 1 else Detections(box, points, np.ones(1, np.float32)))
         return found
 
-    monkeypatch.setattr(pipeline, "open_detector", lambda name, weights, network: detect)
+    monkeypatch.setattr(pipeline, "open_detector", lambda name, weights, network, manifest: detect)
     return asked
 
 
@@ -154,8 +154,11 @@ def test_what_is_refused(given: list[str], tmp_path: Path, capsys):
     refused(evaluate.main, capsys, ["--weights", str(tmp_path / "none"), *given[2:], *out], "none: nothing lies there")
     assert not (tmp_path / "out").exists()
     with pytest.raises(SystemExit):
-        evaluate.parse([*given, *out, "--detector", "mtcnn"])
-    assert "belong together" in capsys.readouterr().err
+        evaluate.parse([*given, *out, "--detector-weights", "det"])
+    assert "--detector-weights belong to a detector; name it" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        evaluate.parse([*given, *out, "--detector", "mtcn"])
+    assert 'there is no detector "mtcn"; the nearest is "mtcnn" (all: retinaface, mtcnn)' in capsys.readouterr().err
 
 
 def test_a_detector_that_would_change_nothing_is_refused(

@@ -142,7 +142,7 @@ def detector(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
             found.append(Detections(boxes, points, np.linspace(0.9, 0.6, len(left), dtype=np.float32)))
         return found
 
-    monkeypatch.setattr(pipeline, "open_detector", lambda name, weights, network: detect)
+    monkeypatch.setattr(pipeline, "open_detector", lambda name, weights, network, manifest: detect)
     weights = tmp_path / "detector.pth"
     weights.write_bytes(b"made up")
     return ["--detector", "retinaface", "--detector-weights", str(weights), "--alignment", "box_margin"]

@@ -1,6 +1,5 @@
 """A detector's file is used when its record, its hash or a person says what it is, and refused otherwise."""
 
-import hashlib
 import json
 
 import jax
@@ -11,11 +10,10 @@ from faces.detect.looks import Sizes
 from faces.errors import ConfigError, WeightsError
 from mtcnn_jax.networks import make_net
 from mtcnn_jax.weights import to_facenet_pytorch
-from recognizer import detector_identity as identity
 from recognizer import detectors as published
 from recognizer.detector_identity import NETWORKS, RECORD, make_record
 from recognizer.detectors import open_detector
-from retinaface_jax.network import BODIES
+from tests.recognizer.manifest_maker import detector_entry, write_manifest
 from tests.retinaface_jax.oracle import random_tensors
 
 NAME = "retinaface_mobilenet025"
@@ -48,19 +46,12 @@ def test_another_network_under_the_same_names_is_refused_until_told(tmp_path, op
         open_detector("retinaface", file, network="retina")
 
 
-def test_a_known_file_needs_no_word(tmp_path, opened, monkeypatch):
+def test_a_known_file_needs_no_word(tmp_path, opened):
     file = tmp_path / "renamed.npz"
     np.savez(file, **random_tensors(0))
-    known = tmp_path / "known.toml"
-    known.write_text(f'[{NAME}]\n"renamed.npz" = "{hashlib.sha256(file.read_bytes()).hexdigest()}"\n')
-    monkeypatch.setattr(identity, "KNOWN_FILES", known)
-    assert callable(open_detector("retinaface", file)) and opened == [Sizes(16, 512)]
-
-
-def test_known_files_are_of_known_networks():
-    known = identity.known_files()
-    assert set(known.values()) <= set(NETWORKS) and all(len(sha256) == 64 for sha256 in known)
-    assert {network.body for network in NETWORKS.values()} - {""} == set(BODIES)
+    entries = {NAME: detector_entry(detector="retinaface", network=NAME)}
+    known = write_manifest(tmp_path / "known.toml", entries, {NAME: file})
+    assert callable(open_detector("retinaface", file, manifest=known)) and opened == [Sizes(16, 512)]
 
 
 def test_what_is_trained_here_says_what_it_is_and_how_large_its_faces_are(tmp_path, opened):

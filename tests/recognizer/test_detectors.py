@@ -17,7 +17,7 @@ from tests.retinaface_jax.oracle import random_tensors
 def test_names_and_files(tmp_path):
     np.savez(tmp_path / "weights.npz", **random_tensors(0), **make_record("retinaface_mobilenet025", Sizes(16, 512)))
     assert callable(open_detector("retinaface", tmp_path / "weights.npz"))
-    with pytest.raises(ConfigError, match='no detector "retina": one of retinaface, mtcnn'):
+    with pytest.raises(ConfigError, match='no detector "retina"; the nearest is "retinaface"'):
         open_detector("retina", tmp_path / "weights.npz")
     with pytest.raises(ConfigError, match=r"confidence 1\.5: at least 0 and less than 1"):
         open_detector("retinaface", tmp_path / "weights.npz", confidence=1.5)

@@ -19,9 +19,7 @@ from faces.backbone import Network
 from faces.errors import CheckpointError, ConfigError, OutputError, WeightsError
 from faces.mesh import make_mesh
 from recognizer import convert as convert_module
-from recognizer import description as description_module
 from recognizer import model as model_module
-from recognizer.description import Verification
 from recognizer.model import (
     Description,
     Model,
@@ -36,6 +34,7 @@ from recognizer.model import (
 from tests.arcface_jax import published_networks as theirs
 from tests.arcface_jax import setting as setting_of_run
 from tests.experiments import setting
+from tests.recognizer.manifest_maker import model_entry, write_manifest
 from tests.recognizer.test_runs import arcface_run as arcface_run
 
 UNITS, WIDTHS, SIZE, DIM = (1, 1, 1, 1), (2, 3, 4, 5), (16, 16), 6
@@ -233,12 +232,13 @@ def test_a_description_that_was_changed_is_refused(
         open_model(folder)
 
 
-def test_a_threshold_is_optional_and_may_be_known_by_the_hash(converted: Path, tmp_path: Path, monkeypatch):
+def test_a_threshold_is_optional_and_may_be_known_by_the_hash(converted: Path, tmp_path: Path):
     folder, model = tmp_path / "model", open_model(converted)
     assert model.threshold is None and "verification" not in (converted / "model.toml").read_text()
-    monkeypatch.setitem(description_module.KNOWN, model.description.origin.sha256, Verification(0.3))
-    assert open_model(converted).threshold == 0.3  # converted before it was known
-    write_model(open_model(converted), folder)
+    entry = model_entry(model.preprocessing, **{"verification.threshold": 0.3, "verification.how": ""})
+    known = write_manifest(tmp_path / "known.toml", {"r4": entry}, {"r4": converted.parent / "a.npz"})
+    assert open_model(converted, manifest=known).threshold == 0.3  # converted before it was known
+    write_model(open_model(converted, manifest=known), folder)
     text = (folder / "model.toml").read_text()
     assert "[verification]\nthreshold = 0.3\n" in text and open_model(folder).threshold == 0.3
     (folder / "model.toml").write_text(text.replace("threshold = 0.3", "threshold = 0.4"))

@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from faces.detect.detections import Detections
-from faces.errors import CheckpointError, ConfigError, DataError, FacesError, ImageError
+from faces.errors import CheckpointError, ConfigError, DataError, FacesError, ImageError, WeightsError
 from faces.preprocessing import align
 from recognizer import Comparison, FaceNotFound, Recognizer, open_model
 from recognizer import recognizer as module
@@ -69,7 +69,7 @@ def test_embeddings_are_those_of_the_commands(folder: Path, tmp_path: Path, monk
     of_program = Recognizer(model, columns, select="largest")
     x = of_program.embed(paths)
     (tmp_path / "detector.pth").write_bytes(b"made up")
-    monkeypatch.setattr("recognizer.pipeline.open_detector", lambda name, weights, network: columns)
+    monkeypatch.setattr("recognizer.pipeline.open_detector", lambda name, weights, network, manifest: columns)
     search = Search(SearchSettings("retinaface", tmp_path / "detector.pth", None, "largest", cache=tmp_path))
     console = Console(file=io.StringIO())
     cut = search.cut(map(picture, paths), 2, "photographs", model.preprocessing, console)
@@ -190,8 +190,7 @@ def test_without_a_detector(folder: Path):
 def test_what_does_not_belong_together(folder: Path, tmp_path: Path):
     model = str(folder / "model")
     for options, sentence in (
-        ({"detector": "retinaface"}, "detector and detector_weights belong together"),
-        ({"detector_weights": "a.pth"}, "detector and detector_weights belong together"),
+        ({"detector_weights": "a.pth"}, "detector_weights are of a detector; name it as detector"),
         ({"confidence": 0.5}, "are of a detector, and none is given"),
         ({"select": "nearest"}, 'select = "nearest": there is no such rule; one of largest'),
         ({"threshold": 2}, "threshold = 2: a cosine"),
@@ -204,6 +203,8 @@ def test_what_does_not_belong_together(folder: Path, tmp_path: Path):
         Recognizer(open_model(model), columns)
     with pytest.raises(CheckpointError, match="nothing lies there"):
         Recognizer.open(tmp_path / "nowhere")
+    with pytest.raises(WeightsError, match="retinaface_mobilenet025: no package brings it: fetch mobilenet0"):
+        Recognizer.open(model, detector="retinaface")
 
 
 def test_any_number_of_photographs_is_one_compiled_program(folder: Path):
