@@ -1,16 +1,17 @@
 """Who is it: enrol people once, then look for the faces of photographs among them.
 
-    python -m experiments.search enrol PEOPLE --weights MODEL --out DIR
-    python -m experiments.search find PHOTOGRAPHS... --index DIR/index.npz --weights MODEL --threshold COS --out DIR
+    python -m experiments.search enrol PEOPLE --out DIR
+    python -m experiments.search find PHOTOGRAPHS... --index DIR/index.npz --out DIR
 
 PEOPLE holds a folder for each person, PERSON/IMAGE, and each image gives one face, the one that `--select` names.
 Enrolling writes `index.npz`: their embeddings with names, and weights, preprocessing and detector that made them, which
-are then asked for. A person's score is the cosine of the most similar image; whose best score is below the threshold
-is unknown. Finding looks at every face of a photograph unless `--select` means one, and writes `matches.jsonl`, a line
-for each photograph: its name, its size (height, width), and its faces, the best first, each with its box and the
-detector's score, `person` (null if unknown), and the ranked people with score and image. Faces are found, aligned and
-embedded as `experiments.evaluate` does; both leave `result.json`, the line that is printed last, and
-`environment.json`. DIR holds the results of one command, which `--overwrite` replaces together.
+are then asked for. A person's score is the cosine of the most similar image; whose best score is below the threshold,
+the model's own unless `--threshold` gives another, is unknown. Finding looks at every face of a photograph unless
+`--select` means one, and writes `matches.jsonl`, a line for each photograph: its name, its size (height, width), and
+its faces, the best first, each with its box and the detector's score, `person` (null if unknown), and the ranked people
+with score and image. Faces are found, aligned and embedded as `experiments.evaluate` does; both leave `result.json`,
+the line that is printed last, and `environment.json`. DIR holds the results of one command, which `--overwrite`
+replaces together.
 """
 
 import argparse
@@ -27,6 +28,7 @@ from experiments.common import passed_over, pipeline
 from experiments.common.made_by import check_same, made_by
 from experiments.common.photographs import counted, embed_photographs
 from experiments.common.results import deliver
+from experiments.common.threshold import add_threshold, check_threshold, verification_threshold
 from faces import cli, gallery
 from faces.data.photographs import classify, printable, scan
 from faces.errors import DataError, WeightsError
@@ -80,9 +82,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     finding = commands.add_parser("find", allow_abbrev=False, help="photographs to names")
     finding.add_argument("photographs", nargs="+", type=Path, metavar="PHOTOGRAPHS", help="files and folders")
     finding.add_argument("--index", type=Path, required=True, metavar="FILE", help=f"the {INDEX} of enrolled people")
-    finding.add_argument("--threshold", type=float, required=True, metavar="COS",
-                         help="cosine below which a face is of nobody known; experiments.evaluate on pairs like "
-                         "yours prints what each would cost")  # fmt: skip
+    add_threshold(finding)
     finding.add_argument("--top", type=int, default=5, metavar="N", help="people to rank (%(default)s)")
     pipeline.add_options(enrolling)
     pipeline.add_options(finding, of_albums=True, refuses=False)
@@ -90,8 +90,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     pipeline.check_options(parser, options)
     if options.command == "enrol":
         options.data = options.people
-    if options.command == "find" and (options.top < 1 or not -1 <= options.threshold <= 1):
-        parser.error("--top is at least 1, and --threshold a cosine, -1 to 1")
+    if options.command == "find":
+        check_threshold(parser, options)
+        if options.top < 1:
+            parser.error("--top is at least 1")
     return options
 
 
@@ -146,12 +148,13 @@ def find(options: argparse.Namespace, out: Path, console: Console) -> dict[str, 
     """
     index = read_index(options.index)
     model = pipeline.open_for(options, console)
+    threshold = verification_threshold(options.threshold, model)
     check_same(options.index, index.made_by, made_by(model, options))
     faces, embeddings, images_per_second = embed_photographs(options.photographs, model, options, console)
     matches = [
         {**faces.entry(face), "person": ranked[0]["person"] if known else None, "ranked": ranked}
         for face, ranked in enumerate(rank_people(index, embeddings, options.top))
-        for known in [ranked[0]["score"] >= options.threshold]
+        for known in [ranked[0]["score"] >= threshold]
     ]
     known = sum(match["person"] is not None for match in matches)
     of_photograph: list[list[dict[str, Any]]] = [[] for _ in faces.photographs]
@@ -169,7 +172,7 @@ def find(options: argparse.Namespace, out: Path, console: Console) -> dict[str, 
         "known": known,
         "unknown": len(faces) - known,
         "people": len(index.people),
-        "threshold": options.threshold,
+        "threshold": threshold,
         **pipeline.record(model, images_per_second, options),
     }
 

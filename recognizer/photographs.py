@@ -31,7 +31,8 @@ class Faces:
     """The faces of some photographs, in the order of the photographs; in each the best first.
 
     Args:
-        photographs: path of each photograph that was looked at, with a face or without.
+        photographs: path of each photograph that was looked at, with a face or without, as it is printed.
+        files: the same as they are opened.
         sizes: height and width of each; None of one that could not be decoded.
         photograph: the row in `photographs` that each face is of, int64 (faces,).
         boxes: left, top, right, bottom in pixels, float32 (faces, 4); NaN of a face cut without a detection.
@@ -48,6 +49,7 @@ class Faces:
     """
 
     photographs: tuple[str, ...]
+    files: tuple[Path, ...]
     sizes: tuple[tuple[int, int] | None, ...]
     photograph: np.ndarray
     boxes: np.ndarray
@@ -126,6 +128,7 @@ def find_faces(there: Found, search: Search, preprocessing: Preprocessing, conso
     boxes, scores, is_main = _places(looked)
     return Faces(
         names,
+        there.files,
         tuple(sizes),
         np.array([one.row for one in looked for _ in one.chosen], np.int64),
         boxes,

@@ -158,6 +158,12 @@ def encode_png(pixels: np.ndarray) -> bytes:
     return cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1].tobytes()
 
 
+def encode_jpeg(pixels: np.ndarray, quality: int = 90) -> bytes:
+    """JPEG bytes of uint8 (height, width, 3), RGB; quality 1 to 100."""
+    ordered = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+    return cv2.imencode(".jpg", ordered, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+
+
 def _open(data: bytes, name: str) -> tuple[Image.Image, bool]:
     """Decoded RGB image, and whether the pixels are the file's own (nothing composited, turned or narrowed)."""
     image = _opened(data, name)

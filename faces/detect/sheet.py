@@ -1,10 +1,10 @@
-"""A contact sheet: images side by side, with the boxes and points of their faces.
+"""Images with what was found in them: side by side on a contact sheet, or one with the names of its faces.
 
 Not here: detection, and the figures of an evaluation (`faces.evaluate.plots`).
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import cv2
@@ -59,6 +59,63 @@ def draw_tile(image: np.ndarray, found: Detections) -> np.ndarray:
         )
         cv2.putText(tile, text, corner, cv2.FONT_HERSHEY_SIMPLEX, 0.35, BOX, 1, cv2.LINE_AA)
     return tile
+
+
+NAME_COLOURS = (
+    (0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (230, 159, 0), (86, 180, 233), (240, 228, 66),
+)  # fmt: skip
+
+
+def draw_named(
+    image: np.ndarray, boxes: np.ndarray, names: Sequence[str], numbers: Sequence[int], longest: int
+) -> np.ndarray:
+    """A photograph with boxes and the names that belong to them, uint8 (height, width, 3), RGB.
+
+    Args:
+        image: uint8 (height, width, 3), RGB.
+        boxes: left, top, right, bottom in pixels of the image, (faces, 4).
+        names: of each.
+        numbers: the same number has the same colour, of which there are few.
+        longest: the longer side is brought down to so many pixels.
+    """
+    factor = min(1.0, longest / max(image.shape[:2]))
+    if factor < 1:
+        size = (max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor)))
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    drawn = image.copy()
+    height, width = drawn.shape[:2]
+    thick = max(1, round(max(height, width) / 400))
+    size = max(0.4, max(height, width) / 1400)
+    taken: list[tuple[int, int, int, int]] = []
+    for box, number in zip(boxes, numbers, strict=True):
+        colour = NAME_COLOURS[number % len(NAME_COLOURS)]
+        left_top, right_bottom = _on_tile(box[:2], factor), _on_tile(box[2:], factor)
+        cv2.rectangle(drawn, left_top, right_bottom, colour, thick, cv2.LINE_AA, SHIFT)
+    for box, name, number in zip(boxes, names, numbers, strict=True):  # over all boxes
+        colour = NAME_COLOURS[number % len(NAME_COLOURS)]
+        left, top = (value >> SHIFT for value in _on_tile(box[:2], factor))
+        (wide, high), below = cv2.getTextSize(name, cv2.FONT_HERSHEY_SIMPLEX, size, thick)
+        place = _free((left, top - high - below - thick, wide + 4, high + below + 2), taken, (height, width))
+        taken.append(place)
+        x, y = place[0], place[1]
+        cv2.rectangle(drawn, (x, y), (x + place[2], y + place[3]), colour, -1)
+        ink = (0, 0, 0) if np.dot(colour, (0.299, 0.587, 0.114)) > 130 else (255, 255, 255)
+        cv2.putText(drawn, name, (x + 2, y + high + 1), cv2.FONT_HERSHEY_SIMPLEX, size, ink, thick, cv2.LINE_AA)
+    return drawn
+
+
+def _free(
+    place: tuple[int, int, int, int], taken: list[tuple[int, int, int, int]], size: tuple[int, int]
+) -> tuple[int, int, int, int]:
+    """Left, top, width and height of a name, within the image and, if there is room, below those that are written."""
+    x, y, wide, high = place
+    x, y = max(0, min(x, size[1] - wide - 1)), max(0, min(y, size[0] - high - 1))
+    for _ in taken:
+        over = [t for t in taken if x < t[0] + t[2] and t[0] < x + wide and y < t[1] + t[3] and t[1] < y + high]
+        if not over or over[0][1] + over[0][3] + high >= size[0]:
+            break
+        y = over[0][1] + over[0][3] + 1
+    return x, y, wide, high
 
 
 def _on_tile(point: np.ndarray, factor: float) -> tuple[int, int]:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from experiments import cluster, search
 from experiments.common import made_by
+from experiments.common.contact_sheets import GAP, TILE
 from faces.data.images import decode_image
 from faces.detect.detections import Detections
 from faces.errors import DataError
@@ -82,7 +83,7 @@ def test_an_album_becomes_people(model: Path, album: Path, tmp_path: Path, capsy
     clusters = json.loads((out / "clusters.json").read_text())
     assert [face["photograph"] for face in clusters[3]] == [str(album / "Person 2" / f"{n}.png") for n in range(2)]
     sheet = cv2.imread(str(out / "sheet.png"))
-    assert sheet.shape[0] == 4 * (cluster.TILE + cluster.GAP) + cluster.GAP
+    assert sheet.shape[0] == 4 * (TILE + GAP) + GAP
     assert any("cannot be decoded:" in line and "broken.jpg" in line for line in printed)
     again = [*given, "--threshold", "-1", "--linkage", "single"]
     refused(cluster.main, capsys, again, "holds results already", "--overwrite")
@@ -244,19 +245,6 @@ def test_enrolment_names_what_it_leaves_out(
     two = run(cluster.main, [str(people / "Ann"), str(people / "ann"), *options])
     assert sum("'Ann' and 'ann' differ only" in line and "are different people here" in line for line in two) == 1
     assert result_of(two)["data"]["test"] == ["Ann", "ann"]  # every place, not the first alone
-
-
-def test_all_clusters_are_drawn_or_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    labels = np.concatenate([np.zeros(15, int), np.arange(1, 50)])
-    pictures = np.zeros((len(labels), 16, 16, 3), np.uint8)
-    said = cluster.draw_clusters(pictures, labels, tmp_path)
-    beyond = "the first 12 faces of each, 3 faces of theirs not drawn"
-    assert said == f"sheet_1.png to sheet_3.png: 50 of 50 clusters, {beyond}"
-    rows = [(cv2.imread(str(tmp_path / f"sheet_{n}.png")).shape[0] - cluster.GAP) // 76 for n in (1, 2, 3)]
-    assert rows == [24, 24, 2]
-    monkeypatch.setattr(cluster, "SHEETS", 1)
-    said = cluster.draw_clusters(pictures, labels, tmp_path)
-    assert said.endswith("; 26 clusters not drawn, the largest with 1 face") and (tmp_path / "sheet.png").exists()
 
 
 def test_nothing_of_a_folder_vanishes_without_a_word(model: Path, album: Path, tmp_path: Path):

@@ -11,11 +11,13 @@ import pytest
 
 import arcface_jax.models.published as of_arcface
 import facenet_jax.models.published as of_facenet
+from faces.detect.detections import NOTHING
 from faces.detect.looks import Sizes
 from faces.errors import ConfigError, WeightsError
 from mtcnn_jax.networks import make_net
 from mtcnn_jax.weights import to_facenet_pytorch
 from recognizer import Recognizer, open_detector, open_model
+from recognizer import recognizer as recognizer_module
 from recognizer.detector_identity import DETECTORS, NETWORKS, make_record
 from recognizer.manifest import DEFAULT_MODEL, find_detector, find_model, known_files, read_manifest
 from recognizer.model import write_model
@@ -98,11 +100,19 @@ def test_a_file_told_by_its_tensors_says_so(listed: Path, tmp_path: Path):
     assert named.description.origin.recognised_by == "network" and named.remark is None
 
 
-def test_a_program_opens_a_name_with_its_detector(listed: Path, tmp_path: Path):
+def test_a_program_opens_a_name_with_its_detector(listed: Path, tmp_path: Path, monkeypatch):
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((64, 64, 3), np.uint8))
+    open_named = recognizer_module.open_detector
+    asked = []
+
+    def opened_detector(*given, **named):
+        asked.append(given[0])
+        open_named(*given, **named)
+        return lambda images: [NOTHING for _ in images]
+
+    monkeypatch.setattr(recognizer_module, "open_detector", opened_detector)
     opened = Recognizer.open("embeds", manifest=listed)
-    opened.faces(tmp_path / "a.png")  # with random weights, whatever it finds
-    assert opened.threshold == 0.4
+    assert opened.threshold == 0.4 and opened.faces(tmp_path / "a.png") == [] and asked == ["mtcnn"]
     aligned = Recognizer.open("embeds", detector="none", manifest=listed)
     with pytest.raises(ConfigError, match="no detector to find faces"):
         aligned.faces(tmp_path / "a.png")
