@@ -24,10 +24,13 @@ from experiments import (
     ijb,
     image_quality,
     megaface,
+    models,
     mtcnn,
+    people,
     prepare,
     retinaface,
     search,
+    thresholds,
     ytf,
 )
 from faces.detect.looks import Sizes
@@ -51,15 +54,18 @@ def commands(text: str) -> list[str]:
 COMMANDS = commands(README)
 MAINS = (
     facenet, arcface, prepare, convert, detect, evaluate, image_quality, ytf, identify, ijb, megaface,
-    retinaface, mtcnn, cluster, search, angles,
+    retinaface, mtcnn, cluster, search, angles, models, people, thresholds,
 )  # fmt: skip
 PARSERS = {main.__name__.removeprefix("experiments."): main.parse for main in MAINS}
 NETWORKS = {f"{package.__name__}": package.NETWORKS for package in (facenet_jax.models, arcface_jax.models)}
 
 
 def test_the_first_commands():
-    runs = ["pip install . && python -m experiments.facenet", "python -m experiments.arcface"]
-    assert COMMANDS[:3] == [*runs, 'pip install ".[test]" && pytest']
+    training = ["pip install . && python -m experiments.facenet", "python -m experiments.arcface"]
+    lfw, people, tests = COMMANDS[2:5]
+    assert COMMANDS[:2] == training and lfw.startswith("python -m experiments.evaluate --weights model-0000.params ")
+    assert people == 'pip install ".[weights]" && python -m experiments.people PHOTOGRAPHS'
+    assert tests == 'pip install ".[test]" && pytest'
 
 
 @pytest.mark.parametrize("command", [line for line in COMMANDS if "python -m" in line])
