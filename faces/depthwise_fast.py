@@ -3,13 +3,16 @@
 It equals `ops.depthwise_conv2d`, value and both gradients, up to the rounding of sums; a test holds it to that. On a
 CPU it is a sum of shifted products, there 50 to 110 times as quick as XLA's grouped convolution, and 14 to 50 times
 with both gradients; these are written by hand, 1.1 times as quick as what JAX derives from the sum, at a stride of 2
-four times (`python -m benchmarks.depthwise`; RESULTS.md, "Benchmarks"). Other platforms run the definition.
+four times (`python -m benchmarks.depthwise`; RESULTS.md, "Benchmarks"). Other platforms run the definition, and so does
+every platform within `by_definition`, for converters that know nothing of platforms.
 
 Not here: what a depthwise convolution is (`ops.py`).
 """
 
+import contextlib
 import math
 from collections.abc import Iterator
+from contextvars import ContextVar
 from functools import partial
 
 import jax
@@ -19,8 +22,22 @@ from jaxtyping import Array, Float
 
 from faces import ops
 
+_by_definition: ContextVar[bool] = ContextVar("_by_definition", default=False)
 
-@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+
+@contextlib.contextmanager
+def by_definition() -> Iterator[None]:
+    """What is traced while the block runs, in its thread, has the definition in it, on every platform.
+
+    A function that `jax.jit` traced before the block keeps what it was traced to, and one traced within it too.
+    """
+    before = _by_definition.set(True)
+    try:
+        yield
+    finally:
+        _by_definition.reset(before)
+
+
 def depthwise_conv2d(
     x: Float[Array, "batch height width channels"],
     kernel: Float[Array, "rows columns channels"],
@@ -28,13 +45,19 @@ def depthwise_conv2d(
     padding: ops.Padding = "SAME",
 ) -> Float[Array, "batch out_height out_width channels"]:
     """As `ops.depthwise_conv2d`; summed in float32 on CPUs. Reverse-mode differentiation only."""
+    form = ops.depthwise_conv2d if _by_definition.get() else _by_platform
+    return form(x, kernel, stride, padding)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _by_platform(x: Array, kernel: Array, stride: int, padding: ops.Padding) -> Array:
     by_shifts = partial(sum_of_shifts, stride=stride, padding=padding)
     by_xla = partial(ops.depthwise_conv2d, stride=stride, padding=padding)
     return lax.platform_dependent(x, kernel, cpu=by_shifts, default=by_xla)
 
 
 def _forward(x: Array, kernel: Array, stride: int, padding: ops.Padding) -> tuple[Array, tuple[Array, Array]]:
-    return depthwise_conv2d(x, kernel, stride, padding), (x, kernel)
+    return _by_platform(x, kernel, stride, padding), (x, kernel)
 
 
 def _backward(stride: int, padding: ops.Padding, saved: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
@@ -49,7 +72,7 @@ def _backward(stride: int, padding: ops.Padding, saved: tuple[Array, Array], gra
     return lax.platform_dependent(*saved, gradient, cpu=by_shifts, default=by_xla)
 
 
-depthwise_conv2d.defvjp(_forward, _backward)
+_by_platform.defvjp(_forward, _backward)
 
 
 def _views(x: Array, window: tuple[int, int], stride: int, padding: ops.Padding) -> Iterator[Array]:

@@ -25,6 +25,26 @@ Embedder = Callable[[Any, Any, np.ndarray], np.ndarray]
 """(params, batch_stats, uint8 images (n, rows, columns, 3)) -> float32 (n, d) of length 1."""
 
 
+def embedding_form(
+    apply: Apply, data: DataConfig, flip: bool, unit: bool
+) -> Callable[[Any, Any, jax.Array], jax.Array]:
+    """A backbone's evaluation form, (params, batch_stats, images (n, rows, columns, 3)) -> float32 (n, d).
+
+    Args:
+        apply, data, flip, unit: as for `make_embedder`.
+    """
+
+    def embed(params: Any, batch_stats: Any, images: jax.Array) -> jax.Array:
+        pixels = ops.normalise(images, data.mean, data.scale)
+        embeddings, _ = apply(params, batch_stats, pixels, False)  # (n, d)
+        if flip:
+            mirrored, _ = apply(params, batch_stats, pixels[:, :, ::-1], False)
+            embeddings = embeddings + mirrored
+        return ops.l2_normalise(embeddings) if unit else embeddings.astype(jnp.float32)
+
+    return embed
+
+
 def make_embedder(
     apply: Apply, data: DataConfig, flip: bool, mesh: Mesh, unit: bool = True, block: int | None = None
 ) -> Embedder:
@@ -45,16 +65,9 @@ def make_embedder(
         block = BLOCK_ON_CPU if mesh.devices.flat[0].platform == "cpu" else BLOCK
     block *= mesh.devices.size
 
-    def embed_block(params: Any, batch_stats: Any, images: jax.Array) -> jax.Array:
-        pixels = ops.normalise(images, data.mean, data.scale)
-        embeddings, _ = apply(params, batch_stats, pixels, False)  # (block, d)
-        if flip:
-            mirrored, _ = apply(params, batch_stats, pixels[:, :, ::-1], False)
-            embeddings = embeddings + mirrored
-        return ops.l2_normalise(embeddings) if unit else embeddings.astype(jnp.float32)
-
     placed = (replicated(mesh), replicated(mesh), sharded(mesh))
-    compiled = jax.jit(embed_block, in_shardings=placed, out_shardings=replicated(mesh))
+    form = embedding_form(apply, data, flip, unit)
+    compiled = jax.jit(form, in_shardings=placed, out_shardings=replicated(mesh))
 
     def embed(params: Any, batch_stats: Any, images: np.ndarray) -> np.ndarray:
         rows = []

@@ -21,7 +21,7 @@ import orbax.checkpoint as ocp
 from jax.sharding import Mesh
 from rich.console import Console
 
-from faces.backbone import BatchStats, Params
+from faces.backbone import Apply, BatchStats, Params
 from faces.checkpoint import load_weights, told_once
 from faces.config import DataConfig, RunConfig
 from faces.data import augment
@@ -99,6 +99,20 @@ def _save_weights(folder: Path, params: Params, batch_stats: BatchStats) -> None
         manager.save(0, args=ocp.args.Composite(state=ocp.args.StandardSave(state)))  # pyright: ignore[reportCallIssue]
 
 
+def as_trained(model: Model) -> tuple[Apply, DataConfig, bool]:
+    """What the forms of `faces.embed` need of a model: its function of RGB, its pixels' range, if mirrors add."""
+    preprocessing = model.preprocessing
+
+    def apply(
+        params: Params, batch_stats: BatchStats, images: jax.Array, train: bool, key: jax.Array | None = None
+    ) -> tuple[jax.Array, BatchStats]:
+        ordered = images[..., ::-1] if preprocessing.channels == "bgr" else images
+        return model.apply(params, batch_stats, ordered, train, key)
+
+    data = DataConfig(images=0, mean=preprocessing.mean, scale=preprocessing.scale)
+    return apply, data, preprocessing.flip == "sum"
+
+
 def embedder_of(
     model: Model, mesh: Mesh, unit: bool = True, block: int | None = None
 ) -> Callable[[np.ndarray], np.ndarray]:
@@ -114,15 +128,7 @@ def embedder_of(
         with flip "concatenate". Other images are a ConfigError.
     """
     preprocessing = model.preprocessing
-
-    def apply(
-        params: Params, batch_stats: BatchStats, images: jax.Array, train: bool, key: jax.Array | None = None
-    ) -> tuple[jax.Array, BatchStats]:
-        ordered = images[..., ::-1] if preprocessing.channels == "bgr" else images
-        return model.apply(params, batch_stats, ordered, train, key)
-
-    data = DataConfig(images=0, mean=preprocessing.mean, scale=preprocessing.scale)
-    embed = make_embedder(apply, data, preprocessing.flip == "sum", mesh, unit, block)
+    embed = make_embedder(*as_trained(model), mesh, unit, block)
     params, batch_stats = jax.device_put((model.params, model.batch_stats), replicated(mesh))
 
     def embed_pictures(pictures: np.ndarray) -> np.ndarray:
@@ -167,6 +173,11 @@ def embed_faces(
 
 def _open_converted(folder: Path, manifest: Path) -> Model:
     description, _ = load_config(str(folder / DESCRIPTION), Description)
+    if not (folder / CHECKPOINTS).is_dir():
+        raise CheckpointError(
+            f"{folder}: holds {DESCRIPTION} without {CHECKPOINTS}; what experiments.export writes is for other "
+            "programs: give the model that it was made from."
+        )
     _, weights = load_weights(folder / CHECKPOINTS)
     network = description.network
     backbone = backbone_in(description)

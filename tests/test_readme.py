@@ -19,6 +19,7 @@ from experiments import (
     convert,
     detect,
     evaluate,
+    export,
     facenet,
     identify,
     ijb,
@@ -53,7 +54,7 @@ def commands(text: str) -> list[str]:
 
 COMMANDS = commands(README)
 MAINS = (
-    facenet, arcface, prepare, convert, detect, evaluate, image_quality, ytf, identify, ijb, megaface,
+    facenet, arcface, prepare, convert, export, detect, evaluate, image_quality, ytf, identify, ijb, megaface,
     retinaface, mtcnn, cluster, search, angles, models, people, thresholds,
 )  # fmt: skip
 PARSERS = {main.__name__.removeprefix("experiments."): main.parse for main in MAINS}

@@ -27,7 +27,9 @@ WORDS_OF_OTHERS = {
     *("megaface_lst", "facescrub_lst", "IMREAD_COLOR_RGB"),
 }
 """Names in other programs and in their files."""
-DATA_FILES = re.compile(r"\.(?:json|jsonl|csv|txt|npy|npz|png|jpg|pt|pth|pb|bin|rec|idx|mat|onnx|params|toml|md|py)$")
+DATA_FILES = re.compile(
+    r"\.(?:json|jsonl|csv|txt|npy|npz|png|jpg|pt|pth|pb|bin|rec|idx|mat|onnx|stablehlo|params|toml|md|py)$"
+)
 
 
 @cache
