@@ -11,7 +11,7 @@ import numpy as np
 from rich.console import Console
 
 from experiments.common import passed_over, pipeline
-from faces.data.photographs import find_photographs
+from faces.data.photographs import Found, find_photographs, printable
 from faces.errors import DataError
 from faces.evaluate.verification import few_names
 from recognizer.cached_embedder import CachedEmbedder
@@ -28,10 +28,12 @@ def embed_photographs(
     Returns:
         The faces; their embeddings, float32 (faces, d), of length 1; and how many were computed in a second, if any.
     Raises:
-        DataError: no such file or folder, no image in them, or no face in any.
+        DataError: no such file or folder, no image in them but where results go, or no face in any.
     """
-    there = find_photographs(places)
+    there = _without_results(find_photographs(places), options.out)
     passed_over.tell(console, there.passed_over)
+    if not there.files:
+        raise DataError(f"{', '.join(map(str, places))}: no photograph but in {options.out}, where results go.")
     search = pipeline.open_search(options, model.preprocessing)
     faces = find_faces(there, search, model.preprocessing, console)
     _tell(faces, model, options, console)
@@ -43,6 +45,15 @@ def embed_photographs(
         raise DataError(f"{where}: no face found in any of {count}.")
     embed = CachedEmbedder(model, options.cache)
     return faces, embed(faces.pictures, console), embed.images_per_second
+
+
+def _without_results(there: Found, out: Path) -> Found:
+    """What lies at some places, without the pictures that an earlier command left where the results go."""
+    folder = out.resolve()
+    inside = {file for file in there.files if file.resolve().is_relative_to(folder)}
+    reasons = {printable(str(file)): f"in {out}, where results go" for file in inside}
+    files = tuple(file for file in there.files if file not in inside)
+    return Found(files, dict(sorted({**there.passed_over, **reasons}.items())))
 
 
 def _tell(faces: Faces, model: Model, options: argparse.Namespace, console: Console) -> None:

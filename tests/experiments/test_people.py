@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -68,6 +69,18 @@ def test_all_that_is_needed_comes_with_the_model(
     assert drawn == [f"Person 0/{n}.png.jpg" for n in range(3)] + [f"groups/{name}.png.jpg" for name in "abc"]
     assert cv2.imread(str(out / "photographs" / "groups" / "a.png.jpg")).shape == (24, 72, 3)
     refused(people.main, capsys, given, "people: holds results already", "--overwrite")
+
+
+def test_its_own_pictures_are_no_photographs(model: Path, album: Path, tmp_path: Path, monkeypatch, capsys):
+    """Where the folder that is searched is the one that the results lie in."""
+    shutil.copytree(album / "Person 1", tmp_path / "album")
+    monkeypatch.chdir(tmp_path / "album")
+    given = [".", "--weights", str(model), "--threshold", "0.5", "--overwrite"]
+    first, second = (result_of(run(people.main, given)) for _ in range(2))
+    assert (first["photographs"], second["photographs"]) == (5, 5) and first["sizes"] == second["sizes"]
+    own = {name: why for name, why in second["left_out"].items() if why == "in people, where results go"}
+    assert len(own) == 6 and "people/sheet.png" in own  # and five drawn photographs
+    refused(people.main, capsys, ["people", *given[1:], "--out", "people/"], "people: lies in people, whose content")
 
 
 def test_a_model_without_a_cosine_asks_for_one(model: Path, album: Path, tmp_path: Path, capsys):
