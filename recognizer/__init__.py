@@ -1,4 +1,4 @@
-"""From photographs to embeddings: models and detectors by path, what they were trained as, and their cache.
+"""From photographs to embeddings: models and detectors by name or path, what they were trained as, and their cache.
 
     from recognizer import Recognizer
 

@@ -11,6 +11,7 @@ import pytest
 
 import arcface_jax.models.published as of_arcface
 import facenet_jax.models.published as of_facenet
+from experiments import convert
 from faces.detect.detections import NOTHING
 from faces.detect.looks import Sizes
 from faces.errors import ConfigError, WeightsError
@@ -22,6 +23,7 @@ from recognizer.detector_identity import DETECTORS, NETWORKS, make_record
 from recognizer.manifest import DEFAULT_MODEL, find_detector, find_model, known_files, read_manifest
 from recognizer.model import write_model
 from retinaface_jax.network import BODIES
+from tests.experiments.setting import run
 from tests.recognizer.manifest_maker import detector_entry, make_package, model_entry, write_manifest
 from tests.recognizer.test_model import TENSORS, know_iresnet4
 
@@ -86,6 +88,14 @@ def test_a_known_file_is_the_model_with_all_that_belongs_to_it(listed: Path, tmp
     assert description.detection is not None and description.detection.select == "largest"
     write_model(model, tmp_path / "stored")
     assert open_model(tmp_path / "stored").description == description  # nothing has to be said again
+
+
+def test_a_name_is_converted_like_its_file(listed: Path, tmp_path: Path):
+    run(convert.main, ["embeds", "--manifest", str(listed), "--to", str(tmp_path / "stored")])
+    assert open_model(tmp_path / "stored").description == open_model("embeds", manifest=listed).description
+    np.savez(tmp_path / "other.npz", **{**TENSORS, "bn1.bias": TENSORS["bn1.bias"] + 1})
+    printed = run(convert.main, [str(tmp_path / "other.npz"), "--to", str(tmp_path / "other")])
+    assert sum("by its tensors' names and shapes alone" in line for line in printed) == 1
 
 
 def test_a_file_told_by_its_tensors_says_so(listed: Path, tmp_path: Path):
