@@ -142,6 +142,10 @@ class Config(shared.RunConfig):
             *super().rules(),
             *_rules_of(classifier),
             (0 <= self.model.dropout < 1, "model.dropout: must lie between 0 and 1"),
+            (
+                self.model.dropout == 0 or self.model.batch_norm != "running",
+                'model.dropout: with batch_norm "running" a network is trained as evaluation sees it; set it to 0',
+            ),
             (loss.triplet >= 0 and loss.triplet_margin >= 0, "loss: triplet and triplet_margin must not be negative"),
             (
                 classifier.kind != "none" or loss.triplet > 0,

@@ -24,8 +24,8 @@ from arcface_jax.config import Config, MarginConfig, SoftmaxConfig, SphereFaceCo
 from arcface_jax.margins import Margin, arccos
 from arcface_jax.models import LAST_LAYER, make_backbone
 from arcface_jax.related import sphereface
-from faces import ops, schedules
-from faces.backbone import Backbone, per_device
+from faces import frozen, ops, schedules
+from faces.backbone import Backbone, training_form
 from faces.mesh import replicated, sharded
 from faces.train_state import Batch, TrainState, check_classes, keep_if_finite
 
@@ -108,7 +108,7 @@ def make_train_step(config: Config, mesh: Mesh, backbone: Backbone | None = None
 
     Metrics, scalars: loss (the sum of all terms); classification, intra, inter and triplet (the terms, those that the
     config has, before their weights); theta (mean angle between an embedding and its class's nearest centre, degrees,
-    with classes); gradient_norm (before clipping); learning_rate (the one that the optimiser has used).
+    with classes); gradient_norm (before clipping); learning_rate (the network's, as the optimiser has used it).
 
     Args:
         config: of the run.
@@ -119,7 +119,8 @@ def make_train_step(config: Config, mesh: Mesh, backbone: Backbone | None = None
     """
     backbone = backbone or own_backbone(config)
     network_tx, centres_tx = _optimisers(config)
-    apply = per_device(backbone.apply, mesh) if config.model.batch_norm == "per_device" else backbone.apply
+    apply = training_form(backbone.apply, config.model.batch_norm, mesh)
+    freeze = frozen.checked(config.optimiser.freeze, backbone)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         dropout_key, sampling_key = jax.random.split(jax.random.fold_in(state.key, state.step))
@@ -133,6 +134,7 @@ def make_train_step(config: Config, mesh: Mesh, backbone: Backbone | None = None
 
         def loss_of_batch(params: Any, centres: Any) -> tuple[jax.Array, tuple[Any, Metrics]]:
             images = ops.normalise(batch["images"], config.data.mean, config.data.scale)
+            params = frozen.stopped(params, freeze)
             embeddings, batch_stats = apply(params, state.batch_stats, images, True, dropout_key)  # x_i, (B, d)
             loss, metrics = _terms(config, mesh, embeddings, centres, labels, batch["identities"], valid, state.step)
             return loss, (batch_stats, metrics)
@@ -143,6 +145,7 @@ def make_train_step(config: Config, mesh: Mesh, backbone: Backbone | None = None
         network_grads, centres_grads = _clipped(grads, gradient_norm, config.optimiser.clip_norm)
         updates, network_opt = network_tx.update(network_grads, network_opt, state.params)
         params = optax.apply_updates(state.params, updates)
+        params, batch_stats = frozen.kept((params, batch_stats), (state.params, state.batch_stats), freeze)
         updates, centres_opt = centres_tx.update(centres_grads, centres_opt, centres)
         centres = optax.apply_updates(centres, updates)
         if sampled is not None:
@@ -217,6 +220,7 @@ def _optimisers(config: Config) -> tuple[optax.GradientTransformation, optax.Gra
     Under Muon centres go by SGD: each is a vector of its own, not a row of a map that works on all of them.
     """
     optimiser, steps = dataclasses.replace(config.optimiser, clip_norm=0.0), config.train.steps
+    for_network = dataclasses.replace(optimiser, learning_rate=optimiser.backbone_rate or optimiser.learning_rate)
     for_centres = dataclasses.replace(optimiser, name="sgd") if optimiser.name == "muon" else optimiser
 
     def decay_network(params: Any) -> Any:
@@ -227,7 +231,7 @@ def _optimisers(config: Config) -> tuple[optax.GradientTransformation, optax.Gra
     is_linear = config.loss.classifier.kind == "softmax"
     decay_centres = partial(_decay_of_centres, optimiser.head_weight_decay, is_linear)
     return (
-        schedules.make_optimiser(optimiser, steps, decay_network),
+        schedules.make_optimiser(for_network, steps, decay_network),
         schedules.make_optimiser(for_centres, steps, decay_centres),
     )
 

@@ -27,7 +27,7 @@ from faces.run_record import check_training_set, write_start
 from faces.terminal import make_console
 from faces.toml_config import load_config
 from faces.train_loop import train
-from recognizer import runs
+from recognizer import starting
 from recognizer.networks import backbone_of
 
 
@@ -57,8 +57,8 @@ def main(arguments: list[str]) -> None:
         backbone = backbone_of(config.model, "arcface", config.model.dropout)
         state = init_state(config, mesh, backbone, faces.classes)
         if options.init is not None:
-            state = runs.start_from(options.init, state)
-            console.print(f"network's weights: those of {options.init}")
+            state = starting.start_from(options.init, state)
+            console.print(starting.said(options.init))
         step = make_train_step(config, mesh, backbone, faces.classes)
         evaluate = verification.make_evaluate(backbone, config, mesh, options.allow_missing)
 

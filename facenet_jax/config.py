@@ -66,7 +66,7 @@ class Config(shared.RunConfig):
                 "to 0",
             ),
             (
-                self.model.batch_norm == "none" or batch.micro_batch == 0,
+                self.model.batch_norm in ("none", "running") or batch.micro_batch == 0,
                 "batch.micro_batch: the gradient cache is exact only without batch norm, whose statistics would be "
                 "each micro-batch's own; set it to 0, or take a network without batch norm",
             ),

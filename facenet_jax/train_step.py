@@ -17,8 +17,8 @@ from jax.sharding import Mesh
 from facenet_jax import auxiliary, gradient_cache, losses, mining, mining_fast
 from facenet_jax.config import Config
 from facenet_jax.models import make_backbone
-from faces import ops, schedules
-from faces.backbone import Backbone, per_device
+from faces import frozen, ops, schedules
+from faces.backbone import Backbone, training_form
 from faces.mesh import gathered, replicated, sharded
 from faces.train_state import Batch, TrainState, check_classes, keep_if_finite
 
@@ -72,8 +72,8 @@ def make_train_step(config: Config, mesh: Mesh, backbone: Backbone | None = None
     Metrics, scalars: loss; pairs (anchor-positive pairs with a negative); active (fraction of them whose loss is above
     zero); active_triplets (their number); loss_per_pair; d_ap and d_an (means of squared distances over the pairs);
     spread (mean squared distance from the mean embedding: 0 when all coincide, up to 1); gradient_norm (before
-    clipping); learning_rate (the one that the optimiser has used); with `loss.classifier_weight`, classifier_loss
-    (mean over the batch).
+    clipping); learning_rate (the network's, as the optimiser has used it); with `loss.classifier_weight`,
+    classifier_loss (mean over the batch).
 
     Args:
         config: of the run.
@@ -82,7 +82,8 @@ def make_train_step(config: Config, mesh: Mesh, backbone: Backbone | None = None
     """
     backbone = backbone or own_backbone(config)
     tx = schedules.make_optimiser(config.optimiser, config.train.steps)
-    apply = per_device(backbone.apply, mesh) if config.model.batch_norm == "per_device" else backbone.apply
+    apply = training_form(backbone.apply, config.model.batch_norm, mesh)
+    freeze = frozen.checked(config.optimiser.freeze, backbone)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(state.key, state.step)
@@ -90,7 +91,7 @@ def make_train_step(config: Config, mesh: Mesh, backbone: Backbone | None = None
 
         def embed(params: Any, images: jax.Array) -> tuple[jax.Array, Any]:
             images = ops.normalise(images, config.data.mean, config.data.scale)
-            return apply(params, state.batch_stats, images, True, key)  # f(x), (B, d)
+            return apply(frozen.stopped(params, freeze), state.batch_stats, images, True, key)  # f(x), (B, d)
 
         def objective(embeddings: jax.Array, centres: Any) -> tuple[jax.Array, Metrics]:
             loss, metrics = triplet_objective(embeddings, batch["identities"], config, key, mesh)  # Eq. (3)
@@ -117,8 +118,15 @@ def make_train_step(config: Config, mesh: Mesh, backbone: Backbone | None = None
         gradient_norm = optax.tree.norm(grads)
         updates, opt_state = tx.update(grads, state.opt_state, weights)  # Sec. 3.3
         learning_rate = schedules.learning_rate_of(opt_state)
+        if config.optimiser.backbone_rate is not None:  # every rule multiplies by its rate last
+            slower = config.optimiser.backbone_rate / config.optimiser.learning_rate
+            of_both: Any = updates
+            updates = (jax.tree.map(lambda update: slower * update, of_both[0]), of_both[1])
+            learning_rate = slower * learning_rate
         metrics |= {"loss": loss, "gradient_norm": gradient_norm, "learning_rate": learning_rate}
-        new = (optax.apply_updates(weights, updates), batch_stats, opt_state)
+        moved: Any = optax.apply_updates(weights, updates)
+        params, batch_stats = frozen.kept((moved[0], batch_stats), (state.params, state.batch_stats), freeze)
+        new = ((params, moved[1]), batch_stats, opt_state)
         old = (weights, state.batch_stats, state.opt_state)
         (params, centres), batch_stats, opt_state = keep_if_finite(loss, gradient_norm, new, old)
         return TrainState(state.step + 1, params, batch_stats, centres, opt_state, state.key), metrics

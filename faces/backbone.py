@@ -121,6 +121,24 @@ def normalised(backbone: Backbone) -> Backbone:
     return backbone._replace(apply=apply)
 
 
+def training_form(apply: Apply, batch_norm: str, mesh: Mesh) -> Apply:
+    """What a train step calls: `apply` with the batch norm that a config asks for.
+
+    With "running" statistics the network is the one that evaluation sees, and dropout has no place in it.
+    """
+    if batch_norm == "per_device":
+        return per_device(apply, mesh)
+    if batch_norm != "running":
+        return apply
+
+    def apply_as_evaluated(
+        params: Params, batch_stats: BatchStats, images: jax.Array, train: bool, key: jax.Array | None = None
+    ) -> tuple[jax.Array, BatchStats]:
+        return apply(params, batch_stats, images, False, key)
+
+    return apply_as_evaluated
+
+
 def per_device(apply: Apply, mesh: Mesh) -> Apply:
     """The training form of `apply` in which each device normalises by the statistics of its own images.
 

@@ -6,7 +6,7 @@ Not here: what is one paper's alone (`config.py` of each, which extends `RunConf
 (`faces.toml_config`), what the values do (each package), and the papers' values (`paper_configs/`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
 from faces.schema import Checked, Rule
@@ -24,8 +24,9 @@ class ModelConfig:
     """d: number of values in an embedding."""
     dtype: Literal["float32", "bfloat16"]
     """Type of the backbone's arithmetic; parameters, distances and losses are float32 in either case."""
-    batch_norm: Literal["none", "global", "per_device"]
-    """Statistics over the whole batch, or over each device's part of it; "none" where the network has no batch norm."""
+    batch_norm: Literal["none", "global", "per_device", "running"]
+    """Statistics over the whole batch, or over each device's part of it; "running": those that the weights of `--init`
+    came with, which stay as they are; "none" where the network has no batch norm."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,10 @@ class OptimiserConfig:
     """Divisor of "steps"; 1 with the others."""
     clip_norm: float
     """Gradients of a larger global norm are scaled to it; 0: never."""
+    backbone_rate: float | None = field(default=None, kw_only=True)
+    """Learning rate of the network, on the same schedule, where class centres go by `learning_rate`; may be absent."""
+    freeze: tuple[str, ...] | None = field(default=None, kw_only=True)
+    """Layers of the network that stay as they are, by the beginnings of their parameters' paths; may be absent."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +150,10 @@ class RunConfig(Checked):
             (self.train.steps > 0 and self.train.log_every > 0, "train: steps and log_every must be positive"),
             (self.data.scale > 0, "data.scale: must be positive"),
             (optimiser.learning_rate > 0, "optimiser.learning_rate: must be positive"),
+            (
+                optimiser.backbone_rate is None or optimiser.backbone_rate > 0,
+                "optimiser.backbone_rate: must be positive; layers that are to stay are named by freeze",
+            ),
             (optimiser.warmup_steps >= 0, "optimiser.warmup_steps: must not be negative"),
             (optimiser.decay > 0, "optimiser.decay: must be positive"),
             (0 <= augment.zoom < 1 and 0 <= augment.shift < 1, "augment: zoom and shift lie between 0 and 1"),

@@ -7,7 +7,7 @@ of a union tell themselves apart by `kind`, a field of one literal, and each hol
     class Softmax:
         kind: Literal["softmax"] = field(default="softmax", kw_only=True)
 
-A table that may be left out says so by `| None`.
+A table or a value that may be left out says so by `| None`.
 
 Not here: files (`faces.toml_config`), and any schema (`faces.config` has that of a training run).
 """
@@ -120,11 +120,12 @@ def check(config: AnyConfig, where: object = "") -> AnyConfig:
 
 
 def flatten(config: Dataclass | Tables, place: str = "") -> dict[str, Any]:
-    """A config, a table or a nested dictionary as {"model.name": value, ...}."""
+    """A config, a table or a nested dictionary as {"model.name": value, ...}, without what is absent."""
     table: Tables = config if isinstance(config, Mapping) else dataclasses.asdict(config)
     flat: dict[str, Any] = {}
     for key, value in table.items():
-        flat.update(flatten(value, f"{place}{key}.") if isinstance(value, Mapping) else {f"{place}{key}": value})
+        if value is not None:
+            flat.update(flatten(value, f"{place}{key}.") if isinstance(value, Mapping) else {f"{place}{key}": value})
     return flat
 
 
@@ -221,7 +222,7 @@ def _table(table: Any, values: Tables, start: str, place: tuple[str, ...]) -> An
     made = {}
     for key in keys:
         path = ".".join((*place, key))
-        hint, may_be_absent = _without_none(hints[key])
+        hint, may_be_absent = without_none(hints[key])
         if may_be_absent and values.get(key) is None:
             made[key] = None
             continue
@@ -239,7 +240,7 @@ def _table(table: Any, values: Tables, start: str, place: tuple[str, ...]) -> An
     return table(**made)
 
 
-def _without_none(hint: Any) -> tuple[Any, bool]:
+def without_none(hint: Any) -> tuple[Any, bool]:
     """A type without `| None`, and whether it had it."""
     types_ = typing.get_args(hint)
     if typing.get_origin(hint) not in (Union, types.UnionType) or types.NoneType not in types_:

@@ -3,6 +3,7 @@
 Not here: resuming a run, which needs the optimiser's state as well (`faces.checkpoint`).
 """
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,7 +108,7 @@ def check_network(folder: Path, network: Mapping[str, Any], config: Checked) -> 
     """
     values = flatten(config)
     for key, theirs in network.items():
-        if values[key] != theirs:
+        if values[key] != theirs and not (values[key] == "running" and theirs != "none"):
             raise ConfigError(
                 f"--init {folder}: its network has {key} = {_plain(theirs)}, and --{key.replace('_', '-')} asks for "
                 f"{_plain(values[key])}; leave that option out."
@@ -128,25 +129,31 @@ def start_from(folder: Path, state: TrainState) -> TrainState:
         CheckpointError: other weights than the network has; or as `open_run`.
     """
     run = open_run(folder)
-    theirs, ours = (jax.tree.map(np.shape, one) for one in ((run.params, run.batch_stats), _network(state)))
+    return with_weights(state, run.params, run.batch_stats, folder, run.config.model.name)
+
+
+def with_weights(state: TrainState, params: Any, batch_stats: Any, origin: Path, network: str) -> TrainState:
+    """A state with other weights of the same network, placed as its own.
+
+    Args:
+        state: before the first step.
+        params, batch_stats: NumPy arrays.
+        origin, network: where they come from, and of what, for the message.
+    Raises:
+        CheckpointError: other weights than the network has.
+    """
+    theirs, ours = (jax.tree.map(np.shape, one) for one in ((params, batch_stats), (state.params, state.batch_stats)))
     if theirs != ours:
         raise CheckpointError(
-            f"{folder}: its weights are not those of {run.config.model.name} as it is now; it may be of another "
-            "version of the project."
+            f"{origin}: its weights are not those of {network} as it is now; it may be of another version of the "
+            "project."
         )
 
     def like(new: Any, old: jax.Array) -> jax.Array:
         return jax.device_put(new.astype(old.dtype), old.sharding)
 
-    return TrainState(
-        state.step,
-        jax.tree.map(like, run.params, state.params),
-        jax.tree.map(like, run.batch_stats, state.batch_stats),
-        state.centres,
-        state.opt_state,
-        state.key,
+    return dataclasses.replace(
+        state,
+        params=jax.tree.map(like, params, state.params),
+        batch_stats=jax.tree.map(like, batch_stats, state.batch_stats),
     )
-
-
-def _network(state: TrainState) -> tuple[Any, Any]:
-    return state.params, state.batch_stats

@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any, Literal
 
 from faces.errors import ConfigError
-from faces.schema import KIND, AnyConfig, changed, kinds_of, nearest
+from faces.schema import KIND, AnyConfig, changed, kinds_of, nearest, without_none
 
 
 def parse_overrides(
@@ -78,7 +78,7 @@ def _values(table: Any, place: str) -> Iterator[tuple[str, str, Any, str]]:
     """Of each value of a table and of those in it: its table, path and type, and what the schema says of it."""
     hints, said = typing.get_type_hints(table), _docstrings(table)
     for field in dataclasses.fields(table):
-        path, hint = f"{place}{field.name}", hints[field.name]
+        path, hint = f"{place}{field.name}", without_none(hints[field.name])[0]
         if kinds := kinds_of(hint):
             yield path, f"{path}.{KIND}", Literal[tuple(kinds)], said[field.name]
             for kind, of_kind in kinds.items():
@@ -117,7 +117,7 @@ def _dashed(word: str) -> str:
 
 def _plain(hint: Any, words: Any) -> Any:
     """What was given as a value of a file would be read; what is no number stays a word, and is refused as one."""
-    if hint in (bool, str) or typing.get_origin(hint) is Literal:
+    if hint in (bool, str) or typing.get_origin(hint) is Literal or typing.get_args(hint)[:1] == (str,):
         return words
     return [_number(word) for word in words] if isinstance(words, list) else _number(words)
 

@@ -9,7 +9,7 @@ from experiments.common.arguments import AppendNamed, config_of, named_path, pla
 from experiments.common.overrides import override, parse_overrides
 from faces.config import AnyRun
 from faces.processes import WAIT
-from recognizer import runs
+from recognizer import starting
 
 
 def parse(
@@ -38,9 +38,11 @@ def parse(
     parser.add_argument("--eval", action=AppendNamed, default=[], metavar="NAME=PATH", type=named_path,
                         help="test set: a folder in LFW's layout, an InsightFace .bin, or CFP as cfp_fp=DIR or "
                         "cfp_ff=DIR; may be repeated, the first is the main one")  # fmt: skip
-    parser.add_argument("--init", type=place, metavar="RUN", help="start with the network of another run's folder, of "
-                        "either paper, at its size and with its range of pixels; class centres and the optimiser start "
-                        "anew")  # fmt: skip
+    parser.add_argument("--init", type=place, metavar="MODEL", help="start with the network of another run, of either "
+                        "paper, of a converted model, or of a file of published weights, at its size and with its "
+                        "range of pixels; class centres and the optimiser start anew")  # fmt: skip
+    parser.add_argument("--freeze", nargs="+", metavar="PREFIX", help="layers that stay as they are, by the beginnings "
+                        "of their parameters' paths; as --optimiser.freeze")  # fmt: skip
     parser.add_argument("--only", type=place, metavar="FILE", help="train on the images that experiments.clean kept")
     parser.add_argument("--out", type=place, help="folder of the run (default runs/<config's name>)")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out from its last checkpoint")
@@ -56,9 +58,11 @@ def parse(
     options, values = parse_overrides(parser, schema, arguments)
     options.config = options.config or (real_config if options.data else generated_config)
     config = config_of(main, options.config, schema)
+    if options.freeze:
+        values = {"optimiser.freeze": options.freeze} | values
     if options.init is None:
         return options, override(config, values)
-    network = runs.network_of(options.init)
+    network = starting.network_of(options.init, config)
     config = override(config, network | values)
-    runs.check_network(options.init, network, config)
+    starting.check_network(options.init, network, config)
     return options, config

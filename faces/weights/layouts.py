@@ -182,7 +182,8 @@ def folded_norm(ours: str, bias: str, epsilon: float, has_scale: bool) -> list[R
     """Rows of a batch norm that a file has folded into the kernel before it, which leaves a bias.
 
     Statistics that change nothing are put in its place: mean 0, var + eps = 1. In training the batch's statistics take
-    over, and the bias, which holds what was the mean, is then wrong: such a network is for use, not to be trained on.
+    over, and the bias, which holds what was the mean, is then wrong: such a network is trained on with statistics that
+    stay, `model.batch_norm` "running", alone.
 
     Args:
         ours: path of ours, without "params" and "batch_stats".
