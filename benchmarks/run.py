@@ -9,7 +9,8 @@ all files there, with the ratios of all runs, oldest first: one run on a machine
 a goal is met the latest run says.
 
 A benchmark whose peer is not installed or whose data is not named is left out, and the run says so. Peers:
-`pip install torch torchvision pytorch-metric-learning onnx onnxscript onnxruntime faiss-cpu scikit-learn`.
+`pip install torch torchvision pytorch-metric-learning onnx onnxscript onnxruntime faiss-cpu scikit-learn`,
+and the extra `[export]`.
 
 Not here: what is measured and how (each script's docstring), reports without a ratio (`scaling.py`, `roofline.py`).
 """
@@ -30,8 +31,8 @@ from faces.errors import DataError
 from faces.terminal import make_console
 
 SCRIPTS = (
-    "triplet", "margin_head", "head_memory", "depthwise", "networks", "detect", "mtcnn", "loading", "protocol",
-    "gallery", "clustering", "second_start",
+    "triplet", "margin_head", "head_memory", "depthwise", "networks", "exported", "detect", "mtcnn", "loading",
+    "protocol", "gallery", "clustering", "second_start",
 )  # fmt: skip
 MEASURED = Path(__file__).with_name("measured")
 RESULTS = Path(__file__).parents[1] / "RESULTS.md"

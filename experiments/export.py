@@ -1,6 +1,7 @@
 """Write a model as files that run without this project: `python -m experiments.export MODEL --to DIR`.
 
-MODEL is a folder that `experiments.convert` or a training run wrote, or a file of published weights. DIR receives
+MODEL is a name of `experiments.models`, a folder that `experiments.convert` or a training run wrote, or a file of
+published weights. DIR receives
 
 - `model.stablehlo`: for `jax.export.deserialize`, on CPUs, NVIDIA's GPUs and TPUs;
 - `model.onnx`: for onnxruntime and its like, in pip's extra `[export]`;
@@ -51,7 +52,8 @@ def main(arguments: list[str]) -> None:
 def parse(arguments: list[str]) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m experiments.export", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("model", type=Path, metavar="MODEL", help="a converted model, a run, or a file of weights")
+    parser.add_argument("model", type=Path, metavar="MODEL",
+                        help="a name, a converted model, a run, or a file of weights")  # fmt: skip
     parser.add_argument("--to", type=place, required=True, metavar="DIR", help="folder to make")
     parser.add_argument("--format", nargs="+", choices=export.FORMATS, default=export.FORMATS, metavar="NAME",
                         help="stablehlo, onnx, or both (default)")  # fmt: skip

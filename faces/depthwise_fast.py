@@ -4,15 +4,13 @@ It equals `ops.depthwise_conv2d`, value and both gradients, up to the rounding o
 CPU it is a sum of shifted products, there 50 to 110 times as quick as XLA's grouped convolution, and 14 to 50 times
 with both gradients; these are written by hand, 1.1 times as quick as what JAX derives from the sum, at a stride of 2
 four times (`python -m benchmarks.depthwise`; RESULTS.md, "Benchmarks"). Other platforms run the definition, and so does
-every platform within `by_definition`, for converters that know nothing of platforms.
+every platform within `ops.by_definition`.
 
 Not here: what a depthwise convolution is (`ops.py`).
 """
 
-import contextlib
 import math
 from collections.abc import Iterator
-from contextvars import ContextVar
 from functools import partial
 
 import jax
@@ -22,21 +20,6 @@ from jaxtyping import Array, Float
 
 from faces import ops
 
-_by_definition: ContextVar[bool] = ContextVar("_by_definition", default=False)
-
-
-@contextlib.contextmanager
-def by_definition() -> Iterator[None]:
-    """What is traced while the block runs, in its thread, has the definition in it, on every platform.
-
-    A function that `jax.jit` traced before the block keeps what it was traced to, and one traced within it too.
-    """
-    before = _by_definition.set(True)
-    try:
-        yield
-    finally:
-        _by_definition.reset(before)
-
 
 def depthwise_conv2d(
     x: Float[Array, "batch height width channels"],
@@ -45,7 +28,7 @@ def depthwise_conv2d(
     padding: ops.Padding = "SAME",
 ) -> Float[Array, "batch out_height out_width channels"]:
     """As `ops.depthwise_conv2d`; summed in float32 on CPUs. Reverse-mode differentiation only."""
-    form = ops.depthwise_conv2d if _by_definition.get() else _by_platform
+    form = ops.depthwise_conv2d if ops.are_definitions() else _by_platform
     return form(x, kernel, stride, padding)
 
 

@@ -86,4 +86,6 @@ class PReLU(nn.Module):
         slope = self.param("slope", nn.initializers.constant(0.25), (x.shape[-1],))
         wide = x.astype(jnp.float32)
         slope = slope.reshape((1,) * (x.ndim - 1) + (-1,))
+        if ops.are_definitions():  # XLA makes one loop of either; where every operation is a loop, a choice is slow
+            return (jnp.maximum(wide, 0.0) + slope * jnp.minimum(wide, 0.0)).astype(x.dtype)
         return jnp.where(wide > 0.0, wide, slope * wide).astype(x.dtype)

@@ -4,7 +4,9 @@ Not here: losses and margins, which belong to the paper that defines them; the d
 on a CPU (`depthwise_fast.py`).
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
 
 import jax.numpy as jnp
 from jax import lax
@@ -14,6 +16,28 @@ SHORTEST = 1e-12  # Euclidean length below which a float32 vector is rounding no
 
 Padding = str | tuple[tuple[int, int], tuple[int, int]]
 """Of a convolution, with zeros: "SAME", "VALID" or ((top, bottom), (left, right))."""
+
+
+_are_definitions: ContextVar[bool] = ContextVar("_are_definitions", default=False)
+
+
+@contextlib.contextmanager
+def by_definition() -> Iterator[None]:
+    """What is traced while the block runs, in its thread, has definitions in it where networks have fast forms for XLA.
+
+    It is for converters to other programs, which know convolutions, and neither platforms nor why XLA wants a product
+    in place of one. The values are the same, up to rounding. What `jax.jit` traced before the block stays as it is.
+    """
+    before = _are_definitions.set(True)
+    try:
+        yield
+    finally:
+        _are_definitions.reset(before)
+
+
+def are_definitions() -> bool:
+    """Whether this is traced within `by_definition`."""
+    return _are_definitions.get()
 
 
 def l2_normalise(x: Float[Array, "*batch dim"]) -> Float[Array, "*batch dim"]:
@@ -93,7 +117,8 @@ def conv2d(
         (batch, out_height, out_width, features); with "SAME" the sizes are height / stride and width / stride, rounded
         up.
     """
-    if kernel.shape[:2] != (1, 1) or any(map(any, sides(x, (1, 1), stride, padding))):
+    is_product = kernel.shape[:2] == (1, 1) and not any(map(any, sides(x, (1, 1), stride, padding)))
+    if not is_product or are_definitions():
         return _convolve(x, kernel, stride, padding)
     x = x[:, ::stride, ::stride]
     # As matrices: of more than two dimensions XLA on CPUs writes a transposed copy for the kernel's gradient.

@@ -20,10 +20,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from faces.align import template
-from faces.depthwise_fast import by_definition
 from faces.embed import embedding_form
 from faces.errors import ConfigError, WeightsError
 from faces.mesh import make_mesh
+from faces.ops import by_definition
 from recognizer.model import Model, as_trained, embedder_of
 
 Format = Literal["stablehlo", "onnx"]
