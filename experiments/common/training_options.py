@@ -39,8 +39,8 @@ def parse(
                         help="test set: a folder in LFW's layout, an InsightFace .bin, or CFP as cfp_fp=DIR or "
                         "cfp_ff=DIR; may be repeated, the first is the main one")  # fmt: skip
     parser.add_argument("--init", type=place, metavar="MODEL", help="start with the network of another run, of either "
-                        "paper, of a converted model, or of a file of published weights, at its size and with its "
-                        "range of pixels; class centres and the optimiser start anew")  # fmt: skip
+                        "paper, of a converted model, or of published weights by file or name, at its size and with "
+                        "its range of pixels; class centres and the optimiser start anew")  # fmt: skip
     parser.add_argument("--freeze", nargs="+", metavar="PREFIX", help="layers that stay as they are, by the beginnings "
                         "of their parameters' paths; as --optimiser.freeze")  # fmt: skip
     parser.add_argument("--only", type=place, metavar="FILE", help="train on the images that experiments.clean kept")
