@@ -37,7 +37,7 @@ def test_a_folder_for_programs_with_jax_alone(model: Path, tmp_path: Path, capsy
     out = tmp_path / "exported"
     printed = run(main.main, [str(model), "--to", str(out), "--format", "stablehlo"])
     assert re.fullmatch(
-        r"model\.stablehlo: [\d,]+ bytes; embeddings differ .* at most \d\.\de-\d\d \(allowed: 0\.0001\)", printed[0]
+        r"model\.stablehlo: [\d,]+ bytes; embeddings differ .* at most \d\.\de[+-]\d\d \(allowed: 0\.0001\)", printed[0]
     )
     files = sorted(path.name for path in out.iterdir() if not path.name.startswith("."))
     assert files == ["model.stablehlo", "model.toml", "preprocessing.json"]
