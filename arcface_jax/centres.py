@@ -62,7 +62,7 @@ def check_labels(labels: np.ndarray, classes: int) -> None:
         return
     sentence = f"labels of {classes:,} classes must lie in 0 .. {classes - 1}, these lie in {smallest} .. {largest}"
     if smallest == 1 and largest == classes:
-        raise DataError(f"{sentence}: they start at 1, so subtract 1 from each.")
+        raise DataError(f"{sentence}: if they start at 1, subtract 1 from each; else correct them.")
     raise DataError(f"{sentence}: correct the labels or the number of classes.")
 
 

@@ -23,14 +23,12 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
-from jax.core import Tracer
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
-from arcface_jax.centres import check_labels
 from arcface_jax.head_blocks import own_and_others_in_blocks
+from arcface_jax.head_checks import check_known_labels, check_mesh, check_shapes
 from arcface_jax.margins import Margin, target_cosine
 from arcface_jax.scores import log_sum_exp, own_and_others, score_of_each
 from faces import ops
@@ -137,20 +135,25 @@ def class_loss(
     Returns:
         Loss per image, float32 (batch,).
     Raises:
-        DataError: a label that is no class. Under `jax.jit` labels cannot be checked; there such a loss is nan.
+        DataError: a label that is no class, or arrays that do not belong together. Under `jax.jit` the labels' values
+            cannot be checked; there such a loss is nan.
+        ConfigError: a mesh without that axis, or not of `AxisType.Auto` (`head_checks.py`).
     """
-    if isinstance(head, Margin):
-        head = margin_head(head, s)
-    valid = centres.shape[0] if valid is None else valid
-    classes = valid if isinstance(valid, int) else len(valid)
-    if not isinstance(labels, Tracer) and getattr(labels, "is_fully_addressable", True):
-        check_labels(np.asarray(labels), classes)
+    head = margin_head(head, s) if isinstance(head, Margin) else head
+    rows, labels = centres.shape[0], jnp.asarray(labels) if isinstance(labels, list | tuple) else labels
+    valid = rows if valid is None else jnp.asarray(valid) if jnp.ndim(valid) else valid
+    check_mesh(mesh, axis)
+    check_shapes(embeddings, centres, labels, valid, embeddings.shape[1] + (head.scores == "linear"), block)
+    check_known_labels(labels, valid, rows)
+    if not embeddings.shape[0]:
+        return jnp.zeros(0)
     pad = partial(_padded, devices=mesh.shape[axis])
-    valid = valid if isinstance(valid, int) else pad(valid)
+    of_rows = pad(valid) if isinstance(valid, Array) else int(valid)
     loss, _ = class_loss_and_score(
-        pad(embeddings), pad(centres), pad(labels), head, mesh, valid, block, axis=axis
+        pad(embeddings), pad(centres), pad(labels), head, mesh, of_rows, block, axis=axis
     )  # (padded batch,)
-    return loss[: embeddings.shape[0]]
+    loss = loss[: embeddings.shape[0]]
+    return jnp.where(valid[labels], loss, jnp.nan) if isinstance(valid, Array) else loss
 
 
 def class_logits(
@@ -216,8 +219,8 @@ def class_loss_and_score(
         over_devices = partial(lax.pmax, axis_name=axis), partial(lax.psum, axis_name=axis)
         return lax.psum(own, axis), log_sum_exp(others, *over_devices)
 
-    divided, copied = PartitionSpec(axis), PartitionSpec()
-    run = jax.shard_map(on_one_device, mesh=mesh, in_specs=(divided,) * 5, out_specs=(copied, copied))
+    divided, whole = PartitionSpec(axis), PartitionSpec()
+    run = jax.shard_map(on_one_device, mesh=mesh, in_specs=(divided,) * 5, out_specs=(whole, whole))
     own, others = run(x, scale, labels, centres, is_class)  # (batch,) each
     loss = _of_classes_alone(_loss(own, others, scale, head), labels, classes)
     return lax.with_sharding_constraint((loss, own), NamedSharding(mesh, divided))

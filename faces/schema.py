@@ -143,6 +143,8 @@ def nested(values: Mapping[str, Any], where: object = "") -> dict[str, Any]:
             inside = inside.setdefault(place, {})
             if not isinstance(inside, dict):
                 raise ConfigError(f"{_start(where)}{path}: lies in a table that is given a value itself.")
+        if key in inside:
+            raise ConfigError(f"{_start(where)}{path}: is given a value itself, and so is a path inside it.")
         inside[key] = dataclasses.asdict(value) if _is_dataclass(type(value)) else value
     return tables
 

@@ -19,6 +19,7 @@ from faces.detect.detections import ALL, RULES
 from faces.errors import ConfigError, OutputError
 from faces.preprocessing import WHOLE, Preprocessing
 from faces.schema import flatten
+from faces.toml_config import read_toml
 from recognizer.detector_identity import NETWORKS
 from recognizer.manifest import DEFAULT_MODEL, find_detector
 from recognizer.model import Model, open_model
@@ -128,6 +129,11 @@ def open_for(
     console.print(f"{network.name}, {network.embedding_dim} dimensions, of {origin.file}")
     if model.remark:
         console.print(f"  {model.remark}")
+    if worse := degraded_in_training(options.weights):
+        console.print(
+            f"  the run's own evaluations degrade test images first ({worse}), before faces are cut to the network's "
+            "size; here they are as they are, and the numbers are others"
+        )
     console.print("preprocessing: " + ", ".join(f"{key} {value}" for key, value in flatten(wanted).items()))
     for key, value in flatten(wanted).items():
         if value != flatten(stored)[key]:
@@ -136,6 +142,14 @@ def open_for(
     aligned = aligned or (has_points and wanted.alignment == "five_points")
     _fill_in_search(options, model, console, aligned)
     return model
+
+
+def degraded_in_training(weights: Path) -> str:
+    """How the evaluations of a run degrade their images, "" where they do not or nothing of the kind is known."""
+    if not (weights / "config.toml").is_file():
+        return ""
+    own = read_toml(weights / "config.toml").get("evaluation", {})
+    return ", ".join(f"{key} {own[key]}" for key in ("pixels", "jpeg_quality") if own.get(key))
 
 
 def _fill_in_search(options: argparse.Namespace, model: Model, console: Console, aligned: bool) -> None:

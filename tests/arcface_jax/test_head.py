@@ -314,7 +314,7 @@ def test_centres_before_training():
 def test_labels_that_are_no_class_are_refused():
     class_centres.check_labels(np.array([0, 10, 3]), 11)
     class_centres.check_labels(np.array([], np.int32), 11)
-    with pytest.raises(DataError, match=r"0 \.\. 10, these lie in 1 \.\. 11: they start at 1"):
+    with pytest.raises(DataError, match=r"0 \.\. 10, these lie in 1 \.\. 11: if they start at 1"):
         class_centres.check_labels(np.arange(1, 12), 11)
     with pytest.raises(DataError, match=r"these lie in 0 \.\. 11"):
         class_centres.check_labels(np.arange(12), 11)

@@ -64,3 +64,9 @@ def test_nobody_looks_where_that_would_change_nothing(given: list[str]):
 def test_a_detector_that_is_not_here_is_refused_with_the_way_to_it(given: list[str]):
     with pytest.raises(WeightsError, match=r"^boxes: fetch it\.$"):
         filled_in(evaluate.parse([*given, "--data", "a=b", "--detector", "retinaface"]))
+
+
+def test_a_run_that_is_evaluated_on_degraded_images_says_so(tmp_path: Path):
+    (tmp_path / "config.toml").write_text("[evaluation]\npixels = 900\njpeg_quality = 0\n")
+    assert pipeline.degraded_in_training(tmp_path) == "pixels 900"
+    assert pipeline.degraded_in_training(tmp_path / "weights.pt") == ""
