@@ -132,19 +132,19 @@ def flatten(config: Dataclass | Tables, place: str = "") -> dict[str, Any]:
 def nested(values: Mapping[str, Any], where: object = "") -> dict[str, Any]:
     """The tables of which `flatten` gives these values; a value may be a table already, or its dataclass.
 
+    A path inside a table that is given whole changes what it was given, in whatever order the two are named.
+
     Raises:
         ConfigError: a path that goes on where another ends at a value.
     """
     tables: dict[str, Any] = {}
-    for path, value in values.items():
+    for path, value in sorted(values.items(), key=lambda one: one[0].count(".")):
         *places, key = path.split(".")
         inside = tables
         for place in places:
             inside = inside.setdefault(place, {})
             if not isinstance(inside, dict):
                 raise ConfigError(f"{_start(where)}{path}: lies in a table that is given a value itself.")
-        if key in inside:
-            raise ConfigError(f"{_start(where)}{path}: is given a value itself, and so is a path inside it.")
         inside[key] = dataclasses.asdict(value) if _is_dataclass(type(value)) else value
     return tables
 

@@ -62,6 +62,7 @@ def test_a_table_may_be_given_whole():
     train = TrainConfig(steps=3, seed=1, log_every=1, evaluate_every=0, checkpoint_every=0)
     assert tiny().with_(train=train).train == train
     assert tiny().with_(train=train, train__steps=9).train == replace(train, steps=9)
+    assert tiny().with_(train__steps=9, train=train).train == replace(train, steps=9)
     assert SHEET.with_(drawing__shape=Round(3.0)) == Sheet(Drawing(Round(3.0), "a"))
 
 
@@ -76,7 +77,7 @@ def test_a_table_may_be_given_whole():
         ({"loss__alpha__x": 1}, "loss.alpha: a number is expected, {'x': 1} found."),
         ({"loss": 3}, "loss: a table [loss] is expected."),
         ({"loss": 3, "loss__alpha": 0.1}, "loss.alpha: lies in a table that is given a value itself."),
-        ({"loss__alpha": 0.1, "loss": 3}, "loss: is given a value itself, and so is a path inside it."),
+        ({"loss__alpha": 0.1, "loss": 3}, "loss.alpha: lies in a table that is given a value itself."),
         ({"train__steps": 2.5}, "train.steps: a whole number is expected, 2.5 found."),
         ({"train__steps": True}, "train.steps: a whole number is expected, True found."),
         ({"model__input_size": (3, 3, 3)}, "model.input_size: a list of 2 values is expected, (3, 3, 3) found."),
