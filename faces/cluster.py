@@ -89,8 +89,8 @@ def similar_pairs(
         count += first.size
         if count > most:
             raise EvaluationError(
-                f"more than {most:,} pairs of {len(unit):,} pictures have a cosine of {threshold:g} or more, too many "
-                "for people in common; raise the threshold."
+                f"more than {most:,} pairs of {len(unit):,} pictures have a cosine of {threshold:.4g} or more, too "
+                "many for people in common; raise the threshold."
             )
         found.append((first, second, cosine))
     return SimilarPairs(*(np.concatenate(column) for column in zip(*found, strict=True)))
