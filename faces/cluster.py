@@ -62,7 +62,11 @@ class SimilarPairs:
 
 
 def similar_pairs(
-    embeddings: Float[np.ndarray, "n d"], threshold: float, mesh: Mesh | None = None, most: int = MOST_PAIRS
+    embeddings: Float[np.ndarray, "n d"],
+    threshold: float,
+    mesh: Mesh | None = None,
+    most: int = MOST_PAIRS,
+    border: int | None = None,
 ) -> SimilarPairs:
     """All pairs of faces whose cosine is at least the threshold, in tiles of 1,024 x 1,024.
 
@@ -74,6 +78,8 @@ def similar_pairs(
         threshold: a cosine.
         mesh: a tile's rows are divided over its devices; all devices if None.
         most: refuse more pairs than this.
+        border: only pairs of a row before this one and a row from it on are meant: those of two sets, one behind the
+            other. None for all pairs.
 
     Raises:
         EvaluationError: an embedding that is zero or not finite; more than `most` pairs.
@@ -81,7 +87,7 @@ def similar_pairs(
     unit = unit_rows(embeddings.astype(np.float32, copy=False), "pictures'")
     nothing = np.empty(0, np.int64)
     found, count = [(nothing, nothing, np.empty(0, np.float32))], 0
-    for first, second, cosine, _ in _candidates(unit, threshold, mesh or make_mesh()):
+    for first, second, cosine, _ in _candidates(unit, threshold, mesh or make_mesh(), border):
         if cosine is None:
             cosine = _cosines(unit, first, second)
             is_pair = cosine >= threshold
@@ -107,13 +113,17 @@ class _Candidates(NamedTuple):
     """At or above it for certain."""
 
 
-def _candidates(unit: Float32[np.ndarray, "n d"], threshold: float, mesh: Mesh) -> Iterator[_Candidates]:
-    """Of all tiles on and above the diagonal."""
+def _candidates(
+    unit: Float32[np.ndarray, "n d"], threshold: float, mesh: Mesh, border: int | None = None
+) -> Iterator[_Candidates]:
+    """Of all tiles on and above the diagonal; with a border, of those that have pairs across it."""
     short = _shortened(unit)
     rows, lowest = (unit, threshold) if short is None else (short, threshold - ROUNDING)
-    for top, left, tile in _one_ahead(_tiles(rows, _side(len(rows), mesh.devices.size), lowest, mesh)):
+    for top, left, tile in _one_ahead(_tiles(rows, _side(len(rows), mesh.devices.size), lowest, mesh, border)):
         row, column = _pairs_of(tile)
         is_pair = (top + row < left + column) & (left + column < len(rows))
+        if border is not None:
+            is_pair &= (top + row < border) & (border <= left + column)
         row, column = row[is_pair], column[is_pair]
         first, second = top + row, left + column
         score = np.asarray(tile.score)[row, column]
@@ -151,13 +161,17 @@ class _Tile(NamedTuple):
     any_reaches: jax.Array  # bool (side, side / GROUP)
 
 
-def _tiles(rows: Float32[np.ndarray, "n d"], side: int, lowest: float, mesh: Mesh) -> Iterator[tuple[int, int, _Tile]]:
-    """Corners and contents of the tiles on and above the diagonal."""
+def _tiles(
+    rows: Float32[np.ndarray, "n d"], side: int, lowest: float, mesh: Mesh, border: int | None
+) -> Iterator[tuple[int, int, _Tile]]:
+    """Corners and contents of the tiles on and above the diagonal; with a border, of those with pairs across it."""
     parts = {start: _padded(rows[start : start + side], side) for start in range(0, len(rows), side)}
     for top in parts:
+        if border is not None and top >= border:
+            return
         above = jax.device_put(parts[top], sharded(mesh))
         for left in parts:
-            if left >= top:
+            if left >= top and (border is None or left + side > border):
                 yield top, left, _compared(above, jax.device_put(parts[left], replicated(mesh)), lowest)
 
 

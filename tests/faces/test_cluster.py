@@ -84,6 +84,19 @@ def test_similar_pairs_are_the_loop(monkeypatch):
     np.testing.assert_allclose(pairs.cosine, np.einsum("pd,pd->p", unit[pairs.first], unit[pairs.second]), atol=1e-6)
 
 
+@pytest.mark.parametrize("border", [0, 7, 16, 21, 999])
+def test_similar_pairs_of_two_sets_are_the_loop(border: int, monkeypatch):
+    """Borders on tiles' edges, within tiles, and with nothing on one side."""
+    monkeypatch.setattr(cluster, "TILE", 16)
+    x, _ = crowd(6)
+    border = min(border, len(x))
+    unit = x.astype(np.float64) / np.linalg.norm(x.astype(np.float64), axis=1)[:, None]
+    pairs = cluster.similar_pairs(x, 0.4, make_mesh(4), border=border)
+    expected = {(i, j) for i in range(border) for j in range(border, len(x)) if unit[i] @ unit[j] >= 0.4}
+    assert sorted(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True)) == sorted(expected)
+    assert (len(expected) > 3) == (0 < border < len(x))
+
+
 @pytest.mark.parametrize("threshold", [0.7, -0.2])
 def test_similar_pairs_of_many_pictures_are_the_loop(threshold: float, monkeypatch):
     monkeypatch.setattr(cluster, "TILE", 100)
