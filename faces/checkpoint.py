@@ -18,6 +18,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax.sharding import NamedSharding, PartitionSpec
 
+from faces import orbax_metrics
 from faces.errors import CheckpointError
 from faces.refused import writing
 from faces.schema import Checked, flatten, nested
@@ -37,6 +38,7 @@ class Checkpoints:
         handlers = {"state": ocp.StandardCheckpointHandler(), **_json_handlers()}
         self._folder = folder.resolve()
         self._quiet = ExitStack()
+        orbax_metrics.switch_off()
         with writing(self._folder):
             self._manager = ocp.CheckpointManager(
                 self._folder, options=options, item_names=tuple(handlers), item_handlers=handlers
