@@ -97,7 +97,8 @@ class _Watch:
             return
         at = str(arguments[0]) if arguments else ""
         beside = str(Path(self.path).with_name(BESIDE))
-        opened = event == "open" and at in (self.path, beside) and arguments[1] in ("r", "rb", None)
+        by_number = event == "open" and isinstance(arguments[0], int)  # which had to be opened before
+        opened = by_number or (event == "open" and at in (self.path, beside) and arguments[1] in ("r", "rb", None))
         if not (opened or event == "mmap.__new__"):
             self.events.append(f"{event} {arguments!r:.80}")
 

@@ -33,12 +33,14 @@ from experiments.common.arguments import NETWORK_HELP, WEIGHTS_HELP, add_manifes
 from faces import cli
 from faces.continued import continued
 from faces.data.chunks import chunks
-from faces.data.images import decode_image, read_file
+from faces.data.images import LARGEST_FILE, decode_image, read_file
 from faces.data.photographs import find_photographs, printable
 from faces.detect.detections import ALL, RULES, Detections, select
 from faces.detect.sheet import draw_sheet
 from faces.errors import DataError, ImageError
+from faces.opening import parse_json, read_bytes
 from faces.outputs import append_text, write_text
+from faces.run_record import LARGEST_LOG
 from faces.terminal import make_console, make_progress
 from recognizer.detector_identity import NETWORKS
 from recognizer.detectors import EDITION, digest, open_detector
@@ -144,16 +146,19 @@ def done_before(log: Path, files: dict[str, Path]) -> dict[str, Any]:
     Raises:
         DataError: another line is none of this command.
     """
-    if not log.exists():
+    try:
+        texts = read_bytes(log, LARGEST_LOG).splitlines(keepends=True)
+    except FileNotFoundError:
         return {}
+    except OSError as error:
+        raise DataError(f"{log}: cannot be read ({error.strerror}).") from None
     kept = dict[str, Any]()
-    texts = log.read_bytes().splitlines(keepends=True)
     for number, text in enumerate(texts, start=1):
         try:
-            line = json.loads(text)
+            line = parse_json(text)
             from_line(line)
             name, seen = str(line["image"]), str(line["sha256"])
-        except (ValueError, KeyError, TypeError, RecursionError):
+        except (ValueError, KeyError, TypeError):
             if number == len(texts) and not text.endswith(b"\n"):
                 break
             raise DataError(
@@ -169,7 +174,7 @@ def done_before(log: Path, files: dict[str, Path]) -> dict[str, Any]:
 def _digest(file: Path) -> str | None:
     """SHA-256 of a file; None of one that cannot be read, which reading it then tells."""
     try:
-        return hashlib.sha256(file.read_bytes()).hexdigest()
+        return hashlib.sha256(read_bytes(file, LARGEST_FILE)).hexdigest()
     except OSError:
         return None
 

@@ -16,7 +16,6 @@ on (`evaluation.jpeg_quality` and `evaluation.pixels`).
 """
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,6 +36,7 @@ from faces.errors import DataError
 from faces.evaluate.pair_set import open_photographs
 from faces.evaluate.plain_text import plain
 from faces.evaluate.plots import COLOURS, MUTED, save_figure, style
+from faces.opening import MIB, read_json
 from faces.outputs import write_json
 from faces.schema import flatten
 from faces.terminal import make_console
@@ -133,7 +133,7 @@ def _settings(size: tuple[int, int]) -> tuple[list[tuple[str, int]], list[int]]:
 def _earlier(folder: Path) -> dict[str, Any]:
     path = folder / RECORD
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path, MIB)
         return {key: found[key] for key in ("model", "preprocessing", "rows")}
     except (OSError, ValueError, KeyError, TypeError):
         raise DataError(f"{path}: is no record of this command; name the --out of an earlier run.") from None

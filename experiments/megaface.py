@@ -28,6 +28,7 @@ from experiments.common.made_by import check_same, made_by
 from experiments.common.results import deliver
 from faces import cli
 from faces.data.images import read_image
+from faces.data.lists import read_text
 from faces.data.megaface import (
     Part,
     feature_blocks,
@@ -184,7 +185,7 @@ def _check_origin(options: argparse.Namespace, there: int, here: str) -> None:
     if not there:
         write_text(record, here + "\n")
     elif record.is_file():
-        check_same(record, record.read_text(encoding="utf-8", errors="replace").strip(), here)
+        check_same(record, read_text(record).strip(), here)
     else:
         raise ConfigError(
             f"{options.features}: {there:,} features by {options.algorithm} are there, and {record.name}, which would "

@@ -33,6 +33,7 @@ from faces import cli, gallery
 from faces.data.photographs import classify, printable, scan
 from faces.errors import DataError, WeightsError
 from faces.evaluate.verification import few_names
+from faces.opening import parse_json
 from faces.outputs import write_npz, write_text
 from faces.terminal import make_console
 from faces.weights import read_weights
@@ -228,7 +229,9 @@ def read_index(path: Path) -> Index:
         raise DataError(f"{path}: no such file; enrol people first.")
     try:
         stored = read_weights(path)
-        text = json.loads(stored["text"].tobytes().decode())
+        if stored["text"].nbytes > path.stat().st_size:  # it is written uncompressed, and parsed takes 20 times as much
+            raise ValueError("a bomb")
+        text = parse_json(stored["text"].tobytes())
         index = Index(
             stored["embeddings"],
             stored["person"],
@@ -248,7 +251,7 @@ def read_index(path: Path) -> Index:
             and int(index.person.max()) < len(index.people)
             and all(isinstance(name, str) for name in (*index.people, *index.pictures, index.made_by))
         )
-    except (WeightsError, ValueError, KeyError, TypeError, RecursionError):
+    except (WeightsError, OSError, ValueError, KeyError, TypeError):
         fits = False
     if not fits:
         raise DataError(f"{path}: is no index of enrolled people, or damaged; enrol anew.")

@@ -7,16 +7,16 @@ Not here: what is computed (`faces.detect`, `faces.embed`).
 """
 
 import hashlib
-import io
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
-from faces.errors import DataError
+from faces.errors import DataError, WeightsError
 from faces.locks import waited_for
+from faces.opening import open_regular
 from faces.outputs import write_npz
 from faces.refused import writing
+from faces.weights import read_weights
 
 DIGEST = hashlib.sha256().digest_size
 
@@ -42,11 +42,12 @@ class Cache:
         self._path, self._row = path, row
         self._vectors: dict[bytes, np.ndarray] = {}
         self._changed = False
-        if path.exists():
-            try:
-                self._vectors = _read(path, row)
-            except OSError as error:
-                raise DataError(f"{path}: cannot be read ({error.strerror}); name another cache.") from None
+        try:
+            self._vectors = _read(path, row)
+        except FileNotFoundError:
+            pass  # nothing has been kept yet
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read ({error.strerror}); name another cache.") from None
 
     def __len__(self) -> int:
         return len(self._vectors)
@@ -72,8 +73,8 @@ class Cache:
             return
         with waited_for(self._path), writing(self._path):
             try:
-                others = _read(self._path, self._row) if self._path.exists() else {}
-            except DataError:
+                others = _read(self._path, self._row)
+            except (DataError, FileNotFoundError):
                 others = {}
             self._vectors = others | self._vectors
             write_npz(self._path, _packed(self._vectors))
@@ -89,20 +90,22 @@ def _packed(vectors: dict[bytes, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _read(path: Path, row: int) -> dict[bytes, np.ndarray]:
-    content = path.read_bytes()
+    with open_regular(path):  # of what cannot be read the system's words are told
+        pass
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-            keys, lengths, values = (stored[name] for name in ("keys", "lengths", "values"))
+        stored = read_weights(path)
+        keys, lengths, values = (stored[name] for name in ("keys", "lengths", "values"))
         fits = (
             keys.dtype == np.uint8
-            and keys.shape == (len(lengths), DIGEST)
             and lengths.dtype == np.int64
+            and lengths.ndim == 1
+            and keys.shape == (len(lengths), DIGEST)
             and values.dtype == np.float32
-            and bool((lengths >= 0).all())
+            and bool(((lengths >= 0) & (lengths <= values.size)).all())
             and bool((lengths % row == 0).all())
             and values.shape == (lengths.sum(),)
         )
-    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+    except (WeightsError, KeyError):
         fits = False
     if not fits:
         raise DataError(f"{path}: not a cache that was written here, or damaged; delete it, and it is computed anew.")

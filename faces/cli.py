@@ -7,15 +7,18 @@ import contextlib
 import io
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator
+from types import TracebackType
 from typing import NoReturn
 
 from rich.text import Text
 
 from faces import start
 from faces.errors import FacesError
+from faces.printable import escaped, sentence
 from faces.refused import REFUSED, is_full, refusal
-from faces.terminal import make_console, on_one_line
+from faces.terminal import make_console
 
 MENDABLE = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
@@ -32,6 +35,7 @@ def run(main: Callable[[list[str]], None]) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):  # what a terminal cannot show is escaped, and stops nothing
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    sys.excepthook = _defect
     start.choose_routines()
     start.keep_programs()
     sys.exit(exit_code(main, sys.argv[1:]))
@@ -54,8 +58,8 @@ def exit_code(main: Callable[[list[str]], None], arguments: list[str]) -> int:
         return _told(f"there is too little memory ({error}); give fewer or smaller pictures at a time, or a smaller "
                      "batch.")  # fmt: skip
     except (OSError, ValueError, RuntimeError, AssertionError) as error:
-        if sentence := start.no_device(error):
-            return _told(sentence)
+        if no_device := start.no_device(error):
+            return _told(no_device)
         refused = refusal(error)
         if refused is None or refused.errno not in REFUSED:
             raise
@@ -75,8 +79,13 @@ def interruptible(kept: str) -> Iterator[None]:
         raise interrupt if interrupt.args else KeyboardInterrupt(kept) from None
 
 
-def _told(sentence: str) -> int:
-    make_console(stderr=True).print(Text.assemble(("error: ", "bold red"), on_one_line(sentence)))
+def _defect(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Python's own traceback, with escapes in place of what an error quotes and would command the terminal."""
+    sys.stderr.write(escaped("".join(traceback.format_exception(kind, error, trace))))
+
+
+def _told(told: str) -> int:
+    make_console(stderr=True).print(Text.assemble(("error: ", "bold red"), sentence(told)))
     return MENDABLE
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from faces.errors import OutputError
+from faces.opening import MIB, read_json
 from faces.outputs import CONTENTS, check_free, list_contents, locked, remove_contents, write_json
 
 SETTINGS = "settings.json"
@@ -50,10 +51,10 @@ def continued(folder: Path, settings: Mapping[str, Any], names: Sequence[str], o
 def _check_same(folder: Path, wanted: dict[str, Any]) -> None:
     ways = "name another folder, or replace them with --overwrite"
     try:
-        stored = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+        stored = read_json(folder / SETTINGS, MIB)
         if not isinstance(stored, dict):
             raise ValueError
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError):
         raise OutputError(
             f"{folder / SETTINGS}: cannot be read, so that nobody knows how the results beside it were made; {ways}."
         ) from None

@@ -6,9 +6,18 @@ traceback. Anything else that escapes is a defect of ours and keeps its tracebac
 
 from collections.abc import Sequence
 
+from faces.printable import sentence
+
 
 class FacesError(Exception):
-    """Base of all errors that a user, not a programmer, can mend."""
+    """Base of all errors that a user, not a programmer, can mend.
+
+    The message may quote files and names from outside: it is kept on one line, without codes that command a terminal,
+    and no longer than a person reads, wherever it is printed.
+    """
+
+    def __init__(self, message: str = ""):
+        super().__init__(sentence(message))
 
 
 class ConfigError(FacesError):

@@ -17,6 +17,7 @@ from typing import Any
 
 import jax
 
+from faces import opening
 from faces.data.fingerprint import Fingerprint, from_json
 from faces.errors import CheckpointError, DataError
 from faces.outputs import append_text, write_json, write_text
@@ -30,6 +31,9 @@ LOGS = ("log.jsonl", "evaluations.jsonl")
 """Metrics of the steps, and evaluations on the way."""
 OF_LOGS = ("step", "minutes")
 """Keys that each of their lines has."""
+
+LARGEST_RECORD, LARGEST_LOG = 64 * opening.MIB, 512 * opening.MIB
+"""Bytes of a file that is read back: what a run was trained on names each person; a log has a line each few steps."""
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "grain", "tensorflow-datasets")
 
@@ -124,12 +128,12 @@ def read_json(path: Path) -> Any:
         DataError: it cannot be read, or is damaged.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return opening.read_json(path, LARGEST_RECORD)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}).") from None
     except json.JSONDecodeError as error:
         raise DataError(f"{path}, line {error.lineno}: is damaged, no whole JSON text; restore the file.") from None
-    except (ValueError, RecursionError):
+    except ValueError:
         raise DataError(f"{path}: is damaged, no whole JSON text; restore the file.") from None
 
 
@@ -174,20 +178,20 @@ def read_log(path: Path, keys: tuple[str, ...] = ("step",)) -> list[dict[str, An
     Raises:
         DataError: it cannot be read, or a line before the last is damaged.
     """
-    if not path.is_file():
-        return []
     try:
-        lines = path.read_bytes().rstrip().splitlines()
+        lines = opening.read_bytes(path, LARGEST_LOG).rstrip().splitlines()
+    except FileNotFoundError:
+        return []
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}).") from None
     rows = []
     for number, line in enumerate(lines, start=1):
         try:
-            row = json.loads(line)
+            row = opening.parse_json(line)
             is_sound = isinstance(row.get("step", 0), int) and isinstance(row.get("minutes", 0), int | float)
             if not is_sound or not all(key in row for key in keys):
                 raise ValueError
-        except (ValueError, TypeError, AttributeError, RecursionError):
+        except (ValueError, TypeError, AttributeError):
             if number == len(lines):
                 break
             raise DataError(f"{path}, line {number}: is damaged; correct the line, or take it out.") from None

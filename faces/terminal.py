@@ -4,7 +4,7 @@ Names of files, people and configs come from outside. Rich would take "[/lfw]" i
 and the terminal an escape code: here nothing is markup, what cannot be printed is escaped, and nothing is coloured by
 guess.
 
-Not here: what is printed.
+Not here: the escapes (`printable.py`), what is printed.
 """
 
 import errno
@@ -16,8 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.table import Column
 from rich.text import Text
 
-_ESCAPED = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
-_NEWLINES = {"\n": "\\n", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+from faces.printable import escaped
 
 
 class _Console(Console):
@@ -31,16 +30,6 @@ class _Console(Console):
 def make_console(**settings: Any) -> Console:
     """A console that prints every text as it is, on lines as long as they are; `settings` are rich's."""
     return _Console(soft_wrap=True, highlight=False, markup=False, emoji=False, **settings)
-
-
-def escaped(text: str) -> str:
-    """Text without the codes that command a terminal, and without halves of characters: both become escapes."""
-    return text.translate(_ESCAPED).encode(errors="backslashreplace").decode()
-
-
-def on_one_line(text: str) -> str:
-    """`escaped` text whose line breaks are escapes too."""
-    return escaped(text).translate(str.maketrans(_NEWLINES))
 
 
 def make_progress(console: Console, *more: ProgressColumn) -> Progress:

@@ -10,13 +10,24 @@ Not here: what a schema is and how tables become one (`faces.schema`).
 import dataclasses
 import importlib.util
 import json
+import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from faces.errors import ConfigError
+from faces.opening import check_depth, read_bytes
 from faces.schema import AnyConfig, Checked, build, merged, nearest, turns
+
+LARGEST = 256 * 1024
+"""Bytes of a config; ours have up to 12,000."""
+_DEEPEST = 32
+_MOST_BASES = 16
+_LONGEST_NAME = 4096
+_QUOTED = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'[^']*'")
+_NOT_IN_KEYS = re.compile(r"[^\w.\s-]+")
 
 
 def shipped_configs() -> list[str]:
@@ -75,14 +86,32 @@ def read_toml(path: Path) -> dict[str, Any]:
     """The tables of a TOML file.
 
     Raises:
-        ConfigError: it cannot be read, or is none.
+        ConfigError: it cannot be read, is none, or is larger or deeper than a config can be.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid TOML: {error}.") from error
+        text = read_bytes(path, LARGEST).decode("utf-8")
+        if line := _long_key(text):
+            raise ConfigError(f"{path}, line {line}: a key of more than {_DEEPEST} names joined by dots; ours have 3.")
+        tables = tomllib.loads(text)
+        check_depth(tables, _DEEPEST)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}.") from error
+    except RecursionError:
+        raise ConfigError(f"{path}: not valid TOML: lists or tables within each other without end.") from None
+    except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError are, and a number of too many digits
+        raise ConfigError(f"{path}: not valid TOML: {error}.") from error
+    return tables
+
+
+def _long_key(text: str) -> int | None:
+    """Line of the first key that names more tables within each other than any config has; reading a key of n names
+    takes time that grows with n squared."""
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.count(".") > _DEEPEST:
+            plain = _QUOTED.sub("q", line).partition("#")[0]
+            if any(run.count(".") > _DEEPEST for run in _NOT_IN_KEYS.split(plain)):
+                return number
+    return None
 
 
 def _read_with_base(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
@@ -93,9 +122,13 @@ def _read_with_base(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     if not isinstance(base, str):
         raise ConfigError(f"{path}: base: the name of a file beside this one is expected, {base!r} found.")
     parent = path.parent / f"{base}.toml"
-    seen = (*seen, path.resolve())  # resolved, since one file has many paths
-    if parent.resolve() in seen:
+    if set(base) & set("\0\n\r") or len(base) > _LONGEST_NAME:
+        raise ConfigError(f"{path}: base: the name of a file beside this one is expected, {base[:80]!r} found.")
+    seen = (*seen, Path(os.path.realpath(path)))  # since one file has many paths
+    if Path(os.path.realpath(parent)) in seen:
         raise ConfigError(f"{path}: base {base!r} leads back to this file.")
+    if len(seen) == _MOST_BASES:
+        raise ConfigError(f"{path}: the {_MOST_BASES}th file that builds on another; put their values into one.")
     below = _read_with_base(parent, seen)
     sources = below.pop("source", {})
     more = tables.pop("source", {} if isinstance(sources, Mapping) else sources)

@@ -22,8 +22,9 @@ import numpy as np
 from faces.detect.buckets import batches
 from faces.detect.detections import Detections, Detector
 from faces.detect.examples import Example, Examples
-from faces.errors import DataError
+from faces.errors import DataError, WeightsError
 from faces.outputs import write_npz
+from faces.weights import read_weights
 from mtcnn_jax import pyramid
 from mtcnn_jax.config import StageConfig
 from mtcnn_jax.detector import PIXELS_AT_ONCE
@@ -175,9 +176,15 @@ def save_windows(pool: Batch, path: Path) -> None:
 
 
 def load_windows(path: Path) -> Batch:
-    """What `save_windows` wrote."""
-    with np.load(path) as arrays:
-        return cast(Batch, {key: arrays[key] for key in Batch.__annotations__})
+    """What `save_windows` wrote.
+
+    Raises:
+        WeightsError: it is damaged, or another file.
+    """
+    arrays = read_weights(path)
+    if not Batch.__annotations__.keys() <= arrays.keys():
+        raise WeightsError(f"{path}: holds no windows of a training set, or is damaged; delete it, and start anew.")
+    return cast(Batch, {key: arrays[key] for key in Batch.__annotations__})
 
 
 class _Steps:

@@ -14,6 +14,7 @@ import facenet_jax.models.published as of_facenet
 from arcface_jax.models import onnx_names
 from facenet_jax.models import slim_graph
 from faces.errors import ConfigError, WeightsError
+from faces.opening import open_regular
 from faces.preprocessing import Preprocessing
 from faces.schema import check
 from faces.weights import (
@@ -111,7 +112,7 @@ def _sha256(file: Path) -> str:
     """Of a file's bytes, and of those beside an ONNX model that hold its values, in the model's order."""
     total = hashlib.sha256()
     for part in (file, *(read_onnx_locations(file) if is_onnx(file) else ())):
-        with part.open("rb") as opened:
+        with open_regular(part) as opened:
             while piece := opened.read(_PIECE):
                 total.update(piece)
     return total.hexdigest()

@@ -21,6 +21,7 @@ import numpy as np
 
 from faces.detect.looks import TILE, Sizes
 from faces.errors import ConfigError, WeightsError
+from faces.opening import open_regular, parse_json
 from mtcnn_jax.stages import STRIDE, WINDOW
 from mtcnn_jax.weights import network_of
 from recognizer.manifest import MANIFEST, known_files
@@ -28,6 +29,7 @@ from retinaface_jax.anchors import SIDES
 from retinaface_jax.decode import CENTRE, SIZE
 from retinaface_jax.network import BODIES, MEAN_BGR, STRIDES
 
+_LONGEST_RECORD = 65_536  # bytes
 RECORD = "settings"
 """Name of the array that holds a file's record, JSON in UTF-8 as uint8, beside those of the weights."""
 DETECTORS = ("retinaface", "mtcnn")
@@ -133,11 +135,11 @@ def read_record(file: Path, record: np.ndarray) -> tuple[str, Sizes]:
         WeightsError: it is damaged, or describes another network than the one of that name here.
     """
     try:
-        content = json.loads(record.astype(np.uint8).tobytes().decode())
+        content = parse_json(record[:_LONGEST_RECORD].astype(np.uint8).tobytes())
         name, sizes = content["network"], Sizes(**content["sizes"])
         is_known = name in NETWORKS and content["sees"] == NETWORKS[name].sees
         is_range = 0 < sizes.smallest <= sizes.largest < math.inf and (sizes.picture is None or sizes.picture >= 1)
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, IndexError):
         raise WeightsError(f'{file}: its record "{RECORD}" is damaged; fetch the file again.') from None
     if not is_known:
         raise WeightsError(f"{file}: is of a network that is not known here ({str(name)[:60]!r}); update this program.")
@@ -147,7 +149,7 @@ def read_record(file: Path, record: np.ndarray) -> tuple[str, Sizes]:
 
 
 def _sha256(file: Path) -> str:
-    with file.open("rb") as opened:
+    with open_regular(file) as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 

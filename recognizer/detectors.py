@@ -24,6 +24,7 @@ from faces.detect.detections import Detector
 from faces.detect.looks import Sizes, of_any_size
 from faces.detect.shrink import in_smaller_images
 from faces.errors import ConfigError, DataError, FacesError, WeightsError
+from faces.opening import MIB, open_regular
 from faces.schema import nearest_of_all
 from faces.weights import read_onnx_locations, read_weights
 from mtcnn_jax.weights import to_params
@@ -147,7 +148,9 @@ def digest(weights: Path) -> str:
     for file in weight_files(weights):
         for part in (file, *(read_onnx_locations(file) if file.suffix == ".onnx" else ())):
             try:
-                total.update(part.read_bytes())
+                with open_regular(part) as opened:
+                    while piece := opened.read(MIB):
+                        total.update(piece)
             except OSError as error:
                 raise DataError(f"{part}: cannot be read ({error.strerror}).") from None
     return total.hexdigest()

@@ -14,6 +14,7 @@ frames of one person that are compared as one; a media is one image, or one vide
 Not here: templates' features and the protocols (`faces.evaluate.ijb`).
 """
 
+import io
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +24,11 @@ import numpy as np
 
 from faces.data.lists import check_list, read_lines
 from faces.errors import DataError
+from faces.opening import MIB, open_regular
 
 Name = Literal["ijbb", "ijbc"]
+LARGEST_PAIRS, MOST_PAIRS = 512 * MIB, 32_000_000
+"""Of a file of template pairs, bytes and rows."""
 GALLERIES: dict[Name, tuple[str, str]] = {"ijbb": ("S1", "S2"), "ijbc": ("G1", "G2")}
 
 
@@ -126,15 +130,18 @@ def read_template_pairs(meta: Path | str, name: Name) -> TemplatePairs:
     path = Path(meta) / f"{name}_template_pair_label.txt"
     check_list(path)
     try:
-        with path.open(encoding="utf-8-sig") as file, warnings.catch_warnings():
+        with open_regular(path, LARGEST_PAIRS) as file, warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # an empty file is an error of ours below
+            lines = io.TextIOWrapper(file, "utf-8-sig")
             # NumPy's own reader: a loop in Python takes minutes over so many rows.
-            rows = np.loadtxt(file, np.int64, comments=None, ndmin=2)  # (pairs, 3)
+            rows = np.loadtxt(lines, np.int64, comments=None, ndmin=2, max_rows=MOST_PAIRS + 1)  # (pairs, 3)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}).") from None
     except ValueError as error:
         reason = str(error).split(";")[0].split("\n")[0]
         raise DataError(f'{path}: rows of "template template label" expected; {reason}.') from None
+    if len(rows) > MOST_PAIRS:
+        raise DataError(f"{path}: more than {MOST_PAIRS:,} pairs, twice as many as IJB-C has; fetch the file again.")
     if not rows.size:
         raise DataError(f"{path}: no pair in it; fetch the file again.")
     if rows.shape[1] != 3:

@@ -25,7 +25,6 @@ Not here: which files of a folder are photographs (`photographs.py`), what bytes
 
 import functools
 import io
-import stat
 import warnings
 from pathlib import Path
 
@@ -36,8 +35,11 @@ from PIL import Image, ImageOps, features
 from faces.data.chunks import Budget
 from faces.data.file_kinds import described, format_of
 from faces.errors import ImageError
+from faces.opening import MIB, read_bytes
 
 PIXEL_LIMIT = 64_000_000
+LARGEST_FILE = 6 * PIXEL_LIMIT + 16 * MIB
+"""Bytes: so many pixels of 16 bits a channel, uncompressed, and what may stand beside them."""
 _CODECS = {"AVIF": "avif", "JPEG2000": "jpg_2000", "WEBP": "webp"}
 """Formats that a build of Pillow may lack."""
 _DECODING = Budget()
@@ -70,7 +72,7 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
 
 
 def read_file(path: Path, name: str | None = None) -> bytes:
-    """All bytes of an image file. Pipes, sockets and devices are never opened: reading one may never end.
+    """All bytes of an image file; what may never end is not read (`faces.opening`).
 
     Args:
         path: the file.
@@ -80,9 +82,7 @@ def read_file(path: Path, name: str | None = None) -> bytes:
         ImageError: there is no such file, it is no file, or it cannot be read.
     """
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise ImageError(f"{name or path}: is no file.")
-        return path.read_bytes()
+        return read_bytes(path, LARGEST_FILE)
     except OSError as error:
         raise ImageError(f"{name or path}: cannot be read ({error.strerror}).") from None
 

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from faces.data.image_folder import FolderSource
-from faces.data.lists import read_text
+from faces.data.lists import numbered_lines
 from faces.data.named_files import Names
 from faces.data.prepared import MANIFEST, PreparedFaces
 from faces.errors import DataError
@@ -44,12 +44,12 @@ def read_pairs(path: Path | str) -> Pairs:
     """Read a pair list.
 
     Raises:
-        DataError: as `read_text`; a malformed line, by number; a name that would leave the folder; a count that is not
+        DataError: as `read_lines`; a malformed line, by number; a name that would leave the folder; a count that is not
             the header's.
     """
-    lines = read_text(Path(path)).splitlines()
-    folds, n = _header(path, lines)
-    rows = [(number, line) for number, line in enumerate(lines[1:], start=2) if line.strip()]
+    lines = numbered_lines(Path(path))
+    folds, n = _header(path, next(lines, (1, ""))[1])
+    rows = [(number, line) for number, line in lines if line.strip()]
     if len(rows) != folds * 2 * n:
         raise DataError(
             f"{path}, line 1: promises {folds} x 2 x {n} = {folds * 2 * n} pairs, {len(rows)} found; the file was cut "
@@ -79,9 +79,9 @@ def read_pairs(path: Path | str) -> Pairs:
     return Pairs(fold_of, is_same, tuple(first), tuple(second))
 
 
-def _header(path: Path | str, lines: list[str]) -> tuple[int, int]:
+def _header(path: Path | str, line: str) -> tuple[int, int]:
     """Folds, and pairs of one person in each."""
-    fields = lines[0].split() if lines else []
+    fields = line.split()
     numbers = [int(field) for field in fields if field.isascii() and field.isdigit() and len(field) < 10]
     if len(numbers) != len(fields) or len(numbers) not in (1, 2) or min(numbers) < 1:
         raise DataError(

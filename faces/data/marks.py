@@ -13,6 +13,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from faces.opening import open_regular
+
 FILES = 10_000
 """So many files, or up to twice as many, are opened at most."""
 ENDS = 32_768
@@ -50,7 +52,7 @@ def mark_files(root: str, names: Sequence[str]) -> np.ndarray:
 
 
 def _ends(path: str, size: int) -> bytes:
-    with open(path, "rb") as file:  # noqa: PTH123, as above
+    with open_regular(path) as file:
         if size <= 2 * ENDS:
             return file.read()
         first = file.read(ENDS)

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from faces.errors import DataError
+from faces.opening import read_bytes
 
 Value = np.ndarray | str | list["Value"]
 """Numbers in their dimensions, text, or the elements of a cell column by column."""
@@ -41,9 +42,7 @@ def read_mat(path: Path | str, names: Collection[str]) -> dict[str, Value]:
     """
     path = Path(path)
     try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise DataError(f"{path}: more than {LARGEST_FILE >> 20} MiB; lists of faces are smaller.")
-        data = path.read_bytes()
+        data = read_bytes(path, LARGEST_FILE)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}).") from None
     if len(data) < 128 or data[124:128] != b"\x00\x01IM":

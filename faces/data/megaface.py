@@ -19,10 +19,13 @@ import numpy as np
 
 from faces.data.lists import read_lines
 from faces.errors import DataError
+from faces.opening import MIB, read_bytes
 from faces.outputs import write_bytes
 
 Part = Literal["facescrub", "megaface"]
 _PARTS_OF_NAME: dict[Part, int] = {"facescrub": 2, "megaface": 3}
+LARGEST_FEATURE = 4 * MIB
+"""Bytes of a feature's file: a million numbers."""
 _HEADER = struct.Struct("<4i")
 _AFTER_DIMENSION = (1, 4, 5)
 
@@ -34,7 +37,7 @@ def read_feature(path: Path | str) -> np.ndarray:
         DataError: no such file, another header, or a file of another length than its header says.
     """
     try:
-        data = Path(path).read_bytes()
+        data = read_bytes(path, LARGEST_FEATURE)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}).") from None
     if len(data) < _HEADER.size:

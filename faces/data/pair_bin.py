@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from faces.data.file_kinds import is_web_page
+from faces.data.file_kinds import HEAD, is_web_page
 from faces.data.images import decode_image
 from faces.data.pair_files import ten_folds
 from faces.errors import DataError
+from faces.opening import map_file
 from faces.unpickle.restricted_pickle import PickledArray, load
 
 
@@ -73,10 +74,10 @@ def read_pair_bin(path: Path | str) -> PairBin:
     """
     path = Path(path)
     try:
-        data = path.read_bytes()
+        data = map_file(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}).") from None
-    if is_web_page(data):
+    if is_web_page(data[:HEAD]):
         raise DataError(f"{path}: is a web page, not a file of pairs; download the file itself.")
     match load(data, str(path)):
         case (images, labels):

@@ -25,7 +25,8 @@ from typing import Literal
 
 from faces.data.file_kinds import EXTENSIONS, HEAD, described, format_of, why_no_picture
 from faces.errors import DataError
-from faces.terminal import on_one_line
+from faces.opening import read_head, special
+from faces.printable import on_one_line
 
 HIDDEN = "hidden, by a dot before the name"
 SYSTEM = "kept by a system or program beside pictures"
@@ -33,12 +34,6 @@ EMPTY = "a folder without a photograph"
 AGAIN = "a link to a folder that is looked into already"
 AROUND = "a link to a folder around it"
 _SYSTEM_NAMES = frozenset({"@eadir", "__macosx", "#recycle", "$recycle.bin", "lost+found", "system volume information"})
-_SPECIAL = (
-    (stat.S_ISFIFO, "a named pipe"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISBLK, "a device"),
-    (stat.S_ISCHR, "a device"),
-)
 Kind = Literal["photograph", "folder", "other"]
 
 
@@ -128,8 +123,7 @@ def _why_not(entry: os.DirEntry[str] | Path) -> str | None:
     if extension in EXTENSIONS:
         return None
     by_name = why_no_picture(extension)
-    with open(entry, "rb") as file:  # noqa: PTH123, likewise
-        head = file.read(HEAD)
+    head = read_head(entry, HEAD)
     format_ = format_of(head)
     if format_ and not (format_ == "TIFF" and by_name):
         return None
@@ -141,7 +135,7 @@ def _special(entry: os.DirEntry[str] | Path) -> str:
         mode = os.stat(entry).st_mode  # noqa: PTH116, an entry of a scan is no Path
     except FileNotFoundError:
         return "a link to nothing"
-    return next((what for holds, what in _SPECIAL if holds(mode)), "neither file nor folder")
+    return special(mode)
 
 
 def unreadable(error: OSError) -> str:

@@ -9,7 +9,6 @@ it came from), in ArrayRecord files. Beside them stands what should not cost a p
 Not here: writing it (`preparing.py`), which source lies at a path (`open.py`).
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -21,9 +20,13 @@ from faces.data.images import decode_stored
 from faces.data.marks import every, mark
 from faces.data.source import FaceSource
 from faces.data.tf_example import bytes_feature
-from faces.errors import DataError
+from faces.errors import DataError, WeightsError
+from faces.opening import MIB, open_regular, read_json
+from faces.weights import read_weights
 
 MANIFEST = "prepared.json"
+LARGEST_NAMES = 128 * MIB
+"""Bytes of the people's names."""
 FETCHED = 64  # records in memory at a time
 RECORDS_MARKED = 200_000
 """Records that a mark is made of, or up to twice as many, and one of each person: read in seconds."""
@@ -65,14 +68,19 @@ class PreparedFaces:
         if not (self._path / MANIFEST).is_file():
             raise DataError(f"{path}: no prepared dataset ({MANIFEST} is missing); make one with experiments.prepare.")
         try:
-            labels = np.load(self._path / "identities.npy", mmap_mode="r", allow_pickle=False)
-            self.identity_names: list[str] = json.loads((self._path / "identity_names.json").read_text("utf-8"))
-            shards = sorted(str(shard) for shard in self._path.glob("*.array_record-*"))
-            self._records = ArrayRecordDataSource(shards)
-            manifest = json.loads((self._path / MANIFEST).read_text("utf-8"))
-            self.aligned = isinstance(manifest, dict) and manifest.get("aligned") is True
-        except (OSError, ValueError, RuntimeError) as error:
+            labels = read_weights(self._path / "identities.npy").get("", np.zeros(0))
+            names = read_json(self._path / "identity_names.json", LARGEST_NAMES)
+            manifest = read_json(self._path / MANIFEST, MIB)
+            shards = sorted(self._path.glob("*.array_record-*"))
+            for shard in shards:
+                open_regular(shard).close()  # what is no file its reader would wait for
+            self._records = ArrayRecordDataSource(list(map(str, shards)))
+        except (OSError, WeightsError, ValueError, RuntimeError) as error:
             raise DataError(f"{path}: the prepared dataset is damaged ({error}); prepare it again.") from None
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise DataError(f"{path}: identity_names.json holds something else than names; prepare the dataset again.")
+        self.identity_names: list[str] = names
+        self.aligned = isinstance(manifest, dict) and manifest.get("aligned") is True
         if labels.dtype != np.int32 or labels.shape != (len(self._records),):
             raise DataError(
                 f"{path}: identities.npy holds {labels.dtype} {labels.shape}, the record files hold "

@@ -6,45 +6,59 @@ numbers each, `(key of the first image, one past the last)`, in the order of the
 (of im2rec) holds an image under every key.
 
 The numbers are float32, which above 2^24 are not exact: which of the possible values is meant, the records decide.
-Where
-the two say different things, even by one, the file is refused: it would lack an image, take an identity for one, or
-have people begin too early.
+Where the two say different things, even by one, the file is refused: it would lack an image, take an identity for one,
+or have people begin too early.
 
 Not here: records and their frames (`recordio.py`).
 """
 
+import io
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from faces.errors import DataError
+from faces.opening import read_bytes
 
 STORED = np.float32
 """The type of the numbers; whole ones are exact up to EXACT."""
 EXACT = 2**24
+_LINE = re.compile(rb"\s*([0-9]{1,19})\s*\t\s*([0-9]{1,19})\s*")
+_LONGEST_LINE = 64  # bytes of two numbers of 19 digits, and of the space that may stand around them
 
 
-def read_index(path: Path) -> list[tuple[int, int]]:
-    """(key, offset) of each line of an .idx file."""
+def read_index(path: Path, most: int) -> list[tuple[int, int]]:
+    """(key, offset) of each line of an .idx file.
+
+    Args:
+        path: the file.
+        most: records that the .rec file has room for; more lines are refused before they are read.
+
+    Raises:
+        DataError: no such file; a malformed line, by number; more lines than records.
+    """
     try:
-        text = path.read_bytes()
+        text = read_bytes(path, _LONGEST_LINE * (most + 1))
     except FileNotFoundError:
         raise DataError(f"{path}: missing; a .rec file is read through the .idx file beside it: copy it too.") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}).") from None
     index, seen = [], set()
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(io.BytesIO(text), start=1):
+        line = line.rstrip(b"\r\n")
         if not line.strip():
             continue
-        try:
-            key, offset = (int(field) for field in line.split(b"\t"))
-            if not (0 <= key < 2**63 and 0 <= offset < 2**63):
-                raise ValueError
-        except ValueError:
+        match = _LINE.fullmatch(line)
+        key, offset = (int(match[1]), int(match[2])) if match else (2**63, 0)
+        if not (key < 2**63 and offset < 2**63):
+            raise DataError(f"{path}, line {number}: a key, a tab and a byte offset expected, found {line[:40]!r}.")
+        if len(index) == most:
             raise DataError(
-                f"{path}, line {number}: a key, a tab and a byte offset expected, found {line[:40]!r}."
-            ) from None
+                f"{path}, line {number}: a record more, at byte {offset}, than the {most:,} that the .rec file has "
+                "room for; the two files do not belong together or one was cut: copy both again."
+            )
         if key in seen:
             raise DataError(f"{path}, line {number}: key {key} stands there a second time; keep one of the two lines.")
         seen.add(key)

@@ -20,7 +20,7 @@ files of evaluation pairs (`pair_bin.py`).
 import mmap
 import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
@@ -31,12 +31,17 @@ from faces.data.images import decode_checked, decode_stored
 from faces.data.marks import mark
 from faces.data.record_index import check_people, image_keys, read_index
 from faces.errors import DataError, ImageError
+from faces.opening import map_file, read_bytes
 
 MAGIC = 0xCED7230A
 _FRAME = struct.Struct("<II")  # magic, part << 29 | length
 _HEADER = struct.Struct("<IfQQ")  # flag, label, id, id2
 _WHOLE, _FIRST, _MIDDLE, _LAST = range(4)
 _PROPERTY = re.compile(rb"\s*([0-9]{1,9})\s*,\s*([0-9]{1,9})\s*,\s*([0-9]{1,9})\s*")
+_MAGIC = MAGIC.to_bytes(4, "little")
+_RANGE = 2  # numbers of InsightFace's records without an image
+_MOST_PARTS = 4096  # of a record: by chance a picture of a gigabyte has one more than one
+_LONGEST_PROPERTY = 1024  # bytes
 _MARKED = 64  # last bytes of an image that its mark is made of
 _IMAGES_MEASURED = 8
 """So many images are compared with the size in `property` when the file is opened; decoding all would take minutes."""
@@ -77,8 +82,9 @@ class RecordFile(Sequence[Record]):
 
     def __init__(self, path: Path | str):
         self.path = Path(path)
-        index = read_index(self.path.with_suffix(".idx"))
-        self._file = _map(self.path)
+        self._file = self._map()
+        index = read_index(self.path.with_suffix(".idx"), len(self._file) // (_FRAME.size + _HEADER.size))
+        self._starts = np.sort(np.fromiter((offset for _, offset in index), np.int64, len(index)))  # (records,)
         offsets, ranges = dict(index), dict[int, tuple[float, ...]]()
         for key, offset in index:
             if (numbers := self._range(offset, key)) is not None:
@@ -102,11 +108,17 @@ class RecordFile(Sequence[Record]):
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         key = int(self.keys[index])
-        _, labels, payload = self._read(int(self._offsets[index]), key)
-        return Record(key, self._identity(labels, key), payload)
+        label, payload = self._read(int(self._offsets[index]), key)
+        return Record(key, self._identity(label, key), payload)
 
     def __reduce__(self):
         return RecordFile, (self.path,)
+
+    def _map(self) -> mmap.mmap:
+        try:
+            return map_file(self.path)
+        except OSError as error:
+            raise DataError(f"{self.path}: cannot be read ({error.strerror}); copy it again.") from None
 
     def _frame(self, offset: int, key: int) -> tuple[int, int]:
         """Part and length of the frame at `offset`, both checked against the file's size."""
@@ -139,36 +151,50 @@ class RecordFile(Sequence[Record]):
         flag = _HEADER.unpack_from(self._file, start)[0]
         if flag < 2 or length != _HEADER.size + 4 * flag:
             return None
-        return struct.unpack_from(f"<{flag}f", self._file, start + _HEADER.size)
+        return struct.unpack_from(f"<{_RANGE}f", self._file, start + _HEADER.size)
 
-    def _read(self, offset: int, key: int) -> tuple[int, tuple[float, ...], bytes]:
-        """Flag, labels and payload of the record at `offset`."""
-        part, length = self._frame(offset, key)
-        data = self._file[offset + _FRAME.size : offset + _FRAME.size + length]
-        if part != _WHOLE:
-            pieces, start = [data], offset
-            wanted = (_FIRST,)
-            while True:
-                if part not in wanted:
-                    raise DataError(
-                        f"{self.path}, byte {offset} (key {key}): parts of the record are out of order (part kind "
-                        f"{part}); the file is damaged: copy it again."
-                    )
-                if part == _LAST:
-                    break
-                offset += _FRAME.size + (length + 3) // 4 * 4
-                part, length = self._frame(offset, key)
-                wanted = (_MIDDLE, _LAST)
-                pieces.append(self._file[offset + _FRAME.size : offset + _FRAME.size + length])
-            data, offset = MAGIC.to_bytes(4, "little").join(pieces), start
+    def _read(self, offset: int, key: int) -> tuple[float, bytes]:
+        """First label and payload of the record at `offset`."""
+        data = b"".join(self._pieces(offset, key))
         if len(data) < _HEADER.size:
             raise self._short(offset, key)
         flag, label, _, _ = _HEADER.unpack_from(data)
         if flag == 0:
-            return flag, (label,), data[_HEADER.size :]
+            return label, data[_HEADER.size :]
         if len(data) < _HEADER.size + 4 * flag:
             raise self._short(offset, key)
-        return flag, struct.unpack_from(f"<{flag}f", data, _HEADER.size), data[_HEADER.size + 4 * flag :]
+        return struct.unpack_from("<f", data, _HEADER.size)[0], data[_HEADER.size + 4 * flag :]
+
+    def _pieces(self, offset: int, key: int) -> Iterator[bytes]:
+        """The bytes of the record at `offset`, part for part, the magic numbers between them put back.
+
+        No record reaches into the next one that the index names: else a small file would hold many large records.
+        """
+        after = int(np.searchsorted(self._starts, offset, side="right"))
+        end = int(self._starts[after]) if after < len(self._starts) else len(self._file)
+        wanted, start = (_WHOLE, _FIRST), offset
+        for number in range(_MOST_PARTS):
+            part, length = self._frame(offset, key)
+            if part not in wanted:
+                raise DataError(
+                    f"{self.path}, byte {offset} (key {key}): parts of the record are out of order (part kind "
+                    f"{part}); the file is damaged: copy it again."
+                )
+            if offset + _FRAME.size + length > end:
+                raise DataError(
+                    f"{self.path}, byte {start} (key {key}): the record reaches into the next one, which begins at "
+                    f"byte {end}; the file is damaged or its .idx belongs to another file: copy both again."
+                )
+            yield b"" if number == 0 else _MAGIC
+            yield self._file[offset + _FRAME.size : offset + _FRAME.size + length]
+            if part in (_WHOLE, _LAST):
+                return
+            offset += _FRAME.size + (length + 3) // 4 * 4
+            wanted = (_MIDDLE, _LAST)
+        raise DataError(
+            f"{self.path}, byte {start} (key {key}): more than {_MOST_PARTS:,} parts, as no picture has; the file is "
+            "damaged: copy it again."
+        )
 
     def mark(self, index: int) -> int:
         """What tells image `index` from others: its key, its length, and the last bytes of its first part."""
@@ -184,8 +210,7 @@ class RecordFile(Sequence[Record]):
             "not an image record file: copy it again."
         )
 
-    def _identity(self, labels: tuple[float, ...], key: int) -> int:
-        label = labels[0]
+    def _identity(self, label: float, key: int) -> int:
         if not (0 <= label < 2**24 and label == int(label)):  # float32 counts exactly up to 2^24
             raise DataError(
                 f"{self.path} (key {key}): label {label} is not the number of an identity (0, 1, 2, ...); "
@@ -202,10 +227,9 @@ class RecordFile(Sequence[Record]):
                 flag, label, _, _ = _HEADER.unpack_from(self._file, offset + _FRAME.size)
                 if flag > 0:
                     (label,) = struct.unpack_from("<f", self._file, offset + _FRAME.size + _HEADER.size)
-                labels = (label,)
             else:
-                _, labels, _ = self._read(offset, key)
-            identities[i] = self._identity(labels, key)
+                label, _ = self._read(offset, key)
+            identities[i] = self._identity(label, key)
         return identities
 
 
@@ -261,7 +285,7 @@ class RecordSource:
 
     def _check_property(self, path: Path) -> None:
         try:
-            match = _PROPERTY.fullmatch(path.read_bytes())
+            match = _PROPERTY.fullmatch(read_bytes(path, _LONGEST_PROPERTY))
         except FileNotFoundError:
             return
         except OSError as error:
@@ -287,13 +311,3 @@ class RecordSource:
                     f"{self.name}, key {self.source_name(index)}: {shape[0]}x{shape[1]} pixels (height x width), but "
                     f"{path} promises {height}x{width}; correct whichever is wrong."
                 )
-
-
-def _map(path: Path) -> mmap.mmap:
-    try:
-        with path.open("rb") as file:
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except ValueError:
-        raise DataError(f"{path}: the file is empty; copy it again.") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}).") from None

@@ -21,8 +21,8 @@ def bytes_feature(record: bytes, name: str) -> bytes:
     wanted = name.encode()
     for features in _fields(record, 0, len(record), 1):
         for entry in _fields(record, *features, 1):
-            (key, *_) = _fields(record, *entry, 1)
-            if record[slice(*key)] == wanted:
+            key = next(_fields(record, *entry, 1), None)
+            if key is not None and record[slice(*key)] == wanted:
                 for feature in _fields(record, *entry, 2):
                     for values in _fields(record, *feature, 1):
                         for value in _fields(record, *values, 1):

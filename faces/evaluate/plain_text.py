@@ -7,7 +7,7 @@ import functools
 
 from matplotlib import font_manager
 
-from faces.terminal import on_one_line
+from faces.printable import on_one_line
 
 FONT = "DejaVu Sans"
 """Comes with Matplotlib, so that figures look alike everywhere."""

@@ -17,6 +17,7 @@ from typing import Literal
 import numpy as np
 
 from faces.errors import WeightsError
+from faces.opening import EmptyFileError, map_file
 from faces.unpickle.pickled_arrays import shown
 
 MAX_TENSORS = 65_536
@@ -51,16 +52,13 @@ class WeightsFile:
         try:
             if Path(path).is_dir():
                 raise self.error("a folder, where a file of weights is expected; give the file in it that holds them")
-            if not Path(path).exists():
-                raise self.error("there is no such file")
-            if not Path(path).is_file():  # a pipe would keep us waiting
-                raise self.error("no regular file; give a file of weights")
-            with Path(path).open("rb") as file:
-                self.data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except OSError as error:
-            raise self.error(f"cannot be read ({error.strerror})") from None
-        except ValueError:
+            self.data = map_file(path)
+        except FileNotFoundError:
+            raise self.error("there is no such file") from None
+        except EmptyFileError:
             raise self.error("the file is empty") from None
+        except OSError as error:
+            raise self.error(f"cannot be read ({error.strerror}); give a file of weights") from None
         self.left = 2 * len(self.data) + _SPARE
         self.names: set[str] = set()
 

@@ -98,7 +98,7 @@ def test_attacks_cuts_and_other_files(tmp_path):
     whole = pair_bin(tmp_path / "x.bin").read_bytes()
     for data in (whole[: len(whole) // 2], b"", b"10\t300\n", IMAGES[0], encoded(picture(0), ".jpg")):
         (tmp_path / "x.bin").write_bytes(data)
-        with pytest.raises(DataError, match=r"x\.bin, byte \d+: "):
+        with pytest.raises(DataError, match=r"x\.bin(, byte \d+: |: cannot be read \(the file is empty)"):
             read_pair_bin(tmp_path / "x.bin")
     with pytest.raises(DataError, match=r"absent\.bin: cannot be read"):
         read_pair_bin(tmp_path / "absent.bin")

@@ -117,7 +117,7 @@ def test_what_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.Monke
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(photographs, "scan", forbidden)
-    monkeypatch.setattr(photographs, "open", refused, raising=False)
+    monkeypatch.setattr(photographs, "read_head", refused)
     why = "cannot be read (Permission denied)"
     assert found(tmp_path) == (["a.png"], {"closed/": why, "odd": why})
 

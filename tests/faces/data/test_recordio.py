@@ -212,7 +212,7 @@ def test_missing_and_empty_files(rec):
         RecordFile(rec)
     index.write_text(text)
     rec.write_bytes(b"")
-    with pytest.raises(DataError, match=r"train\.rec: the file is empty"):
+    with pytest.raises(DataError, match=r"train\.rec: cannot be read \(the file is empty\)"):
         RecordFile(rec)
     rec.unlink()
     with pytest.raises(DataError, match=r"train\.rec: cannot be read"):

@@ -24,7 +24,7 @@ def test_bombs_are_small(tmp_path):
 
 
 def test_the_judge_finds_defects(tmp_path, monkeypatch):
-    """Memory, code that is run, foreign exceptions and sentences of two lines are told from refusals."""
+    """Memory, code that is run, foreign exceptions and what is no sentence are told from refusals."""
     tally = fuzz_weights.Tally()
 
     def read_too_much(path):
@@ -34,7 +34,7 @@ def test_the_judge_finds_defects(tmp_path, monkeypatch):
         raise KeyError("of ours")
 
     def babble(path):
-        raise WeightsError("two\nlines.")
+        raise WeightsError("without an end")
 
     def run(path):
         exec("marker = 1")

@@ -1,0 +1,150 @@
+"""What is no file that ends is refused without waiting for it; what is too large, before a byte is read."""
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from faces import opening
+from faces.cache import Cache
+from faces.continued import continued
+from faces.data.ijb import read_template_pairs
+from faces.data.image_folder import FolderSource
+from faces.data.images import read_image
+from faces.data.lists import read_lines
+from faces.data.mat_file import read_mat
+from faces.data.megaface import read_feature
+from faces.data.pair_bin import read_pair_bin
+from faces.data.prepared import PreparedFaces
+from faces.data.record_index import read_index
+from faces.data.recordio import RecordFile
+from faces.errors import FacesError
+from faces.run_record import read_json, read_log
+from faces.toml_config import load_config, read_toml
+from faces.weights import read_weights
+from tests.faces.configs import Config
+
+
+def _records(path: Path) -> None:
+    path.rename(path.with_suffix(".rec"))
+    path.with_suffix(".idx").write_text("1\t0\n")
+    RecordFile(path.with_suffix(".rec"))
+
+
+def _prepared(path: Path) -> None:
+    for name in ("identities.npy", "identity_names.json", "a.array_record-00000-of-00001", "prepared.json"):
+        (path.parent / name).symlink_to(path)
+    (path.parent / "prepared.json").unlink()
+    (path.parent / "prepared.json").write_text("{}")
+    PreparedFaces(path.parent)
+
+
+def _settings(path: Path) -> None:
+    (path.parent / "settings.json").symlink_to(path)
+    (path.parent / ".contents").write_text("settings.json\n")
+    with continued(path.parent, {}, (), overwrite=False):
+        pass
+
+
+def _pairs(path: Path) -> None:
+    (path.parent / "ijbc_template_pair_label.txt").symlink_to(path)
+    read_template_pairs(path.parent, "ijbc")
+
+
+READERS: dict[str, Callable[[Path], Any]] = {
+    "list": read_lines,
+    "image": read_image,
+    "pairs": read_pair_bin,
+    "index": lambda path: read_index(path, 1000),
+    "records": _records,
+    "mat": lambda path: read_mat(path, ("a",)),
+    "feature": read_feature,
+    "toml": read_toml,
+    "config": lambda path: load_config(str(path.rename(path.with_suffix(".toml"))), Config),
+    "json": read_json,
+    "log": read_log,
+    "cache": Cache,
+    "weights": read_weights,
+    "prepared": _prepared,
+    "settings": _settings,
+    "template pairs": _pairs,
+    "folder": FolderSource,
+}
+
+
+def _place(folder: Path, what: str) -> Path:
+    path = folder / "file"
+    match what:
+        case "pipe":
+            os.mkfifo(path)
+        case "endless":
+            path.symlink_to("/dev/zero")
+        case "circle":
+            path.symlink_to(path)
+        case "folder":
+            path.mkdir()
+        case _:
+            with path.open("wb") as file:  # 8 GiB, of which nothing was written
+                file.truncate(8 << 30)
+    return path
+
+
+@pytest.mark.parametrize("what", ["pipe", "endless", "circle", "folder", "holes"])
+@pytest.mark.parametrize("reader", READERS)
+def test_each_reader_refuses_what_is_no_file_that_ends(tmp_path: Path, reader: str, what: str):
+    path = _place(tmp_path, what)
+    with pytest.raises(FacesError) as caught:
+        READERS[reader](path)
+    assert str(tmp_path) in str(caught.value) and str(caught.value).endswith(".")
+
+
+def test_a_socket_and_odd_names_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)  # a socket's name has a hundred characters at most
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind("socket")
+        with pytest.raises(OSError, match="a socket and no file"):
+            opening.open_regular("socket")
+    for name in ("a\0b", "\ud800", "x" * 300):
+        with pytest.raises(OSError):
+            opening.read_bytes(name, 10)
+
+
+def test_size_is_looked_at_before_bytes_are(tmp_path: Path):
+    path = tmp_path / "file"
+    path.write_bytes(bytes(100))
+    assert opening.read_bytes(path, 100) == bytes(100) and opening.read_head(path, 3) == bytes(3)
+    with pytest.raises(OSError, match="100 bytes, more than the 99 bytes that are read"):
+        opening.read_bytes(path, 99)
+
+
+def test_holes_are_no_content_and_a_written_file_has_none(tmp_path: Path):
+    size = 32 * opening.MIB
+    whole, part = tmp_path / "whole", tmp_path / "part"
+    whole.write_bytes(np.random.default_rng(0).bytes(size))
+    with part.open("wb") as file:  # a download that broke off
+        file.write(b"\xff\xd8\xff" * (2 * opening.MIB))
+        file.truncate(size)
+    assert len(opening.read_bytes(whole, size)) == size
+    with pytest.raises(OSError, match=r"of its 32\.0 MiB more than half were never written; copy it again"):
+        opening.read_bytes(part, size)
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 5000, "[" * 200 + "]" * 200, '{"a":' * 5000, "9" * 5000, "", "nul", '{"a": ' * 150 + "1" + "}" * 150]
+)
+def test_json_without_end_is_a_value_error(text: str):
+    with pytest.raises(ValueError):
+        opening.parse_json(text)
+    with pytest.raises(ValueError):
+        opening.parse_json(text.encode())
+
+
+def test_json_with_many_brackets_that_are_not_deep_is_read():
+    rows = [[{"a": "[{"}]] * 500
+    import json
+
+    assert opening.parse_json(json.dumps(rows)) == rows
