@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from faces.errors import ConfigError
@@ -99,3 +100,13 @@ def _gathered_backward(mesh: Mesh, _: None, gradient: jax.Array) -> tuple[jax.Ar
 
 
 gathered.defvjp(_gathered_forward, _gathered_backward)
+
+
+def agreed(text: str) -> str:
+    """What process 0 says, in every process; all of them must ask."""
+    if jax.process_count() == 1:
+        return text
+    said = np.frombuffer(text.encode(), np.uint8)
+    length = int(multihost_utils.broadcast_one_to_all(np.int32(len(said))))
+    heard = said if jax.process_index() == 0 else np.zeros(length, np.uint8)
+    return bytes(np.asarray(multihost_utils.broadcast_one_to_all(heard))).decode() if length else ""

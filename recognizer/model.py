@@ -17,12 +17,11 @@ from pathlib import Path
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 from jax.sharding import Mesh
 from rich.console import Console
 
 from faces.backbone import Apply, BatchStats, Params
-from faces.checkpoint import load_weights, told_once
+from faces.checkpoint_folder import load_weights, told_once, write_weights
 from faces.config import DataConfig, RunConfig
 from faces.data import augment
 from faces.data.source import FaceSource
@@ -87,16 +86,8 @@ def write_model(model: Model, folder: Path, overwrite: bool = False) -> None:
         OutputError: something lies there already, and may not be replaced; or the disk refuses.
     """
     with results_folder(folder, overwrite) as partial, writing(folder), told_once():
-        _save_weights(partial / CHECKPOINTS, model.params, model.batch_stats)
+        write_weights(partial / CHECKPOINTS, model.params, model.batch_stats)
         write_text(partial / DESCRIPTION, to_toml(model.description))
-
-
-def _save_weights(folder: Path, params: Params, batch_stats: BatchStats) -> None:
-    """As the checkpoint of a run that has taken no step, for `faces.checkpoint.load_weights`."""
-    options = ocp.CheckpointManagerOptions(create=True, enable_async_checkpointing=False)
-    state = {"params": params, "batch_stats": batch_stats, "centres": {}}
-    with ocp.CheckpointManager(folder.resolve(), options=options) as manager:
-        manager.save(0, args=ocp.args.Composite(state=ocp.args.StandardSave(state)))  # pyright: ignore[reportCallIssue]
 
 
 def as_trained(model: Model) -> tuple[Apply, DataConfig, bool]:

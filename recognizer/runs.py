@@ -14,7 +14,7 @@ import numpy as np
 
 import arcface_jax.config
 import facenet_jax.config
-from faces.checkpoint import load_weights
+from faces.checkpoint_folder import load_weights
 from faces.config import RunConfig
 from faces.data.source import FaceSource
 from faces.errors import CheckpointError, ConfigError

@@ -18,7 +18,8 @@ import pytest
 from arcface_jax.train_step import init_state
 from experiments import angles, arcface, clean, facenet
 from faces import cli, outputs, train_loop
-from faces.checkpoint import Checkpoints, load_weights
+from faces.checkpoint import Checkpoints
+from faces.checkpoint_folder import load_weights
 from faces.mesh import make_mesh, replicated
 from faces.train_state import TrainState
 from recognizer.networks import backbone_of

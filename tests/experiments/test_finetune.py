@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from experiments import arcface, facenet
-from faces.checkpoint import load_weights
+from faces.checkpoint_folder import load_weights
 from faces.errors import ConfigError
 from recognizer import starting
 from recognizer.model import open_model, write_model

@@ -11,7 +11,7 @@ import pytest
 
 from experiments import mtcnn
 from experiments.common import detection_data
-from faces.checkpoint import load_weights
+from faces.checkpoint_folder import load_weights
 from faces.detect.detections import Detections
 from faces.detect.looks import TILE, Sizes
 from mtcnn_jax import examples

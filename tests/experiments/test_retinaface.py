@@ -11,7 +11,7 @@ import pytest
 
 from experiments import retinaface
 from experiments.common import detection_data
-from faces.checkpoint import load_weights
+from faces.checkpoint_folder import load_weights
 from faces.data.source import ArraySource
 from faces.detect.looks import Sizes
 from recognizer.detector_identity import NETWORKS, RECORD, read_record

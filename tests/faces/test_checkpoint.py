@@ -2,17 +2,23 @@
 
 import dataclasses
 import logging
-import shutil
+import re
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
-from faces.checkpoint import Checkpoints, load_weights
+from faces import checkpoint_folder as files
+from faces import checksums, room
+from faces.checkpoint import Checkpoints
+from faces.checkpoint_folder import load_weights
+from faces.checkpoint_match import to_json
 from faces.errors import CheckpointError, OutputError
+from faces.keep import Keep
 from faces.mesh import make_mesh, replicated, sharded
 from faces.train_state import TrainState
 from tests.faces.configs import tiny
@@ -68,13 +74,6 @@ def test_where_there_is_none(tmp_path: Path):
         load_weights(tmp_path)
 
 
-def test_a_checkpoint_with_a_file_gone(tmp_path: Path):
-    save(tmp_path, dataclasses.replace(state(3, {}, True)))
-    (tmp_path / "3" / "state" / "_METADATA").unlink()
-    with pytest.raises(CheckpointError, match=r"3: the checkpoint cannot be read"):
-        load_weights(tmp_path)
-
-
 @pytest.mark.parametrize(("devices", "rows"), [(3, 9), (1, 6), (2, 12), (4, 8)])
 def test_padding_of_centres_follows_the_devices(tmp_path: Path, devices: int, rows: int):
     """Six classes in eight rows of four devices, restored in other rows: the classes' own, and zeros."""
@@ -121,51 +120,137 @@ def test_all_keys_of_another_config_are_named(tmp_path: Path):
         checkpoints.restore(one, other)
 
 
-def test_a_checkpoint_of_an_earlier_version_is_resumed(tmp_path: Path):
-    """Its config calls loss.classifier_weight loss.classifier."""
+def save_as_earlier_versions(folder: Path, one: TrainState) -> None:
+    """By Orbax's manager, without checksums, and with a config that calls loss.classifier_weight loss.classifier."""
+    config = {key.replace("classifier_weight", "classifier"): value for key, value in to_json(tiny()).items()}
+    handlers = {"state": ocp.StandardCheckpointHandler(), "loader": ocp.JsonCheckpointHandler()}
+    handlers["config"] = ocp.JsonCheckpointHandler()
+    with ocp.CheckpointManager(folder, item_names=tuple(handlers), item_handlers=handlers) as manager:
+        items = {"loader": {"place": int(one.step)}, "config": config}
+        json_items = {name: ocp.args.JsonSave(item) for name, item in items.items()}
+        manager.save(int(one.step), args=ocp.args.Composite(state=ocp.args.StandardSave(one), **json_items))
+
+
+def test_a_checkpoint_of_an_earlier_version_is_resumed_and_it_is_said(tmp_path: Path, capsys):
     one = state(3, {}, True)
-    save(tmp_path, one)
-    file = tmp_path / "3" / "config" / "metadata"
-    file.write_text(file.read_text().replace("loss.classifier_weight", "loss.classifier"))
+    save_as_earlier_versions(tmp_path, one)
     with Checkpoints(tmp_path) as checkpoints:
-        assert checkpoints.restore(one, tiny())[1] == {"place": 3}
+        restored, place = checkpoints.restore(one, tiny())
+        assert place == {"place": 3} and "3: is of an earlier version, without checksums" in capsys.readouterr().err
         with pytest.raises(CheckpointError, match=r"loss\.classifier_weight = 0\.0, and this run asks for 0\.5"):
             checkpoints.restore(one, tiny(loss__classifier_weight=0.5))
+    jax.tree.map(np.testing.assert_array_equal, restored.params, one.params)
+    jax.tree.map(np.testing.assert_array_equal, load_weights(tmp_path)[1]["params"], one.params)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Orbax leaves other reads behind
-@pytest.mark.parametrize("damage", [b"", b"{", b"[]", None])
-@pytest.mark.parametrize("what", ["config/metadata", "loader/metadata", "state/_METADATA", "state/d/*"])
-def test_damage_is_said_where_reading_fails_with_the_way_out(tmp_path: Path, what: str, damage: bytes | None):
-    states = [state(seed, {}, True) for seed in (3, 5)]
-    save(tmp_path, *states)
-    for newest, remedy in ((5, "move that folder away, and the one before it, 3, is taken"), (3, "no other")):
-        file = next(tmp_path.glob(f"{newest}/{what}"))
-        file.unlink() if damage is None else file.write_bytes(damage)
-        if (what, damage) == ("loader/metadata", b"[]"):
-            continue  # sound JSON, whose meaning the loader knows
-        words = rf"/{newest}: the checkpoint cannot be read, .*{remedy}"
-        with Checkpoints(tmp_path) as checkpoints, pytest.raises(CheckpointError, match=words):
-            checkpoints.restore(states[0], tiny())
-        shutil.rmtree(tmp_path / str(newest))
+def damaged_in(file: Path, how: str) -> None:
+    content = bytearray(file.read_bytes())
+    if how == "deleted":
+        file.unlink()
+    elif how == "flipped":
+        content[len(content) // 2] ^= 1
+        file.write_bytes(content)
+    else:
+        file.write_bytes(content[: len(content) // 2 if how == "halved" else 0])
+
+
+@pytest.mark.parametrize("how", ["deleted", "emptied", "halved", "flipped"])
+@pytest.mark.parametrize("what", ["config/metadata", "SHA256SUMS", "state/ocdbt.process_0/d/*"])
+def test_damage_costs_one_checkpoint_and_is_told(tmp_path: Path, what: str, how: str, capsys):
+    older, newer = (state(seed, {}, True) for seed in (3, 5))
+    save(tmp_path, older, newer)
+    damaged_in(next(tmp_path.glob(f"5/{what}")), how)
+    told = (
+        r"damaged are 5: .* (is|are) (missing|damaged|not as it was written); the newest sound checkpoint, 3, is taken"
+    )
+    step, weights = load_weights(tmp_path)
+    assert step == 3 and re.search(told, capsys.readouterr().err)
+    with Checkpoints(tmp_path) as checkpoints:
+        restored, place = checkpoints.restore(newer, tiny())
+        assert re.search(told, capsys.readouterr().err)
+        checkpoints.save(newer, {"place": 5}, tiny())  # the step comes again
+    jax.tree.map(np.testing.assert_array_equal, (restored.params, weights["params"]), (older.params, older.params))
+    assert place == {"place": 3} and (tmp_path / "5.damaged").is_dir() and load_weights(tmp_path)[0] == 5
+
+
+def test_where_none_is_sound_nothing_is_changed(tmp_path: Path):
+    one = state(3, {}, True)
+    save(tmp_path, one, state(5, {}, True))
+    damaged_in(tmp_path / "5" / "loader" / "metadata", "flipped")
+    (tmp_path / "3" / "state" / "more").write_bytes(b"")
+    words = (
+        r"no checkpoint is sound \(5: loader/metadata is not as it was written; 3: state/more does not belong there\); "
+        "restore one from a copy, or start anew in another folder"
+    )
+    with Checkpoints(tmp_path) as checkpoints, pytest.raises(CheckpointError, match=words):
+        checkpoints.restore(one, tiny())
+    with pytest.raises(CheckpointError, match=words):
+        load_weights(tmp_path)
+    assert files.steps_in(tmp_path) == [3, 5]
+
+
+def test_arrays_that_are_not_those_that_were_saved(tmp_path: Path, capsys):
+    """A list of files that fits them does not help: what was restored is compared too."""
+    one = state(3, {}, True)
+    save(tmp_path, one, state(5, {}, True))
+    tensors = tmp_path / "5" / "tensors.json"
+    tensors.write_text(tensors.read_text().replace("float32 8x5 ", "float32 8x5 1", 1))
+    checksums.seal(tmp_path / "5")
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.restore(one, tiny())[1] == {"place": 3}
+    assert "5: centres is not as it was saved" in capsys.readouterr().err
+
+
+def full(*_: object, **__: object) -> None:
+    try:
+        raise ValueError("RESOURCE_EXHAUSTED: Failed writing: No space left on device [os_error_code='28']")
+    except ValueError:
+        logging.getLogger("absl").exception("a thread has raised")
+        raise
 
 
 @pytest.mark.parametrize("when", ["save", "wait_until_finished"])
-def test_a_disk_that_fills_up_is_one_sentence(tmp_path: Path, when: str, capfd: pytest.CaptureFixture):
+def test_a_disk_that_fills_up_is_one_sentence_and_costs_no_checkpoint(
+    tmp_path: Path, when: str, capfd: pytest.CaptureFixture
+):
     """Whenever Orbax comes to tell of it; and nothing besides."""
+    first, second = state(3, {}, False), state(4, {}, False)
+    run = tmp_path / "run"
+    with pytest.raises(OutputError, match="run: cannot be written, the disk is full"), Checkpoints(run) as checkpoints:
+        checkpoints.save(first, {}, tiny())
+        checkpoints.wait()
+        setattr(checkpoints._checkpointer, when, full)
+        checkpoints.save(second, {}, tiny())
+        while checkpoints.latest_step() == 4:
+            checkpoints.check()
+    assert "Traceback" not in capfd.readouterr().err and [place.name for place in run.iterdir()] == ["3"]
+    with Checkpoints(run) as checkpoints:
+        assert int(checkpoints.restore(second, tiny())[0].step) == checkpoints.latest_step() == 3
+        checkpoints.save(second, {}, tiny())
+    assert load_weights(run)[0] == 4
 
-    def full(*_: object, **__: object) -> None:
-        try:
-            raise ValueError("RESOURCE_EXHAUSTED: Failed writing: No space left on device [os_error_code='28']")
-        except ValueError:
-            logging.getLogger("absl").exception("a thread has raised")
-            raise
 
-    def save_one() -> None:
-        with Checkpoints(tmp_path / "run") as checkpoints:
-            setattr(checkpoints._manager, when, full)
-            checkpoints.save(state(3, {}, False), {}, tiny())
+def test_room_is_asked_for_before_the_run_and_before_each_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    one = state(3, {}, False)
+    size = room.size_of(one)
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(one, {}, tiny())
+        checkpoints.wait()
+        held = sum(file.stat().st_size for file in tmp_path.rglob("*") if file.is_file())
+        monkeypatch.setattr(room, "free", lambda folder: 3 * size - held)
+        checkpoints.check_room(one, 10)
+        monkeypatch.setattr(room, "free", lambda folder: 3 * size - held - 1)
+        with pytest.raises(OutputError, match=r"2 checkpoints of .* KiB, and one that is written, need .* make room"):
+            checkpoints.check_room(one, 10)
+        monkeypatch.setattr(room, "free", lambda folder: size - 1)
+        with pytest.raises(OutputError, match=r"the checkpoint of step 4 needs \d+ KiB, and \d+ KiB are free"):
+            checkpoints.save(state(4, {}, False), {}, tiny())
+    assert files.steps_in(tmp_path) == [3]
 
-    with pytest.raises(OutputError, match="run: cannot be written, the disk is full"):
-        save_one()
-    assert "Traceback" not in capfd.readouterr().err
+
+def test_which_are_kept(tmp_path: Path):
+    scores = {2: 0.9, 3: 0.7, 4: 0.9, 5: 0.1}
+    with Checkpoints(tmp_path, Keep(newest=1, every=3, best="lfw"), lambda: scores) as checkpoints:
+        for step in range(2, 8):
+            checkpoints.save(state(step, {}, False), {}, tiny())
+    assert files.steps_in(tmp_path) == [3, 4, 6, 7]
