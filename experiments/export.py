@@ -15,7 +15,7 @@ float32 (n, d). Each is run and held against the model first; what differs by mo
 import argparse
 from pathlib import Path
 
-from experiments.common.arguments import place
+from experiments.common.arguments import add_pixels, place, told_in
 from faces import cli
 from faces.outputs import results_folder, write_bytes, write_json, write_text
 from faces.terminal import make_console
@@ -30,10 +30,11 @@ NOTES = "preprocessing.json"
 def main(arguments: list[str]) -> None:
     """Open, export, compare, write."""
     options, console = parse(arguments), make_console()
+    told = told_in(options)
     for name in options.format:
         export.check_installed(name)
     with results_folder(options.to, options.overwrite) as folder:
-        model = open_model(options.model, options.network, options.symbol)
+        model = open_model(options.model, options.network, options.symbol, told=told)
         differences: dict[export.Format, float] = {}
         for name in dict.fromkeys(options.format):
             with console.status(name):
@@ -59,6 +60,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
                         help="stablehlo, onnx, or both (default)")  # fmt: skip
     parser.add_argument("--network", metavar="NAME", help="the network that a file is of (default: found out)")
     parser.add_argument("--symbol", type=Path, metavar="JSON", help="MXNet's graph (default: the one beside MODEL)")
+    add_pixels(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace what an earlier export left in DIR")
     return parser.parse_args(arguments)
 

@@ -17,6 +17,8 @@ SHORTEST = 1e-12  # Euclidean length below which a float32 vector is rounding no
 Padding = str | tuple[tuple[int, int], tuple[int, int]]
 """Of a convolution, with zeros: "SAME", "VALID" or ((top, bottom), (left, right))."""
 
+PerChannel = float | tuple[float, float, float]
+"""A number for all channels, or one for each in the order in which a network takes them."""
 
 _are_definitions: ContextVar[bool] = ContextVar("_are_definitions", default=False)
 
@@ -90,9 +92,16 @@ def masked_mean(values: Float[Array, "*shape"], mask: Bool[Array, "*shape"]) -> 
     return jnp.sum(counted) / jnp.maximum(jnp.sum(mask), 1)
 
 
-def normalise(images: Array, mean: float, scale: float) -> Float[Array, "..."]:
-    """Pixels to the network's range: (x - mean) / scale, uint8 or float of any shape -> float32."""
-    return (images.astype(jnp.float32) - mean) / scale
+def normalise(images: Array, mean: PerChannel, scale: PerChannel) -> Float[Array, "..."]:
+    """Pixels to the network's range: (x - mean) / scale, uint8 or float of any shape -> float32.
+
+    Of three numbers each is of one channel, which the last axis counts.
+    """
+
+    def placed(value: PerChannel) -> float | Array:
+        return jnp.array(value).reshape((1,) * (images.ndim - 1) + (3,)) if isinstance(value, tuple) else value
+
+    return (images.astype(jnp.float32) - placed(mean)) / placed(scale)
 
 
 def conv2d(

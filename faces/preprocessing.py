@@ -6,6 +6,8 @@ way faces are aligned, and what is done with the mirrored image go wherever the 
 Not here: the alignments themselves (`align.py`), and reading the stored file (`recognizer.model`).
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,6 +15,7 @@ import numpy as np
 
 from faces.align import ALIGNMENTS
 from faces.errors import ConfigError
+from faces.ops import PerChannel
 from faces.schema import Rule
 
 
@@ -24,10 +27,10 @@ class Preprocessing:
     """Rows and columns of the input."""
     channels: Literal["rgb", "bgr"]
     """Order of the input's channels."""
-    mean: float
+    mean: PerChannel
     """Subtracted from values of 0..255."""
-    scale: float
-    """Divides them afterwards."""
+    scale: PerChannel
+    """Divides them afterwards: (x - mean) / scale."""
     alignment: Literal["five_points", "box_margin", "two_eyes", "centre_crop", "fixed_box"]
     """Name in `faces.align.ALIGNMENTS`."""
     margin: float
@@ -45,7 +48,11 @@ class Preprocessing:
         left, top, right, bottom = self.box
         return [
             (min(self.size) > 0, "preprocessing.size: rows and columns must be positive"),
-            (self.scale > 0, "preprocessing.scale: must be positive"),
+            (all(math.isfinite(one) for one in numbers(self.mean)), "preprocessing.mean: must be finite"),
+            (
+                all(math.isfinite(one) and one > 0 for one in numbers(self.scale)),
+                "preprocessing.scale: must be positive",
+            ),
             (
                 (self.margin >= 0 and self.resized >= 0)
                 and (self.alignment == "box_margin" or self.margin == self.resized == 0),
@@ -60,6 +67,20 @@ class Preprocessing:
                 'preprocessing.box: left, top, right, bottom in this order; 0, 0, 1, 1 unless alignment is "fixed_box"',
             ),
         ]
+
+
+def numbers(value: PerChannel) -> Sequence[float]:
+    """Of all channels, or of each."""
+    return value if isinstance(value, tuple) else (value,)
+
+
+PIXELS = ("channels", "mean", "scale", "size")
+"""What belongs to a network's input, however a face is cut out for it."""
+
+
+def pixels_of(preprocessing: Preprocessing) -> dict[str, Any]:
+    """The values of `PIXELS`."""
+    return {key: getattr(preprocessing, key) for key in PIXELS}
 
 
 WHOLE = (0.0, 0.0, 1.0, 1.0)

@@ -199,10 +199,10 @@ def nearest_of_all(name: str, known: Sequence[str]) -> str:
 
 
 def kinds_of(hint: Any) -> dict[str, Any]:
-    """The tables of a union by their kinds; {} of a type that is none."""
-    if typing.get_origin(hint) not in (Union, types.UnionType):
-        return {}
+    """The tables of a union by their kinds; {} of a type that is none, and of a number that may be a list."""
     tables = typing.get_args(hint)
+    if typing.get_origin(hint) not in (Union, types.UnionType) or not all(map(_is_dataclass, tables)):
+        return {}
     return {kind: table for table in tables for kind in typing.get_args(typing.get_type_hints(table)[KIND])}
 
 
@@ -269,6 +269,10 @@ def _of_kind(kinds: dict[str, Any], values: Tables, start: str, path: str) -> An
 
 def _value(hint: Any, value: Any, start: str, path: str) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (Union, types.UnionType):  # a value, or a list of such
+        is_list = isinstance(value, list | tuple)
+        hint = next(one for one in arguments if (typing.get_origin(one) is tuple) == is_list)
+        return _value(hint, value, start, path)
     if origin is Literal:
         if value in arguments:
             return value

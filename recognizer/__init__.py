@@ -9,5 +9,6 @@ from faces.errors import FaceNotFound
 from recognizer.detectors import open_detector
 from recognizer.model import open_model
 from recognizer.recognizer import Comparison, Face, Recognizer
+from recognizer.told import Told
 
-__all__ = ["Comparison", "Face", "FaceNotFound", "Recognizer", "open_detector", "open_model"]
+__all__ = ["Comparison", "Face", "FaceNotFound", "Recognizer", "Told", "open_detector", "open_model"]

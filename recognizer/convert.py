@@ -9,13 +9,16 @@ import hashlib
 import re
 from pathlib import Path
 
+import jax
+import numpy as np
+
 import arcface_jax.models.published as of_arcface
 import facenet_jax.models.published as of_facenet
 from arcface_jax.models import onnx_names
 from facenet_jax.models import slim_graph
 from faces.errors import ConfigError, WeightsError
 from faces.opening import open_regular
-from faces.preprocessing import Preprocessing
+from faces.preprocessing import PIXELS, Preprocessing
 from faces.schema import check
 from faces.weights import (
     is_graphdef,
@@ -27,11 +30,21 @@ from faces.weights import (
     read_symbol,
     read_weights,
 )
-from faces.weights.layouts import Tensors, receive
+from faces.weights.layouts import Published, Tensors, receive
 from faces.weights.wrappers import unwrapped
-from recognizer.description import DESCRIPTION, Description, Model, NetworkConfig, Origin, backbone_in, with_known
-from recognizer.manifest import MANIFEST
+from recognizer.description import (
+    DESCRIPTION,
+    Description,
+    Model,
+    NetworkConfig,
+    Origin,
+    backbone_at,
+    backbone_in,
+    with_known,
+)
+from recognizer.manifest import MANIFEST, is_known
 from recognizer.mistaken import refuse_detector, refuse_detectors_graph, refuse_detectors_in
+from recognizer.told import NOTHING, Told, heard
 
 
 def convert(
@@ -40,6 +53,7 @@ def convert(
     symbol: Path | None = None,
     state_dict: str | None = None,
     manifest: Path = MANIFEST,
+    told: Told = NOTHING,
 ) -> Model:
     """A published file as a model, in memory.
 
@@ -50,11 +64,14 @@ def convert(
         symbol: MXNet's graph; None: PREFIX-symbol.json where it lies beside PREFIX-0000.params.
         state_dict: its key in a checkpoint of PyTorch; None: found by the rule of `faces.weights.state_dicts`.
         manifest: the files that are known by their hash.
+        told: what a person says of the pixels that the network takes. What the file says itself, by its graph or by
+            being known, it may contradict only where it insists.
     Returns:
         The model; `description.origin.recognised_by` says whether its hash is known, or only its tensors fit.
     Raises:
         WeightsError: the file cannot be read, is of no network here, or does not fit the one that it is of.
-        ConfigError: an embedding of no values; a graph for weights that have none.
+        ConfigError: an embedding of no values; a graph for weights that have none; a size that is none of these
+            weights'; what the file says is otherwise.
     """
     if file.is_dir():
         refuse_detectors_in(file)
@@ -78,6 +95,13 @@ def convert(
             f"--symbol {symbol} changes nothing: {file} is of {published.network}, not MXNet's; leave it out."
         )
     digest = _sha256(file)
+    stated: dict[str, str] = {}
+    if pixels is not None or graph:
+        stated |= dict.fromkeys(("mean", "scale"), "its graph says")
+    if is_known(file, digest, manifest):
+        stated |= dict.fromkeys(PIXELS, "it is known, and the list of models says")
+    seen = heard(published.preprocessing, told, stated, file)
+    published = published._replace(preprocessing=_at_size(published, seen, file))
     name = file.name.encode("ascii", "backslashreplace").decode()  # TOML takes no halves of a character
     description = Description(
         NetworkConfig(published.network, published.embedding_dim),
@@ -146,6 +170,30 @@ def _seen_by(usual: Preprocessing, mean: float, factor: float, file: Path) -> Pr
 
 _LEAST_END, _MOST_END = 0.3, 3.0
 """Of black, below 0, and of white, above: so it is for every network whose training is known here."""
+
+
+def _at_size(published: Published, seen: Preprocessing, file: Path) -> Preprocessing:
+    """The preprocessing, unless the weights are not those of the network at its size.
+
+    Raises:
+        ConfigError: the last matrix or kernel is of another size, or so few pixels leave nothing.
+    """
+    if seen.size == published.preprocessing.size:
+        return seen
+    asked, own = (f"{rows}x{columns}" for rows, columns in (seen.size, published.preprocessing.size))
+    try:
+        at_asked, at_own = (
+            jax.eval_shape(backbone_at(published.network, size, published.embedding_dim).init, jax.random.key(0))
+            for size in (seen.size, published.preprocessing.size)
+        )
+    except ZeroDivisionError:  # of a mean over no pixels
+        raise ConfigError(f"{file}: size {asked} is too small for {published.network}; {own} is usual.") from None
+    if jax.tree.map(np.shape, at_asked) != jax.tree.map(np.shape, at_own):
+        raise ConfigError(
+            f"{file}: size {asked} is none of these weights, whose last layer is of {published.network} on images of "
+            f"{own}; leave it out."
+        )
+    return seen
 
 
 def _symbol_beside(file: Path) -> Path | None:

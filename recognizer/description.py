@@ -10,7 +10,7 @@ from typing import Literal
 
 from faces.backbone import Apply, Backbone, BatchStats, Params
 from faces.config import ModelConfig
-from faces.preprocessing import Preprocessing
+from faces.preprocessing import Preprocessing, pixels_of
 from faces.schema import Checked, Rule
 from recognizer.manifest import MANIFEST, Detection, known_files
 from recognizer.networks import backbone_of
@@ -134,8 +134,13 @@ class Model:
 
 def backbone_in(description: Description) -> Backbone:
     """The network of a description that is of no run: published ones are as ArcFace's loss trained them."""
-    network, size = description.network, description.preprocessing.size
-    return backbone_of(ModelConfig(network.name, size, network.embedding_dim, "float32", "global"), "arcface")
+    network = description.network
+    return backbone_at(network.name, description.preprocessing.size, network.embedding_dim)
+
+
+def backbone_at(network: str, size: tuple[int, int], embedding_dim: int) -> Backbone:
+    """The same of a network by its name, for images of a size, rows and columns."""
+    return backbone_of(ModelConfig(network, size, embedding_dim, "float32", "global"), "arcface")
 
 
 def with_known(description: Description, manifest: Path = MANIFEST) -> Description:
@@ -150,10 +155,12 @@ def with_known(description: Description, manifest: Path = MANIFEST) -> Descripti
     known = known_files(manifest).get(description.origin.sha256)
     if known is None or known.entry.kind != "model":
         return description
-    entry = known.entry
+    entry, origin = known.entry, dataclasses.replace(description.origin, recognised_by="hash")
+    if entry.preprocessing is not None and pixels_of(description.preprocessing) != pixels_of(entry.preprocessing):
+        return dataclasses.replace(description, origin=origin)  # cosines and numbers are not of such pixels
     return dataclasses.replace(
         description,
-        origin=dataclasses.replace(description.origin, recognised_by="hash"),
+        origin=origin,
         verification=description.verification or (entry.verification and Verification(entry.verification.threshold)),
         clustering=description.clustering or (entry.clustering and Clustering(entry.clustering.threshold)),
         detection=description.detection or entry.detection,

@@ -135,6 +135,17 @@ def known_files(path: Path = MANIFEST) -> dict[str, Known]:
     return {sha256: Known(name, entries[name]) for name, files in hashes.items() for sha256 in files.values()}
 
 
+def is_known(file: Path, sha256: str, path: Path = MANIFEST) -> bool:
+    """Whether a file's hash is that of a model, or it lies where a package brings one, which may be a newer version.
+
+    Raises:
+        ConfigError: as `read_manifest`.
+    """
+    if (known := known_files(path).get(sha256)) is not None:
+        return known.entry.kind == "model"
+    return any(entry.kind == "model" and entry.located() == file for entry in read_manifest(path).values())
+
+
 def _tables(path: Path) -> dict[str, tuple[dict[str, Any], Mapping[str, str]]]:
     """Each entry's table as it stands, and its hashes by the files' names."""
     found = {}

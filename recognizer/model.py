@@ -13,6 +13,7 @@ Not here: what a file of others holds (`convert.py`), embeddings that are kept (
 import dataclasses
 import hashlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -20,6 +21,7 @@ import numpy as np
 from jax.sharding import Mesh
 from rich.console import Console
 
+from faces import ops
 from faces.backbone import Apply, BatchStats, Params
 from faces.checkpoint_folder import load_weights, told_once, write_weights
 from faces.config import DataConfig, RunConfig
@@ -39,6 +41,7 @@ from recognizer.manifest import MANIFEST, find_model
 from recognizer.mistaken import refuse_detectors_in
 from recognizer.networks import backbone_of
 from recognizer.runs import Run, open_run
+from recognizer.told import NOTHING, Told, plain
 
 CHECKPOINTS = "checkpoints"
 BLOCK = 1024
@@ -46,7 +49,11 @@ BLOCK = 1024
 
 
 def open_model(
-    path: Path | str, network: str | None = None, symbol: Path | str | None = None, manifest: Path | str = MANIFEST
+    path: Path | str,
+    network: str | None = None,
+    symbol: Path | str | None = None,
+    manifest: Path | str = MANIFEST,
+    told: Told = NOTHING,
 ) -> Model:
     """Open a model by its name, a model's folder, a run's folder, or a file of weights.
 
@@ -54,9 +61,11 @@ def open_model(
         path: one of the four; a name where nothing lies at that path.
         network, symbol: as for `convert`; for files alone.
         manifest: names, and files that are known by their hash (`recognizer.manifest`).
+        told: as for `convert`; of a folder it may only repeat what is stored there.
     Raises:
         CheckpointError: nothing lies there, or a folder that is neither or cannot be read.
-        ConfigError: the TOML file of a folder does not hold together, or `network` or `symbol` is given for a folder.
+        ConfigError: the TOML file of a folder does not hold together, or `network` or `symbol` is given for a folder;
+            `told` says otherwise than the folder or the file.
         WeightsError: as `convert`; a name whose file is not on this machine, or a word that is no name.
     """
     manifest = Path(manifest)
@@ -64,10 +73,11 @@ def open_model(
     if path.is_dir() and (network or symbol):
         raise ConfigError(f"{path}: is a folder and says itself what it holds; leave network and symbol out.")
     if (path / DESCRIPTION).is_file():
-        return _open_converted(path, manifest)
+        return _as_stored(_open_converted(path, manifest), told, path, "convert the file anew with it")
     if path.is_dir():
         try:
-            return model_of(open_run(path), path.name)
+            model = model_of(open_run(path), path.name)
+            return _as_stored(model, told, path, "it was trained so")
         except FacesError:
             refuse_detectors_in(path)
             raise
@@ -76,7 +86,19 @@ def open_model(
             f"{path}: nothing lies there; a file of weights, or the folder of a converted model or of a training run "
             "is expected."
         )
-    return convert(path, network, symbol, manifest=manifest)
+    return convert(path, network, symbol, manifest=manifest, told=told)
+
+
+def _as_stored(model: Model, told: Told, folder: Path, instead: str) -> Model:
+    """The model, unless it is told to be otherwise than it is stored."""
+    for key, value in told.said.items():
+        own = getattr(model.preprocessing, key)
+        if value != own:
+            raise ConfigError(
+                f"{folder}: is stored with {key} {plain(own)}, and {plain(value)} is asked for; leave that out: "
+                f"{instead}."
+            )
+    return model
 
 
 def write_model(model: Model, folder: Path, overwrite: bool = False) -> None:
@@ -94,13 +116,20 @@ def as_trained(model: Model) -> tuple[Apply, DataConfig, bool]:
     """What the forms of `faces.embed` need of a model: its function of RGB, its pixels' range, if mirrors add."""
     preprocessing = model.preprocessing
 
+    mean, scale, by_channel = preprocessing.mean, preprocessing.scale, None
+    if isinstance(mean, tuple) or isinstance(scale, tuple):
+        data, by_channel = DataConfig(images=0, mean=0.0, scale=1.0), partial(ops.normalise, mean=mean, scale=scale)
+    else:
+        data = DataConfig(images=0, mean=mean, scale=scale)
+
     def apply(
         params: Params, batch_stats: BatchStats, images: jax.Array, train: bool, key: jax.Array | None = None
     ) -> tuple[jax.Array, BatchStats]:
         ordered = images[..., ::-1] if preprocessing.channels == "bgr" else images
+        if by_channel is not None:  # in the network's order of channels, and so after that
+            ordered = by_channel(ordered)
         return model.apply(params, batch_stats, ordered, train, key)
 
-    data = DataConfig(images=0, mean=preprocessing.mean, scale=preprocessing.scale)
     return apply, data, preprocessing.flip == "sum"
 
 

@@ -13,7 +13,7 @@ disk (`pipeline.py`, `cached_embedder.py`).
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -30,6 +30,7 @@ from recognizer.detectors import open_detector
 from recognizer.manifest import DEFAULT_MODEL, MANIFEST
 from recognizer.model import Model, embedder_of, open_model
 from recognizer.pipeline import NEED_NO_FACE, check_looks, taken_whole
+from recognizer.told import Told
 
 NO_DETECTOR = "none"
 
@@ -123,6 +124,11 @@ class Recognizer:
         *,
         network: str | None = None,
         symbol: Path | str | None = None,
+        channels: Literal["rgb", "bgr"] | None = None,
+        mean: float | Sequence[float] | None = None,
+        scale: float | Sequence[float] | None = None,
+        size: tuple[int, int] | int | None = None,
+        insist: bool = False,
         detector: str | None = None,
         detector_weights: Path | str | None = None,
         detector_network: str | None = None,
@@ -138,6 +144,8 @@ class Recognizer:
             model: name in `models.toml`, which brings its detector with it; or folder of `experiments.convert` or of a
                 training run, or a file of published weights.
             network, symbol: of a file, where it does not say itself what it is; as `convert.convert`.
+            channels, mean, scale, size, insist: of a file, what its network takes, (x - mean) / scale of values of 0 to
+                255, where the file does not say so itself; as `told.Told`.
             detector: "retinaface" or "mtcnn"; None for the one that belongs to a name, and for images that are aligned
                 faces where the model is given by its path; "none" for those in any case.
             detector_weights: the detector's, file or folder; None for those that an installed package brings.
@@ -151,7 +159,7 @@ class Recognizer:
         if detector in (None, NO_DETECTOR) and detector_weights is not None:
             raise ConfigError("detector_weights are of a detector; name it as detector.")
         is_name = not Path(model).exists()
-        opened = open_model(model, network, symbol, manifest)
+        opened = open_model(model, network, symbol, manifest, Told(channels, mean, scale, size, insist))
         own = opened.description.detection
         if detector is None and is_name and own is not None:
             detector = own.detector

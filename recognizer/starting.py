@@ -22,6 +22,7 @@ from faces.train_state import TrainState
 from recognizer import runs
 from recognizer.description import DESCRIPTION, Model
 from recognizer.model import open_model
+from recognizer.told import plain
 
 BATCH_NORM = "model.batch_norm"
 
@@ -43,6 +44,11 @@ def network_of(path: Path, config: RunConfig) -> dict[str, Any]:
     how, network = model.preprocessing, model.description.network
     if how.channels != "rgb":
         raise ConfigError(f"--init {path}: its network takes channels in the order {how.channels}, training gives rgb.")
+    if isinstance(how.mean, tuple) or isinstance(how.scale, tuple):
+        raise ConfigError(
+            f"--init {path}: its network takes channels by a mean of {plain(how.mean)} and a scale of "
+            f"{plain(how.scale)}, training gives all by one."
+        )
     return {
         "model.name": network.name,
         "model.embedding_dim": network.embedding_dim,

@@ -14,6 +14,7 @@ from faces.schema import AnyConfig, nearest_of_all
 from faces.toml_config import load_config, shipped_configs
 from recognizer.detector_identity import DETECTORS
 from recognizer.manifest import MANIFEST
+from recognizer.told import Told
 
 NONE = "none"
 WEIGHTS_HELP = "file, or folder of mtcnn's three; default: those that an installed package brings"
@@ -43,6 +44,30 @@ def place(text: str) -> Path:
     if not text:
         raise argparse.ArgumentTypeError("a path is expected, and this one is empty")
     return Path(text)
+
+
+def add_pixels(parser: argparse.ArgumentParser) -> None:
+    """Options of what a file's network takes, where the file does not say so itself."""
+    group = parser.add_argument_group(
+        "pixels of a file's network",
+        "(x - mean) / scale of values x of 0 to 255; three numbers are of its first, second and third channel. For a "
+        "file that does not say so itself; experiments.convert stores them with the weights",
+    )
+    group.add_argument("--channels", choices=("rgb", "bgr"), help="their order: red or blue first")
+    group.add_argument("--mean", type=float, nargs="+", metavar="M", help="subtracted from each")
+    group.add_argument("--scale", type=float, nargs="+", metavar="S",
+                       help="divides them then; of a factor f that multiplies, 1 / f")  # fmt: skip
+    group.add_argument("--size", type=int, nargs="+", metavar="PIXELS", help="rows and columns, or a square's side")
+    group.add_argument("--insist", action="store_true", help="even where the file says otherwise")
+
+
+def told_in(options: argparse.Namespace) -> Told:
+    """What the options of `add_pixels` say.
+
+    Raises:
+        ConfigError: as `Told`.
+    """
+    return Told(options.channels, options.mean, options.scale, options.size, options.insist)
 
 
 def add_manifest(parser: argparse.ArgumentParser) -> None:

@@ -12,12 +12,21 @@ from typing import Any
 from rich.console import Console
 
 from experiments.common import report
-from experiments.common.arguments import NETWORK_HELP, NONE, WEIGHTS_HELP, add_manifest, detector_or_none, place
+from experiments.common.arguments import (
+    NETWORK_HELP,
+    NONE,
+    WEIGHTS_HELP,
+    add_manifest,
+    add_pixels,
+    detector_or_none,
+    place,
+    told_in,
+)
 from faces.align import ALIGNMENTS
 from faces.data.photographs import printable
 from faces.detect.detections import ALL, RULES
 from faces.errors import ConfigError, OutputError
-from faces.preprocessing import WHOLE, Preprocessing
+from faces.preprocessing import PIXELS, WHOLE, Preprocessing
 from faces.schema import flatten
 from faces.toml_config import read_toml
 from recognizer.detector_identity import NETWORKS
@@ -51,6 +60,7 @@ def add_options(
                         help=of_model + (" (default %(default)s)" if needs_model else ""))  # fmt: skip
     parser.add_argument("--symbol", type=Path, metavar="JSON", help="of a file: MXNet's graph, if not beside it")
     parser.add_argument("--network", metavar="NAME", help="of a file: the network it is of, if not to be found out")
+    add_pixels(parser)
     parser.add_argument("--detector", type=detector_or_none, metavar="NAME",
                         help=f"mtcnn, retinaface or {NONE} (default: what belongs to the model)")  # fmt: skip
     parser.add_argument("--detector-weights", type=Path, metavar="FILE", help=WEIGHTS_HELP)
@@ -86,9 +96,10 @@ def check_options(parser: argparse.ArgumentParser, options: argparse.Namespace) 
     if options.detector in (None, NONE) and options.detector_weights is not None:
         parser.error("--detector-weights belong to a detector; name it by --detector retinaface or mtcnn")
     if options.weights is None:
-        given = _given(options, *OF_FILE, "detector_weights", *OF_DETECTOR, *OF_ALIGNMENT, "flip")
+        given = _given(options, *OF_FILE, *PIXELS, "detector_weights", *OF_DETECTOR, *OF_ALIGNMENT, "flip")
         _refuse(given, "without --weights no face is looked at; name --weights")
         options.detector = options.detector or NONE
+    told_in(options)  # values that make no sense are refused before anything is opened
     if options.detector == NONE:
         _refuse(_given(options, *OF_DETECTOR), "no face is looked for; name a --detector")
 
@@ -123,7 +134,7 @@ def open_for(
     """
     if options.weights.is_dir():
         _refuse(_given(options, *OF_FILE), f"{options.weights} is a folder and says itself what it holds; name a file")
-    model = open_model(options.weights, options.network, options.symbol, options.manifest)
+    model = open_model(options.weights, options.network, options.symbol, options.manifest, told_in(options))
     stored, wanted = model.preprocessing, asked_preprocessing(options, model.preprocessing)
     network, origin = model.description.network, model.description.origin
     console.print(f"{network.name}, {network.embedding_dim} dimensions, of {origin.file}")
