@@ -15,7 +15,8 @@
 | animation, several pages | the first frame or page; of HEIF the one that the file calls the main one |
 | bytes after the end of the image | ignored |
 | image that ends early, damaged data, no bytes, text | refused |
-| more than 64 million pixels declared | refused before anything is decoded |
+| more than 64 million pixels declared, or more than a file of its size can hold | refused before anything is decoded |
+| more scans, tags or tiles than a photograph has (`image_headers.py`) | likewise |
 
 What no decoder can see stays unseen: JPEG has no checksum, so a flipped bit may give wrong pixels without an error.
 
@@ -34,16 +35,17 @@ from PIL import Image, ImageOps, features
 
 from faces.data.chunks import Budget
 from faces.data.file_kinds import described, format_of
+from faces.data.image_headers import PIXEL_LIMIT, why_not_decoded, why_not_so_large, why_not_tags
 from faces.errors import ImageError
 from faces.opening import MIB, read_bytes
 
-PIXEL_LIMIT = 64_000_000
 LARGEST_FILE = 6 * PIXEL_LIMIT + 16 * MIB
 """Bytes: so many pixels of 16 bits a channel, uncompressed, and what may stand beside them."""
 _CODECS = {"AVIF": "avif", "JPEG2000": "jpg_2000", "WEBP": "webp"}
 """Formats that a build of Pillow may lack."""
 _DECODING = Budget()
 """Threads decode no more pixels at the same time: a photograph takes a dozen bytes a pixel until it is an array."""
+_STORED = ("JPEG", "PNG", "WEBP")
 _BAND = 256
 """Rows compared at a time."""
 _ORIENTATION = 0x0112
@@ -129,6 +131,9 @@ def decode_stored(data: bytes) -> np.ndarray:
     Raises:
         ImageError: OpenCV cannot decode the bytes, for which then nothing vouched.
     """
+    format_ = format_of(data)
+    if format_ not in _STORED or why_not_decoded(data, format_):
+        raise ImageError("a stored image that is none; prepare the dataset again.")
     # A transposing EXIF tag cannot occur; ignoring the block spares reading it.
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)  # (height, width, 3), or None
@@ -170,7 +175,7 @@ def _open(data: bytes, name: str) -> tuple[Image.Image, bool]:
     width, height = image.size
     with _DECODING.of(width * height):
         try:
-            tags = dict(getattr(image, "tag_v2", {}))  # of a TIFF; loading takes some away
+            tags = _tags_of(image)  # loading takes some away
             image.load()
             if _is_filled_up(data, image):
                 raise ImageError(f"{name}: {image.format} image whose data end before the picture does.")
@@ -185,6 +190,12 @@ def _open(data: bytes, name: str) -> tuple[Image.Image, bool]:
     return rgb, own_pixels and image.format in ("JPEG", "MPO", "PNG", "WEBP") and not deep
 
 
+def _tags_of(image: Image.Image) -> dict[int, object]:
+    """The tags of a TIFF that say what its values mean; of all others none."""
+    tags = getattr(image, "tag_v2", {})
+    return {tag: tags[tag] for tag in (_NEW_SUBFILE_TYPE, _PHOTOMETRIC, _DNG_VERSION) if tag in tags}
+
+
 def _opened(data: bytes, name: str) -> Image.Image:
     """An image of whose pixels nothing is decoded yet."""
     if not data:
@@ -196,15 +207,16 @@ def _opened(data: bytes, name: str) -> Image.Image:
         raise ImageError(f'{name}: is a HEIF picture, which pillow-heif reads: pip install ".[heif]".')
     if not features.check(_CODECS.get(format_, "jpg")):
         raise ImageError(f"{name}: is a picture of format {format_}, which this build of Pillow cannot read.")
+    if why := why_not_decoded(data, format_):
+        raise ImageError(f"{name}: {why}.")
     try:
         image = Image.open(io.BytesIO(data), formats=(format_,))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ImageError(f"{name}: more than {PIXEL_LIMIT:,} pixels declared.") from None
     except Exception:  # Pillow lets struct, zlib and index errors of its parsers escape
         raise ImageError(f"{name}: begins as {format_}, and is damaged or of a kind that is not read.") from None
-    width, height = image.size
-    if width * height > PIXEL_LIMIT:
-        raise ImageError(f"{name}: {width}x{height} pixels declared, the limit is {PIXEL_LIMIT:,}.")
+    if why := why_not_so_large(*image.size, len(data)):
+        raise ImageError(f"{name}: {why}.")
     return image
 
 
@@ -256,6 +268,8 @@ def _to_rgb(image: Image.Image) -> tuple[Image.Image, bool]:
     plain = image.mode in ("L", "RGB")
     if "exif" in image.info:
         try:
+            if why := why_not_tags(image.info["exif"].removeprefix(b"Exif\0\0")):
+                raise ValueError(why)
             is_turned = image.getexif().get(_ORIENTATION, 1) in range(2, 9)
         except Exception:  # Pillow lets errors of its parser escape
             is_turned = False
