@@ -26,7 +26,7 @@ from faces.data.source import ArraySource, FaceSource, selected
 from faces.embed import make_embedder
 from faces.errors import ConfigError, DataError
 from faces.mesh import DATA, make_mesh
-from faces.run_record import write_start
+from faces.run_record import LOGS, read_log, write_start
 from faces.schema import check
 from faces.terminal import make_console
 from faces.train_loop import Monitor, train
@@ -204,6 +204,7 @@ def run(
             checkpoints = stack.enter_context(Checkpoints(place / "checkpoints"))
         console = make_console(quiet=quiet)
         trained = train(step, state, loader, config, mesh, place, checkpoints, lambda state: {}, monitor, console)
+        history = trained.history if place is None else read_log(place / LOGS[0])
     params, batch_stats = trained.state.params, trained.state.batch_stats
     embedder = make_embedder(backbone.apply, config.data, config.evaluation.flip, mesh)
 
@@ -214,4 +215,4 @@ def run(
     people = faces.identity_names
     centres = trained.state.centres
     rows = centres[: len(people)] if hasattr(centres, "shape") else centres  # the rest pads them
-    return Fitted(params, batch_stats, rows, people, config, trained.history, embed)
+    return Fitted(params, batch_stats, rows, people, config, history, embed)

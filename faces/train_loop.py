@@ -43,7 +43,7 @@ class Trained:
         state: the last state.
         images_per_second: of the steps of this process's run, without the first, which compiles, and evaluations.
         minutes: training time, over all resumed parts, without evaluations.
-        history: the lines of the log that this process's run has added.
+        history: the lines of the log, where no folder holds it; a week of them would fill memory.
     """
 
     state: TrainState
@@ -148,8 +148,9 @@ def train(
         clock.step_done()
         if number % config.train.log_every == 0 or number in (1, total):
             rate = {"images_per_second": round(clock.images_per_second, 2), "minutes": round(clock.minutes, 4)}
-            history.append({"step": number, **metrics, **rate})
-            log.add(history[-1])
+            log.add(line := {"step": number, **metrics, **rate})
+            if folder is None:
+                history.append(line)
         monitor.check(number, metrics)
         return metrics
 
@@ -216,14 +217,15 @@ class _Clock:
 
     def __init__(self, minutes: float, images: int):
         self.minutes, self._images = minutes, images
-        self._last, self._intervals = time.perf_counter(), []
-        self._is_first = True
+        self._last, self._is_first = time.perf_counter(), True
+        self._steps, self._seconds = 0, 0.0
 
     def step_done(self) -> None:
         now = time.perf_counter()
         self.minutes += (now - self._last) / 60
         if not self._is_first:
-            self._intervals.append(now - self._last)
+            self._steps += 1
+            self._seconds += now - self._last
         self._last, self._is_first = now, False
 
     def restart(self) -> None:
@@ -231,4 +233,4 @@ class _Clock:
 
     @property
     def images_per_second(self) -> float:
-        return self._images * len(self._intervals) / sum(self._intervals) if self._intervals else 0.0
+        return self._images * self._steps / self._seconds if self._steps else 0.0

@@ -144,6 +144,8 @@ def write(
     of_run = result(faces.tests, numbers.after, trained.images_per_second, name, faces.source.name)
     write_json(folder / "result.json", of_run)
     _show(console, folder, faces.tests, numbers, trained.minutes, collapsed_loss)
+    if said := faces.source.said():
+        console.print(said)
     results.close(console, folder, of_run)
 
 

@@ -15,6 +15,7 @@ from faces.config import RunConfig
 from faces.data.fingerprint import Fingerprint, fingerprint
 from faces.data.open import open_source
 from faces.data.source import FaceSource, selected
+from faces.data.stand_in import StandIns
 from faces.data.synthetic.generated import generated_faces
 from faces.evaluate.pair_set import PairSet, generated_pair_set, open_pair_set
 
@@ -42,12 +43,12 @@ class Faces:
     """What a run trains on and is evaluated on.
 
     Args:
-        source: the training set.
+        source: the training set; where an image cannot be read, another of the same person.
         training_set: its fingerprint.
         tests: the test sets, the main one first.
     """
 
-    source: FaceSource
+    source: StandIns
     training_set: Fingerprint
     tests: list[PairSet]
 
@@ -61,7 +62,7 @@ def find_faces(
     options: argparse.Namespace, config: RunConfig, console: Console, selection: Selection = ALL
 ) -> Faces:
     """The faces of a run that `training_options.parse` has parsed: of them no image is read yet but the tests'."""
-    source = training_faces(options.data, config, console, selection, options.only)
+    source = StandIns(training_faces(options.data, config, console, selection, options.only))
     return Faces(source, fingerprint(source), pair_sets(options, config))
 
 
