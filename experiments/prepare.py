@@ -1,7 +1,7 @@
 """Turn a folder of photographs, LFW or InsightFace records into a dataset to train on and to evaluate with.
 
     python -m experiments.prepare SOURCE --out DIR [--size N] [--crop LEFT TOP RIGHT BOTTOM] [--kind KIND] [--overwrite]
-        [--hold-out 0.1]
+        [--hold-out 0.1] [--without overlap.csv]
 
 Every image is decoded once, here. One that cannot be is named, with the reason, in the summary and in
 DIR/quarantine.csv. With `--hold-out` a part of the people goes to DIR/held_out instead, with pairs of them, which
@@ -16,7 +16,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from experiments.common import held_out, passed_over
+from experiments.common import held_out, left_out, passed_over
 from experiments.common.arguments import place
 from faces import cli
 from faces.data.open import KINDS, Opened, open_source
@@ -46,6 +46,8 @@ def main(arguments: list[str]) -> None:
         raise DataError(f"{out}: is the source itself; name another folder with --out.")
     opened = open_source(args.source, args.kind)
     aligned = opened.aligned
+    if args.without:
+        opened = left_out.leave_out(opened, args.without, console)
     opened, finish = held_out.split(opened, args, console) if args.hold_out else (opened, held_out.nobody)
     with make_progress(console) as bar:
         task = bar.add_task("preparing", total=len(opened.source))
@@ -73,6 +75,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--crop", type=int, nargs=4, metavar=edges, help="first cut each image to this box, in pixels")
     parser.add_argument("--kind", choices=KINDS, help="what SOURCE is (default: found out)")
     parser.add_argument("--overwrite", action="store_true", help="replace the results that DIR holds")
+    parser.add_argument("--without", type=Path, nargs="+", default=[], metavar="FILE", help="leave out whom a list of "
+                        "experiments.overlap names, or a name a line, or the images of a column image")  # fmt: skip
     parser.add_argument("--hold-out", type=float, default=0.0, metavar="PART", help="keep this part of the people "
                         "apart, in DIR/held_out, with a list of pairs to choose by")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="of who is held out, and of the pairs (default 0)")

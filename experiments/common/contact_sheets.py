@@ -82,15 +82,16 @@ def _strip(
         begins = faces[0] == np.flatnonzero(labels == cluster)[0]
         lines = [name_of(cluster), counted(sizes[cluster], noun)] if begins else []
     for line, text in enumerate(lines):
-        _write(strip, text, (GAP, 24 + 18 * line), 0.42)
+        write_line(strip, text, (GAP, 24 + 18 * line), 0.42)
     for column, face in enumerate(faces.tolist()):
         left = NAME + column * (TILE + GAP)
         small = cv2.resize(pictures[face], (TILE, TILE), interpolation=cv2.INTER_AREA)
         strip[:TILE, left : left + TILE] = small
         if are_alone:
-            _write(strip, name_of(int(labels[face])), (left, TILE + CAPTION - 3), 0.36)
+            write_line(strip, name_of(int(labels[face])), (left, TILE + CAPTION - 3), 0.36)
     return strip
 
 
-def _write(strip: np.ndarray, text: str, corner: Sequence[int], size: float) -> None:
+def write_line(strip: np.ndarray, text: str, corner: Sequence[int], size: float) -> None:
+    """Write a word or two on a sheet, in black, from the left end of their base line."""
     cv2.putText(strip, text, (corner[0], corner[1]), cv2.FONT_HERSHEY_SIMPLEX, size, (0, 0, 0), 1, cv2.LINE_AA)
