@@ -48,6 +48,14 @@ def continued(folder: Path, settings: Mapping[str, Any], names: Sequence[str], o
                 remove_contents(folder)
 
 
+def is_made_with(folder: Path, settings: Mapping[str, Any]) -> bool:
+    """Whether a folder holds results of these settings, which `continued` would go on with."""
+    try:
+        return read_json(folder / SETTINGS, MIB) == json.loads(json.dumps(settings))
+    except (OSError, ValueError):
+        return False
+
+
 def _check_same(folder: Path, wanted: dict[str, Any]) -> None:
     ways = "name another folder, or replace them with --overwrite"
     try:

@@ -30,9 +30,9 @@ def detail(face: UInt8[np.ndarray, "rows columns 3"]) -> float:
     return float(np.std(lost)) / contrast if contrast > 0 else 0.0
 
 
-def too_small(boxes: Float[np.ndarray, "faces 4"]) -> Bool[np.ndarray, " faces"]:
+def too_small(boxes: Float[np.ndarray, "faces 4"], least: float = SMALLEST) -> Bool[np.ndarray, " faces"]:
     """Which boxes are of faces that show too little; none of those that are NaN, of which no size is known."""
-    return np.minimum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]) < SMALLEST
+    return np.minimum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]) < least
 
 
 def too_blurred(faces: UInt8[np.ndarray, "faces rows columns 3"]) -> Bool[np.ndarray, " faces"]:

@@ -70,7 +70,7 @@ def told_in(options: argparse.Namespace) -> Told:
     return Told(options.channels, options.mean, options.scale, options.size, options.insist)
 
 
-def add_manifest(parser: argparse.ArgumentParser) -> None:
+def add_manifest(parser: "argparse._ActionsContainer") -> None:
     """The option of every main that knows models or detectors by name."""
     parser.add_argument("--manifest", type=Path, default=MANIFEST, metavar="TOML",
                         help="another list of names and known files than the one that comes along")  # fmt: skip

@@ -5,8 +5,9 @@ Not here: who and which pairs (`faces.data.pair_sets`, `faces.data.pair_draw`).
 
 import argparse
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -20,13 +21,16 @@ def nobody(folder: Path) -> None:
     """What is added to a set of which nobody was held out."""
 
 
-def split(opened: Opened, args: argparse.Namespace, console: Console) -> tuple[Opened, Callable[[Path], None]]:
+def split(
+    opened: Opened, args: argparse.Namespace, console: Console, cut_as: Mapping[str, Any] | None = None
+) -> tuple[Opened, Callable[[Path], None]]:
     """What stays, without lists that name others, and what writes the people held out into the folder of the set.
 
     Args:
         opened: what is prepared.
         args: `hold_out`, `seed`, `crop` and `size`.
         console: told who was held out when it is done.
+        cut_as: as for `write_prepared`.
     Raises:
         DataError: as `split_people`.
     """
@@ -40,7 +44,8 @@ def split(opened: Opened, args: argparse.Namespace, console: Console) -> tuple[O
 
     def add(folder: Path) -> None:
         # training takes images whole, and so are these taken, whatever they show
-        summary = write_pair_set(held, folder / HELD_OUT, list_of, aligned=True, crop=args.crop, size=args.size)
+        as_all = {"crop": args.crop, "size": args.size, "cut_as": cut_as}
+        summary = write_pair_set(held, folder / HELD_OUT, list_of, aligned=True, **as_all)
         counts = summary.images_per_identity
         console.print(f"held out, in {HELD_OUT}: {counts.sum():,} images of {len(counts):,} people")
         if summary.quarantined:

@@ -37,6 +37,8 @@ from recognizer.pipeline import NEED_NO_FACE, Search, SearchSettings
 OF_DETECTOR = ("detector_network", "select", "undetected")
 OF_ALIGNMENT = ("alignment", "margin", "resized", "box")
 OF_FILE = ("symbol", "network")
+OF_CUT = ("size", "alignment", "margin", "resized")
+"""Values of a `Preprocessing` that say how a face was cut out by a detection."""
 
 
 def add_options(

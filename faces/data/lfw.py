@@ -16,7 +16,7 @@ import numpy as np
 from faces.data.image_folder import FolderSource
 from faces.data.lists import numbered_lines
 from faces.data.named_files import Names
-from faces.data.prepared import MANIFEST, PreparedFaces
+from faces.data.prepared import MANIFEST, EncodedSource, PreparedFaces
 from faces.errors import DataError
 
 PAIRS = "pairs.txt"
@@ -156,11 +156,15 @@ def read_lfw(path: Path | str, pairs: str = PAIRS) -> Lfw:
         raise DataError(f"{folder}: {pairs} is neither in it nor beside it; put the list of pairs there.")
     read = read_pairs(list_path)
     source = PreparedFaces(folder) if (folder / MANIFEST).is_file() else FolderSource(image_root(folder))
-    return Lfw(read, source, _positions({*read.first, *read.second}, source))
+    return Lfw(read, source, positions({*read.first, *read.second}, source))
 
 
-def _positions(listed: Iterable[str], source: PreparedFaces | FolderSource) -> dict[str, int]:
-    """Position in a source of each image of a list that it holds, whatever the extension."""
+def positions(listed: Iterable[str], source: EncodedSource) -> dict[str, int]:
+    """Position in a source of each image of a list that it holds, whatever the extension.
+
+    Raises:
+        DataError: two images could be the one that the list names.
+    """
     rows: dict[str, list[int]] = {}
     for row in range(len(source)):
         rows.setdefault(_stem(source.source_name(row)), []).append(row)

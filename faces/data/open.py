@@ -3,12 +3,13 @@
 Not here: the readers themselves.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from faces.data.image_folder import FolderSource
+from faces.data.joined import Joined
 from faces.data.lfw import PAIR_LISTS, find_pairs, image_root, read_pairs
 from faces.data.prepared import MANIFEST, EncodedSource, PreparedFaces
 from faces.data.recordio import RecordSource
@@ -27,17 +28,48 @@ class Opened:
         source: images and labels.
         pair_lists: LFW's lists of pairs, each read and found whole.
         ignored: files and folders that were passed over, with the reason.
+        parts: of several sets that are taken as one, each.
     """
 
-    kind: Kind
+    kind: Kind | Literal["several sets"]
     source: EncodedSource
     pair_lists: tuple[Path, ...] = ()
     ignored: Mapping[str, str] = field(default_factory=dict)
+    parts: tuple["Opened", ...] = ()
 
     @property
     def aligned(self) -> bool:
         """Whether the images are known to be faces already: InsightFace's records are, and prepared sets say it."""
+        if self.parts:
+            return all(part.aligned for part in self.parts)
         return self.kind == "records" or (isinstance(self.source, PreparedFaces) and self.source.aligned)
+
+    @property
+    def cut_as(self) -> dict[str, Any] | None:
+        """How the faces of a prepared set were found and cut out, where it says so; of several, where all do alike."""
+        if self.parts:
+            first = self.parts[0].cut_as
+            return first if all(part.cut_as == first for part in self.parts) else None
+        return self.source.cut_as if isinstance(self.source, PreparedFaces) else None
+
+
+def open_several(paths: Sequence[Path | str], kind: Kind | None = None, merge_by_name: bool = False) -> Opened:
+    """One set, or several as one (`joined.py`), whose lists of pairs belong to none of them alone and are left out.
+
+    Args:
+        paths, kind: as for `open_source`.
+        merge_by_name: people of one name are one person.
+    Raises:
+        DataError: as `open_source`; one place is given twice.
+    """
+    if len({Path(path).resolve() for path in paths}) < len(paths):
+        raise DataError(f"{', '.join(map(str, paths))}: one place is given twice; name each once.")
+    parts = tuple(open_source(path, kind) for path in paths)
+    if len(parts) == 1:
+        return parts[0]
+    joined = Joined([part.source for part in parts], merge_by_name)
+    ignored = {f"{part.source.name}/{name}": why for part in parts for name, why in part.ignored.items()}
+    return Opened("several sets", joined, (), ignored, parts)
 
 
 def open_source(path: Path | str, kind: Kind | None = None) -> Opened:

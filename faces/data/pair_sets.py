@@ -11,11 +11,13 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from faces.data.joined import own_names
 from faces.data.lfw import PAIRS
 from faces.data.named_files import folded
 from faces.data.pair_draw import Drawn
@@ -72,6 +74,8 @@ class SomeImages:
         kept, labels = np.unique(source.identities[rows], return_inverse=True)
         self.identities = labels.astype(np.int32)  # (images,)
         self.identity_names = [source.identity_names[label] for label in kept]
+        own = own_names(source)
+        self.own_names = [own[label] for label in kept]
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -170,6 +174,7 @@ def write_pair_set(
     aligned: bool,
     crop: Box | None = None,
     size: int | None = None,
+    cut_as: Mapping[str, Any] | None = None,
     overwrite: bool = False,
     progress: Callable[[int], None] = lambda images: None,
 ) -> Summary:
@@ -179,7 +184,7 @@ def write_pair_set(
         source: the images, by names that a list can name them by.
         out: as for `write_prepared`.
         list_of: the set, without the images that were no good -> its list, as `pair_text` gives it.
-        aligned, crop, size, overwrite, progress: as for `write_prepared`.
+        aligned, crop, size, cut_as, overwrite, progress: as for `write_prepared`.
     Raises:
         DataError: as `list_of` and `write_prepared`. Nothing is left behind.
     """
@@ -190,5 +195,13 @@ def write_pair_set(
             write_text(folder / ORIGINS, source.origins_text())
 
     return write_prepared(
-        source, out, crop=crop, size=size, aligned=aligned, overwrite=overwrite, progress=progress, finish=add
+        source,
+        out,
+        crop=crop,
+        size=size,
+        aligned=aligned,
+        cut_as=cut_as,
+        overwrite=overwrite,
+        progress=progress,
+        finish=add,
     )

@@ -3,15 +3,16 @@
 A prepared folder is a TFDS dataset (`tfds.builder_from_directory` reads it), written and read without TensorFlow: one
 record an image with the features `image` (encoded), `identity` (label), `identity_name` and `source` (path or key that
 it came from), in ArrayRecord files. Beside them stands what should not cost a pass over the images: `identities.npy`
-(int32 labels), `identity_names.json`, `quarantine.csv` (images that were refused, with the reason) and `prepared.json`
-(counts, crop and size). An image keeps its own encoding where that is possible, see `images.stored_encoding`.
+(int32 labels), `identity_names.json`, `quarantine.csv` (images that were left out, with the reason) and `prepared.json`
+(counts, crop and size; of faces that were cut out of photographs, how). An image keeps its own encoding where that is
+possible, see `images.stored_encoding`.
 
 Not here: writing it (`preparing.py`), which source lies at a path (`open.py`).
 """
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from array_record.python.array_record_data_source import ArrayRecordDataSource
@@ -57,6 +58,7 @@ class PreparedFaces:
         identities: int32 (images,), labels 0 .. number of identities - 1.
         identity_names: a name for each label.
         aligned: whether the images are faces already; not said of sets that were prepared before it was asked.
+        cut_as: how they were found and cut out of photographs; None where that is not known.
 
     Raises:
         DataError: no prepared folder, or a damaged one.
@@ -81,6 +83,8 @@ class PreparedFaces:
             raise DataError(f"{path}: identity_names.json holds something else than names; prepare the dataset again.")
         self.identity_names: list[str] = names
         self.aligned = isinstance(manifest, dict) and manifest.get("aligned") is True
+        cut_as = manifest.get("cut_as") if self.aligned else None
+        self.cut_as: dict[str, Any] | None = cut_as if isinstance(cut_as, dict) else None
         if labels.dtype != np.int32 or labels.shape != (len(self._records),):
             raise DataError(
                 f"{path}: identities.npy holds {labels.dtype} {labels.shape}, the record files hold "

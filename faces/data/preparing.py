@@ -1,7 +1,8 @@
 """Writing a prepared dataset: every image of a source is decoded, checked, cropped if asked, and stored with its label.
 
-An image that cannot be decoded goes to quarantine: it is left out, and named with the reason in `quarantine.csv`. The
-folder is written under another name and renamed at the end: it is whole or it is not there.
+An image that cannot be decoded goes to quarantine: it is left out, and named with the reason in `quarantine.csv`, as
+are those that were left out before. The folder is written under another name and renamed at the end: it is whole or it
+is not there.
 
 Not here: the layout of the folder and reading it (`prepared.py`), the command (`experiments/prepare.py`).
 """
@@ -12,7 +13,7 @@ import os
 import shutil
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,7 +54,7 @@ class Summary:
 
     Args:
         images_per_identity: int64 (identities,), by label.
-        quarantined: (path or key, reason) of each image that was refused.
+        quarantined: (path or key, reason) of each image that was left out.
         sizes: (height, width) of the good images before they were cropped or resized, and how many have it.
     """
 
@@ -70,6 +71,8 @@ def write_prepared(
     size: int | None = None,
     pair_lists: Sequence[Path] = (),
     aligned: bool = False,
+    cut_as: Mapping[str, Any] | None = None,
+    left_out: Sequence[tuple[str, str]] = (),
     overwrite: bool = False,
     progress: Callable[[int], None] = lambda images: None,
     finish: Callable[[Path], None] = lambda folder: None,
@@ -87,6 +90,8 @@ def write_prepared(
         size: side of the square that the central square of each image is then resized to.
         pair_lists: files to keep beside the images, such as LFW's pairs.txt.
         aligned: whether the images are faces already, which evaluation takes whole.
+        cut_as: how they were found and cut out, as JSON holds it; None where that is not known.
+        left_out: (path or key, reason) of images that are in quarantine already, and not in `source`.
         overwrite: replace what is there.
         progress: called with the number of images done, now and then.
         finish: called with the folder when the set is whole, before it takes its place; adds what belongs beside it.
@@ -99,7 +104,7 @@ def write_prepared(
     with results_folder(out, overwrite) as partial, writing(out):
         label_of: dict[int, int] = {}  # identity in the source -> label
         identities: list[int] = []
-        quarantined: list[tuple[str, str]] = []
+        quarantined = list(left_out)
         sizes = Counter[tuple[int, int]]()
         with _RecordWriter(partial) as writer:
             for index, result in enumerate(_encode_all(source, crop, size, sizes, progress)):
@@ -113,7 +118,8 @@ def write_prepared(
                 writer.write({"image": result, "identity": label, "identity_name": identity_name, "source": name})
                 identities.append(label)
         if quarantined and not identities:
-            raise DataError(f"{source.name}: none of its {len(source)} images is usable, {': '.join(quarantined[0])}")
+            count, first = len(source) + len(left_out), ": ".join(quarantined[0])
+            raise DataError(f"{source.name}: none of its {count} images is usable, {first}")
         _refuse_single(source.name, len(label_of))
         np.save(partial / "identities.npy", np.array(identities, np.int32), allow_pickle=False)  # (images,)
         names = [source.identity_names[identity] for identity in label_of]
@@ -123,6 +129,8 @@ def write_prepared(
         for pair_list in pair_lists:
             shutil.copyfile(pair_list, partial / pair_list.name)
         manifest = {"images": len(identities), "identities": len(names), "crop": crop, "size": size, "aligned": aligned}
+        if cut_as is not None:
+            manifest["cut_as"] = cut_as
         (partial / MANIFEST).write_text(json.dumps(manifest) + "\n", "utf-8")
         finish(partial)
     return Summary(np.bincount(identities), quarantined, sizes)
