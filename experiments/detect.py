@@ -116,13 +116,13 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m experiments.detect", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("images", nargs="+", metavar="IMAGES", help="image files, and folders to search")
     parser.add_argument("--detector", type=detector, default="mtcnn", metavar="NAME",
-                        help="mtcnn (the default) or retinaface")  # fmt: skip
+                        help="mtcnn (the default), retinaface or scrfd")  # fmt: skip
     parser.add_argument("--detector-weights", type=Path, metavar="FILE", help=WEIGHTS_HELP)
     add_manifest(parser)
     parser.add_argument("--detector-network", choices=NETWORKS, help=NETWORK_HELP)
     parser.add_argument("--out", type=place, required=True, metavar="DIR", help="folder to write to")
     parser.add_argument("--confidence", type=float, metavar="X", help="least score of a face, between 0 and 1 "
-                        "(default: as published, 0.5 of retinaface, 0.7 of mtcnn's last network)")  # fmt: skip
+                        "(default: as published, 0.5, of mtcnn's last network 0.7)")  # fmt: skip
     parser.add_argument("--select", choices=(ALL, *RULES), default=ALL, help="which face of several (default: all)")
     parser.add_argument("--longest-side", type=int, metavar="N", help="reduce larger images to N pixels first")
     parser.add_argument("--sheet", type=int, default=40, metavar="N", help="images on the sheet (default 40)")

@@ -12,7 +12,7 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,17 +22,22 @@ import numpy as np
 from faces.detect.looks import TILE, Sizes
 from faces.errors import ConfigError, WeightsError
 from faces.opening import open_regular, parse_json
+from faces.weights import is_onnx, read_onnx_graph, read_onnx_outputs
 from mtcnn_jax.stages import STRIDE, WINDOW
 from mtcnn_jax.weights import network_of
 from recognizer.manifest import MANIFEST, known_files
 from retinaface_jax.anchors import SIDES
 from retinaface_jax.decode import CENTRE, SIZE
 from retinaface_jax.network import BODIES, MEAN_BGR, STRIDES
+from scrfd_jax import architectures as of_scrfd
+from scrfd_jax import onnx_names as scrfd_graphs
+from scrfd_jax import weights as scrfd_names
+from scrfd_jax.network import MEAN, SCALE
 
 _LONGEST_RECORD = 65_536  # bytes
 RECORD = "settings"
 """Name of the array that holds a file's record, JSON in UTF-8 as uint8, beside those of the weights."""
-DETECTORS = ("retinaface", "mtcnn")
+DETECTORS = ("retinaface", "mtcnn", "scrfd")
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,7 @@ class Network:
         sees: what it takes and does, as far as no array says it; as JSON holds it.
         told: the same in words.
         sizes: of the faces that one look finds with published weights.
+        is_alone: whether no other network that is published has its names or its graph.
     """
 
     detector: str
@@ -52,6 +58,7 @@ class Network:
     sees: dict[str, Any]
     told: str
     sizes: Sizes
+    is_alone: bool = False
 
 
 def _retinaface(body: str) -> Network:
@@ -79,6 +86,17 @@ NETWORKS = {
         "red, green and blue minus 127.5, divided by 128",
         Sizes(20, TILE),
     ),
+    **{
+        name: Network(
+            "scrfd",
+            "",
+            {"strides": list(of_scrfd.STRIDES), "mean_rgb": [MEAN] * 3, "scale": 1 / SCALE},
+            f"red, green and blue minus {MEAN:g}, divided by {SCALE:g}",
+            Sizes(*of_scrfd.SIDES),
+            is_alone=True,
+        )
+        for name in of_scrfd.ARCHITECTURES
+    },
 }
 
 
@@ -109,7 +127,8 @@ def identify(
         raise ConfigError(f"{file}: its weights fit {fits}; --detector-network {told} is another network.")
     if record is None:
         known = known_files(manifest).get(_sha256(file))
-        says, sizes = known.entry.network if known is not None else told, NETWORKS[fits].sizes
+        fitting = fits if NETWORKS[fits].is_alone else told
+        says, sizes = known.entry.network if known is not None else fitting, NETWORKS[fits].sizes
     else:
         says, sizes = read_record(file, record)
     if says is None:
@@ -153,10 +172,23 @@ def _sha256(file: Path) -> str:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
+def detector_in(file: Path, tensors: Mapping[str, np.ndarray]) -> str | None:
+    """The detector whose weights a file holds: by its names, or its graph in ONNX, which alone tells scrfd's."""
+    if (detector := detector_of(tensors)) or not is_onnx(file):
+        return detector
+    try:
+        scrfd_graphs.named(read_onnx_graph(file), tensors, read_onnx_outputs(file))
+    except WeightsError:
+        return None
+    return "scrfd"
+
+
 def detector_of(names: Collection[str]) -> str | None:
-    """The detector whose weights have such names, of mtcnn those of one of its networks; None where it is neither."""
+    """The detector whose weights have such names, of mtcnn those of one of its networks; None where it is none."""
     if {"ClassHead.0.conv1x1.weight", "BboxHead.0.conv1x1.weight"} <= {name.removeprefix("module.") for name in names}:
         return "retinaface"
+    if scrfd_names.is_one(names):
+        return "scrfd"
     return "mtcnn" if network_of(names) else None
 
 

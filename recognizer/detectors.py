@@ -4,6 +4,7 @@
 |---|---|
 | retinaface | a `.pth` of biubug6/Pytorch_Retinaface, `mobilenet0.25_Final.pth` or `Resnet50_Final.pth` |
 | mtcnn | a folder with `det1.npy`, `det2.npy`, `det3.npy`, or with `pnet.pt`, `rnet.pt`, `onet.pt` |
+| scrfd | an `.onnx` of InsightFace with nine outputs, such as `det_10g.onnx`, or a `.pth` of its authors |
 
 `experiments.retinaface` and `experiments.mtcnn` write what they have trained by the same names, as `.npz`, with a
 record of the network and of the faces that it was trained for.
@@ -20,15 +21,16 @@ import numpy as np
 
 import mtcnn_jax as mtcnn
 import retinaface_jax as retinaface
+import scrfd_jax as scrfd
 from faces.detect.detections import Detector
 from faces.detect.looks import Sizes, of_any_size
 from faces.detect.shrink import in_smaller_images
 from faces.errors import ConfigError, DataError, FacesError, WeightsError
 from faces.opening import MIB, open_regular
 from faces.schema import nearest_of_all
-from faces.weights import read_onnx_locations, read_weights
+from faces.weights import is_onnx, read_onnx_graph, read_onnx_locations, read_onnx_outputs, read_weights
 from mtcnn_jax.weights import to_params
-from recognizer.detector_identity import DETECTORS, RECORD, detector_of, identify, of_body, weight_files
+from recognizer.detector_identity import DETECTORS, RECORD, detector_in, detector_of, identify, of_body, weight_files
 from recognizer.manifest import MANIFEST, find_detector
 from recognizer.model import open_model
 from retinaface_jax.weights import from_pytorch
@@ -48,17 +50,17 @@ def open_detector(
 ) -> Detector:
     """The detector `name` with its published settings, which finds faces of any size (`faces/detect/looks.py`).
 
-    One look of RetinaFace finds faces of 16 to 512 pixels, the sides of its anchors, those below 40 less surely; one of
-    MTCNN faces of 20 pixels up to all of a tile; one of weights trained here the sizes that their record has. A larger
-    face is found in a smaller image.
+    One look of RetinaFace or SCRFD finds faces of 16 to 512 pixels, the sides of its anchors, those below 40 less
+    surely; one of MTCNN faces of 20 pixels up to all of a tile; one of weights trained here the sizes that their record
+    has. A larger face is found in a smaller image.
 
     Args:
         name: one of `DETECTORS`.
         weights: file or folder, as the table above says; None for those that a package brings.
         longest_side: reduce larger images to this many pixels before looking; None leaves every image as it is, or
             reduces it to what weights trained here know.
-        confidence: a face scores more than this; None for the published least score, 0.5 of retinaface, 0.7 of mtcnn,
-            where it is O-net's alone.
+        confidence: a face scores more than this; None for the published least score, 0.5 of retinaface and scrfd,
+            0.7 of mtcnn, where it is O-net's alone.
         network: of `detector_identity.NETWORKS`, what the weights are of, where neither they nor their hash say so.
         manifest: where weights come from, and files that are known by their hash (`recognizer.manifest`).
 
@@ -71,7 +73,7 @@ def open_detector(
         raise ConfigError(f'there is no detector "{name}"; {nearest_of_all(name, DETECTORS)}.')
     manifest = Path(manifest)
     weights = find_detector(name, manifest) if weights is None else Path(weights)
-    open_named = _open_retinaface if name == "retinaface" else _open_mtcnn
+    open_named = {"retinaface": _open_retinaface, "mtcnn": _open_mtcnn, "scrfd": _open_scrfd}[name]
     try:
         detect, sizes = open_named(weights, confidence, network, manifest)
     except (WeightsError, DataError):
@@ -129,6 +131,22 @@ def _open_mtcnn(
     return mtcnn.make_detector(params, options), of_all
 
 
+def _open_scrfd(file: Path, confidence: float | None, network: str | None, manifest: Path) -> tuple[Detector, Sizes]:
+    options = scrfd.Options() if confidence is None else scrfd.Options(confidence=confidence)
+    if found := sorted(file.glob("*det*.onnx")) + sorted(file.glob("scrfd*.onnx")):  # a pack of InsightFace, unpacked
+        raise WeightsError(f"{file}: a folder; give the detector's file in it, {found[0].name}.")
+    arrays = _arrays(file, "scrfd")
+    record = arrays.pop(RECORD, None)
+    try:
+        if is_onnx(file):
+            params = scrfd.from_onnx(read_onnx_graph(file), arrays, read_onnx_outputs(file))
+        else:
+            params = scrfd.from_pytorch(arrays)
+    except WeightsError as error:
+        raise WeightsError(f"{file}: {error}") from None
+    return scrfd.make_detector(params, options), identify(file, record, params.network, network, manifest)
+
+
 def _arrays(file: Path, detector: str) -> dict[str, np.ndarray]:
     """The arrays of a file of a detector's weights.
 
@@ -136,7 +154,7 @@ def _arrays(file: Path, detector: str) -> dict[str, np.ndarray]:
         WeightsError: they are another detector's; as `read_weights`.
     """
     arrays = read_weights(file)
-    other = detector_of(arrays)
+    other = detector_in(file, arrays) if detector != "scrfd" else detector_of(arrays)  # whose graph is followed anyway
     if other not in (None, detector):
         raise WeightsError(f"{file}: weights of {other} and not of {detector}; name --detector {other}.")
     return arrays

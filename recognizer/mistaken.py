@@ -1,4 +1,4 @@
-"""Weights of detectors where those of a network that embeds faces belong: told by the tensors' names.
+"""Weights of detectors where those of a network that embeds faces belong: told by the tensors' names, or the graph.
 
 Not here: the opposite mistake (`detectors.py`).
 """
@@ -9,7 +9,7 @@ from pathlib import Path
 from faces.errors import WeightsError
 from faces.weights import read_weights
 from faces.weights.layouts import Tensors
-from recognizer.detector_identity import DETECTORS, detector_of, weight_files
+from recognizer.detector_identity import DETECTORS, detector_in, weight_files
 
 
 def refuse_detectors_in(folder: Path) -> None:
@@ -32,7 +32,7 @@ def refuse_detector(file: Path, tensors: Tensors) -> None:
     Raises:
         WeightsError: they are; the message says where they belong, if the detector is known here.
     """
-    if detector := detector_of(tensors):
+    if detector := detector_in(file, tensors):
         weights = file.parent if detector == "mtcnn" else file  # whose three files lie in one folder
         raise WeightsError(
             f"{file}: weights of the detector {detector}, which finds faces and embeds none; give them by --detector "

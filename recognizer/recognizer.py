@@ -146,8 +146,8 @@ class Recognizer:
             network, symbol: of a file, where it does not say itself what it is; as `convert.convert`.
             channels, mean, scale, size, insist: of a file, what its network takes, (x - mean) / scale of values of 0 to
                 255, where the file does not say so itself; as `told.Told`.
-            detector: "retinaface" or "mtcnn"; None for the one that belongs to a name, and for images that are aligned
-                faces where the model is given by its path; "none" for those in any case.
+            detector: "retinaface", "mtcnn" or "scrfd"; None for the one that belongs to a name, and for images that
+                are aligned faces where the model is given by its path; "none" for those in any case.
             detector_weights: the detector's, file or folder; None for those that an installed package brings.
             detector_network, confidence, longest_side: of the detector; as `detectors.open_detector`.
             select, threshold: as for `Recognizer`; `select` None is the rule of a name whose own detector looks.

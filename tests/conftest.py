@@ -27,6 +27,7 @@ install_import_hook(
         *(f"facenet_jax.{module}" for module in ("losses", "mining", "mining_fast", "auxiliary")),
         *(f"arcface_jax.{module}" for module in ("margins", "losses", "related", "head", "centres", "angles")),
         *(f"arcface_jax.{module}" for module in ("partial_fc", "sub_center")),
+        "scrfd_jax.decode",
     ],
     "beartype.beartype",
 )

@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 ROOMS = (
-    *("facenet_jax", "arcface_jax", "mtcnn_jax", "retinaface_jax"),
+    *("facenet_jax", "arcface_jax", "mtcnn_jax", "retinaface_jax", "scrfd_jax"),
     *("recognizer", "faces", "experiments", "examples", "benchmarks", "tests"),
 )
 """Folders with the project's Python."""

@@ -16,6 +16,7 @@ import facenet_jax
 import mtcnn_jax
 import recognizer
 import retinaface_jax
+import scrfd_jax
 
 QUIET = """
 import os, sys, threading
@@ -37,7 +38,7 @@ assert not slow & set(sys.modules), slow & set(sys.modules)
 FOR_COMMANDS = "grain tensorflow_datasets matplotlib scipy.stats"
 
 
-@pytest.mark.parametrize("package", [facenet_jax, arcface_jax, mtcnn_jax, retinaface_jax, recognizer])
+@pytest.mark.parametrize("package", [facenet_jax, arcface_jax, mtcnn_jax, retinaface_jax, scrfd_jax, recognizer])
 def test_all_names_are_there(package):
     assert len(set(package.__all__)) == len(package.__all__)
     for name in package.__all__:
@@ -51,6 +52,7 @@ def test_all_names_are_there(package):
         ("arcface_jax", "", f"{FOR_COMMANDS} orbax cv2 PIL"),
         ("mtcnn_jax", "", f"{FOR_COMMANDS} orbax cv2 PIL"),
         ("retinaface_jax", "", f"{FOR_COMMANDS} orbax cv2 PIL"),
+        ("scrfd_jax", "", f"{FOR_COMMANDS} orbax cv2 PIL"),
         ("recognizer", "import cv2  # which sets a path of its own", FOR_COMMANDS),
     ],
 )

@@ -169,10 +169,17 @@ def of_retinaface(names: dict[str, Any]) -> None:
     np.testing.assert_allclose(names["box"], names["face"], atol=1e-4)
 
 
+def of_scrfd(names: dict[str, Any]) -> None:
+    assert names["places"].shape == (168, 3)
+    np.testing.assert_array_equal(names["own"], [[8, 8, 8]])
+    np.testing.assert_array_equal(names["box"], [[0, 4, 24, 32]])
+
+
 PROMISED = {
     "README.md": of_readme,
     "facenet_jax/README.md": of_facenet,
     "arcface_jax/README.md": of_arcface,
     "mtcnn_jax/README.md": of_mtcnn,
     "retinaface_jax/README.md": of_retinaface,
+    "scrfd_jax/README.md": of_scrfd,
 }

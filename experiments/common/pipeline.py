@@ -29,7 +29,7 @@ from faces.errors import ConfigError, OutputError
 from faces.preprocessing import PIXELS, WHOLE, Preprocessing
 from faces.schema import flatten
 from faces.toml_config import read_toml
-from recognizer.detector_identity import NETWORKS
+from recognizer.detector_identity import DETECTORS, NETWORKS
 from recognizer.manifest import DEFAULT_MODEL, find_detector
 from recognizer.model import Model, open_model
 from recognizer.pipeline import NEED_NO_FACE, Search, SearchSettings
@@ -64,7 +64,7 @@ def add_options(
     parser.add_argument("--network", metavar="NAME", help="of a file: the network it is of, if not to be found out")
     add_pixels(parser)
     parser.add_argument("--detector", type=detector_or_none, metavar="NAME",
-                        help=f"mtcnn, retinaface or {NONE} (default: what belongs to the model)")  # fmt: skip
+                        help=f"{', '.join(DETECTORS)} or {NONE} (default: what belongs to the model)")  # fmt: skip
     parser.add_argument("--detector-weights", type=Path, metavar="FILE", help=WEIGHTS_HELP)
     parser.add_argument("--detector-network", choices=NETWORKS, help=NETWORK_HELP)
     add_manifest(parser)
@@ -96,7 +96,8 @@ def check_options(parser: argparse.ArgumentParser, options: argparse.Namespace) 
         ConfigError: an option that changes nothing.
     """
     if options.detector in (None, NONE) and options.detector_weights is not None:
-        parser.error("--detector-weights belong to a detector; name it by --detector retinaface or mtcnn")
+        names = f"{', '.join(DETECTORS[:-1])} or {DETECTORS[-1]}"
+        parser.error(f"--detector-weights belong to a detector; name it by --detector {names}")
     if options.weights is None:
         given = _given(options, *OF_FILE, *PIXELS, "detector_weights", *OF_DETECTOR, *OF_ALIGNMENT, "flip")
         _refuse(given, "without --weights no face is looked at; name --weights")

@@ -1,6 +1,6 @@
 """What a detector finds in one image, and which of several faces is meant.
 
-Not here: the detectors (`mtcnn_jax`, `retinaface_jax`), cutting faces out (`faces.align`).
+Not here: the detectors (`mtcnn_jax`, `retinaface_jax`, `scrfd_jax`), cutting faces out (`faces.align`).
 """
 
 from collections.abc import Callable, Sequence

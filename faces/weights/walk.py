@@ -19,7 +19,11 @@ from faces.unpickle.pickled_arrays import shown
 CONV, NORM, PRELU, MATRIX, ADD = "conv", "norm", "prelu", "matrix", "add"
 """Convolution, batch norm, PReLU with a slope for each channel, a matrix, the sum of two values."""
 AFFINE, BIAS, FLATTEN, UNKNOWN = "affine", "bias", "flatten", "unknown"
-"""(value - mean) * factor; a vector that is added; a map as a row of numbers, channels outermost; anything else."""
+"""(value - mean) * factor; a vector that is added; a value's numbers in another shape; anything else."""
+RELU, POOL, RESIZE, TRANSPOSE, SIGMOID = "relu", "pool", "resize", "transpose", "sigmoid"
+"""max(x, 0); largest or mean value of windows; a map of another size; sides in another order; 1 / (1 + exp(-x))."""
+INSTANCE, FACTORS, OFFSETS = "instance", "factors", "offsets"
+"""Mean 0 and variance 1 of each channel of each image; a factor for each channel; a number for each that is added."""
 
 _WORDS = {
     CONV: "a convolution",
@@ -28,6 +32,14 @@ _WORDS = {
     MATRIX: "a matrix",
     ADD: "the sum of two values",
     FLATTEN: "a flattening",
+    RELU: "a ReLU",
+    POOL: "a pooling",
+    RESIZE: "a change of the map's size",
+    TRANSPOSE: "a change of the sides' order",
+    SIGMOID: "a sigmoid",
+    INSTANCE: "a norm of each channel",
+    FACTORS: "a factor for each channel",
+    OFFSETS: "a sum for each channel",
 }
 
 
@@ -41,7 +53,9 @@ class Step:
         reads: the values that it takes, tensors of the file not among them.
         gives: the value that it makes.
         tensors: names of its tensors, in the order of its format; "" where one is not there.
-        settings: of a convolution: stride, pad, group; of a batch norm: epsilon; of an affine step: mean, factor.
+        settings: of a convolution: stride, pad, group, and in ONNX features and window; of a batch norm: epsilon; of an
+            affine step: mean, factor; of a pooling: kind, window; of a change of size: doubles, sizes, shapes_of; of
+            an order of sides: order; of a norm of each channel: channels, epsilon.
         why: of an unknown one, what is not understood.
     """
 
@@ -59,20 +73,21 @@ class Walk:
 
     Args:
         steps: all nodes, in any order.
-        output: the value that is asked for.
+        outputs: the values that are asked for.
     Attributes:
-        input: the value that the output is computed from.
+        input: the value that the outputs are computed from.
         taken: how many nodes have been taken.
     Raises:
-        WeightsError: nothing makes the output, or it is computed from several inputs.
+        WeightsError: nothing makes an output, or it is computed from several inputs.
     """
 
-    def __init__(self, steps: Sequence[Step], output: str):
+    def __init__(self, steps: Sequence[Step], *outputs: str):
         made_by = {step.gives: step for step in steps}
-        if output not in made_by:
-            raise WeightsError(f"no node of its graph makes the output '{shown(output)}'.")
-        self._output, self._left, self.taken = output, dict[str, Step](), 0
-        inputs, ahead = dict[str, None](), [output]
+        for output in outputs:
+            if output not in made_by:
+                raise WeightsError(f"no node of its graph makes the output '{shown(output)}'.")
+        self._outputs, self._left, self.taken = outputs, dict[str, Step](), 0
+        inputs, ahead = dict[str, None](), list(outputs)
         while ahead:
             value = ahead.pop()
             if value not in made_by:
@@ -93,18 +108,20 @@ class Walk:
         """Whether a node of this kind reads the value."""
         return any(step.op == op for step in self.reading(value))
 
-    def take(self, value: str, op: str, **settings: int) -> Step:
+    def take(self, value: str, op: str, **settings: Any) -> Step:
         """The node of this kind that reads a value; it is taken out of the graph.
 
         Args:
             value: read by it.
             op: what it must be.
-            settings: what it must be set to.
+            settings: what it must be set to; where several nodes of the kind read the value, they say which is meant.
         Raises:
             WeightsError: there is none, or it is set to something else.
         """
         there = self.reading(value)
-        found = next((step for step in there if step.op == op), None)
+        of_kind = [step for step in there if step.op == op]
+        fitting = (step for step in of_kind if all(step.settings[key] == one for key, one in settings.items()))
+        found = next(fitting, of_kind[0] if of_kind else None)
         if found is None:
             wanted = f"where {_WORDS[op]} is expected"
             if not there:
@@ -118,7 +135,7 @@ class Walk:
         self.taken += 1
         return found
 
-    def along(self, value: str, op: str, **settings: int) -> str:
+    def along(self, value: str, op: str, **settings: Any) -> str:
         """The value that the node which `take` gives makes."""
         return self.take(value, op, **settings).gives
 
@@ -136,15 +153,17 @@ class Walk:
             value = step.gives
         return value, mean, factor
 
-    def end(self, value: str) -> None:
-        """The network is at its end.
+    def end(self, *values: str) -> None:
+        """The network is at its end, or at all of its ends.
 
         Raises:
             WeightsError: more follows, or stands beside the way.
         """
         if self._left:
-            one = next(iter(self.reading(value)), next(iter(self._left.values())))
-            where = "after" if value in one.reads else "beside"
+            after = [step for value in values for step in self.reading(value)]
+            one = next(iter(after), next(iter(self._left.values())))
+            where = "after" if after else "beside"
             raise WeightsError(f"{one.label} stands {where} the network{one.why and f', and {one.why}'}.")
-        if value != self._output:
-            raise WeightsError(f"its output '{shown(self._output)}' is not the end of the network.")
+        for output in self._outputs:
+            if output not in values:
+                raise WeightsError(f"its output '{shown(output)}' is not the end of the network.")

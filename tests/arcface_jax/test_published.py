@@ -197,7 +197,7 @@ UNLIKE: dict[str, tuple[Callable[[list[Node]], list[Node]], str]] = {
         lambda n: [*n, Node("unit", "LpNormalization", n[-1].outputs, ("y",), {})], r"node 'unit' .* stands after the"),
     "another activation": (
         lambda n: [replace(node, op="Relu", inputs=node.inputs[:1]) if node.op == "PRelu" else node for node in n],
-        r"\(Relu\) stands where a PReLU is expected, and what it does is not known here",
+        r"\(Relu\) stands where a PReLU is expected\.",
     ),
     "cut": (lambda n: n[:-3], r"its graph ends where a matrix is expected"),
     "a tensor in the image's place": (

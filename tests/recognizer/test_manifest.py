@@ -76,7 +76,7 @@ def test_names_that_lead_nowhere_are_answered(listed: Path):
     with pytest.raises(WeightsError) as error:
         open_detector("retinaface", manifest=listed)
     assert str(error.value) == boxes
-    with pytest.raises(ConfigError, match=r'no detector "mtcn"; the nearest is "mtcnn" \(all: retinaface, mtcnn\)'):
+    with pytest.raises(ConfigError, match=r'"mtcn"; the nearest is "mtcnn" \(all: retinaface, mtcnn, scrfd\)'):
         open_detector("mtcn", manifest=listed)
 
 
