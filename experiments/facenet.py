@@ -22,7 +22,7 @@ from facenet_jax.train_step import init_state, make_train_step
 from faces import cli
 from faces.data.loader import make_loader
 from faces.mesh import check_division, make_mesh
-from faces.run_record import check_training_set, write_start
+from faces.run_record import write_start
 from faces.terminal import make_console
 from faces.toml_config import load_config
 from faces.train_loop import train
@@ -41,8 +41,8 @@ def main(arguments: list[str]) -> None:
 
         # Faces, and the order in which batches show them (Sec. 3.2).
         faces = run.faces or find_faces(options, config, console)
-        if options.resume and (remark := check_training_set(run.folder, faces.training_set)):
-            console.print(remark)
+        if options.resume:
+            checkpoints.check_faces(run.folder, faces.training_set, console)
         identities, batch, seed = faces.source.identities, config.batch, config.train.seed
         check_division(mesh, {"batch.images": batch.images, "batch.micro_batch": batch.micro_batch})
         together, at_random = batch.images_per_identity, batch.random_negatives
@@ -61,8 +61,11 @@ def main(arguments: list[str]) -> None:
         evaluate = verification.make_evaluate(backbone, config, mesh, options.allow_missing)
 
         # The loop.
-        with checkpoints.kept(run.folder, not options.resume, run.command_to_resume) as kept:
+        with checkpoints.kept(run.folder, not options.resume, run.command_to_resume, options.keep) as kept:
             resumed = checkpoints.restore(kept, run.folder, state, config, faces.classes) if options.resume else None
+            kept.check_room(resumed[0] if resumed else state, config.train.steps)
+            if part[0] == 0:
+                write_start(run.folder, config, faces.training_set)
             baselines = verification.baselines(faces.tests, faces.source, config, options.allow_missing)
             before = evaluate(state, faces.tests)
             if resumed is not None:
@@ -71,8 +74,6 @@ def main(arguments: list[str]) -> None:
                 console.print(f"resumed at step {int(state.step)}")
             elif options.resume:
                 console.print("no checkpoint was taken yet; the run begins anew")
-            if part[0] == 0:
-                write_start(run.folder, config, faces.training_set)
             trained = train(
                 step,
                 state,
@@ -81,7 +82,7 @@ def main(arguments: list[str]) -> None:
                 mesh,
                 run.folder,
                 kept,
-                lambda state: verification.brief(evaluate(state, faces.tests[:1])),
+                partial(verification.on_the_way, evaluate, faces.tests, options.keep),
                 TripletMonitor(config),
                 console,
             )

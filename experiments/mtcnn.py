@@ -39,7 +39,7 @@ from experiments.common import checkpoints, results
 from experiments.common import detection_run as common
 from experiments.common.detection_data import TestSet
 from experiments.common.report import print_setting
-from experiments.common.run_folder import claim
+from experiments.common.run_folder import claim, says_how_to_go_on
 from faces import cli
 from faces.checkpoint import Checkpoints
 from faces.detect.detections import Detections
@@ -93,7 +93,9 @@ def main(arguments: list[str]) -> None:
     """Parse, train the three networks, test, report."""
     options, config = parse(arguments)
     with contextlib.ExitStack() as stack:
-        _run(options, config, claim(options, stack))
+        folder = claim(options, stack)
+        with says_how_to_go_on("mtcnn", arguments, folder):
+            _run(options, config, folder)
 
 
 def _run(options: argparse.Namespace, config: Config, folder: Path) -> None:
@@ -116,6 +118,8 @@ def _run(options: argparse.Namespace, config: Config, folder: Path) -> None:
         starts: dict[Name, Start] = {
             name: start(name, config, mesh, folder / name, kept[name], options.resume) for name in NAMES
         }
+        for name in NAMES:
+            kept[name].check_room(starts[name].state, config.stage(name).train.steps)
         write_text(folder / "config.toml", to_toml(config))
         write_json(folder / "environment.json", environment() | record)
         cascade, stages = dict[Name, Params](), dict[str, dict[str, Any]]()

@@ -36,7 +36,7 @@ from experiments.common import checkpoints, results
 from experiments.common import detection_run as common
 from experiments.common.detection_data import SMALLEST, TestSet
 from experiments.common.report import print_setting
-from experiments.common.run_folder import claim
+from experiments.common.run_folder import claim, says_how_to_go_on
 from faces import cli
 from faces.checkpoint import Checkpoints
 from faces.data.synthetic.scenes import SceneConfig
@@ -71,7 +71,9 @@ def main(arguments: list[str]) -> None:
     """Parse, train, test, report."""
     options, config = parse(arguments)
     with contextlib.ExitStack() as stack:
-        _run(options, config, claim(options, stack))
+        folder = claim(options, stack)
+        with says_how_to_go_on("retinaface", arguments, folder):
+            _run(options, config, folder)
 
 
 def _run(options: argparse.Namespace, config: Config, folder: Path) -> None:
@@ -91,14 +93,15 @@ def _run(options: argparse.Namespace, config: Config, folder: Path) -> None:
         if options.resume:
             common.check_same(folder, record, config)
         resumed = checkpoints.restore(kept, folder, state, config) if options.resume else None
+        kept.check_room(resumed[0] if resumed else state, config.train.steps)
+        write_text(folder / "config.toml", to_toml(config))
+        write_json(folder / "environment.json", environment() | record)
         before = evaluate(state)
         console.print("before training: " + common.numbers_of(before))
         if resumed:
             state, place = resumed
             loader.set_state(place)
             console.print(f"resumed at step {int(state.step)}")
-        write_text(folder / "config.toml", to_toml(config))
-        write_json(folder / "environment.json", environment() | record)
         step, monitor = make_train_step(config, mesh), DetectionMonitor(config.optimiser)
         trained = train(step, state, loader, config, mesh, folder, kept, evaluate, monitor, console)
     of_wider = common.evaluate_wider(detector_of(trained.state, config), wider, console) if wider else None

@@ -71,7 +71,7 @@ def check_same(stored: Mapping[str, Any], wanted: Mapping[str, Any], folder: Pat
             other.append(f"{key} = {stored.get(key)!r}, and this run asks for {wanted.get(key)!r}")
     if other:
         raise CheckpointError(
-            f"{folder}: the checkpoint was made with {'; with '.join(other)}; resume with the same config, or start in "
+            f"{folder}: made with {'; with '.join(other)}; resume with the same config, or start in "
             "another folder."
         )
 

@@ -24,6 +24,11 @@ class Keep:
     every: int = 0
     best: str = ""
 
+    @property
+    def score(self) -> str:
+        """What the log of evaluations calls the accuracy by which the best is chosen."""
+        return f"{self.best}_accuracy"
+
     def of(self, steps: Iterable[int], scores: Mapping[int, float]) -> set[int]:
         """Those of the checkpoints' steps that stay.
 

@@ -27,6 +27,9 @@ from faces.toml_config import to_toml
 TRAINING_SET = "training_set.json"
 """Beside `environment.json`: the fingerprint of what a run was trained on."""
 
+OF_START = (TRAINING_SET, "config.toml", "environment.json")
+"""Of a run's folder: what is recorded before the first step."""
+
 LOGS = ("log.jsonl", "evaluations.jsonl")
 """Metrics of the steps, and evaluations on the way."""
 OF_LOGS = ("step", "minutes")

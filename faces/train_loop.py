@@ -163,6 +163,8 @@ def train(
             for number in range(start + 1, total + 1):
                 if is_interrupted():
                     raise KeyboardInterrupt
+                if checkpoints is not None:
+                    checkpoints.check()
                 batch = place_batch(mesh, next(loader))
                 state, metrics = step(state, batch)
                 shown = finish(pending)

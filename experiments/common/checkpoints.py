@@ -4,44 +4,56 @@ Not here: the checkpoints' format (`faces.checkpoint`), who may write to the fol
 """
 
 import contextlib
+import math
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
+from rich.console import Console
 
 from faces import outputs
 from faces.checkpoint import Checkpoints
+from faces.checkpoint_folder import steps_in
+from faces.checkpoint_match import check_same, to_json
+from faces.data.fingerprint import Fingerprint
 from faces.errors import CheckpointError, ImageError
-from faces.run_record import check_logs
+from faces.keep import Keep
+from faces.run_record import LOGS, OF_START, check_logs, check_training_set, read_log
+from faces.schema import flatten
+from faces.toml_config import read_toml
 from faces.train_loop import Course
 from faces.train_state import TrainState
 
+CHECKPOINTS = "checkpoints"
+"""Within a run's folder."""
+
 
 @contextlib.contextmanager
-def kept(folder: Path, is_new: bool, command_to_resume: str) -> Iterator[Checkpoints]:
+def kept(folder: Path, is_new: bool, command_to_resume: str, keep: Keep | None = None) -> Iterator[Checkpoints]:
     """The run's checkpoints; from here on files are written. A run that breaks off before its first leaves none behind.
 
     Args:
         folder: of the run.
         is_new: nothing is resumed.
         command_to_resume: what Ctrl-C says, if there is a checkpoint to go on from.
+        keep: which checkpoints stay.
     Raises:
         ImageError: with the remedy, where a training image cannot be read: raw folders are read while training.
     """
-    checkpoints = folder / "checkpoints"
+    checkpoints, keep = folder / CHECKPOINTS, keep or Keep()
     try:
-        with Checkpoints(checkpoints) as opened:
+        with Checkpoints(checkpoints, keep, lambda: scores(folder, keep)) as opened:
             try:
                 yield opened
             except KeyboardInterrupt:
+                opened.wait()
                 if (step := opened.latest_step()) is None:
                     raise
                 raise KeyboardInterrupt(f"Step {step:,} is kept; go on with: {command_to_resume}") from None
     except BaseException as error:
-        has_taken = checkpoints.is_dir() and any(entry.name.isdigit() for entry in checkpoints.iterdir())
-        if is_new and not has_taken and jax.process_index() == 0:
+        if is_new and not steps_in(checkpoints) and jax.process_index() == 0:
             for entry in outputs.contents(folder):
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
         if not isinstance(error, ImageError):
@@ -50,10 +62,28 @@ def kept(folder: Path, is_new: bool, command_to_resume: str) -> Iterator[Checkpo
         raise ImageError(f"{error} {remedy}") from error
 
 
+def scores(folder: Path, keep: Keep) -> dict[int, float]:
+    """By step, what the best checkpoint of a run is chosen by."""
+    rows = read_log(folder / LOGS[1]) if keep.best else []
+    return {row["step"]: float(row.get(keep.score, math.nan)) for row in rows}
+
+
+def check_faces(folder: Path, training_set: Fingerprint, console: Console) -> None:
+    """Refuse to resume on another training set; a run that ended before it was recorded may have had any.
+
+    Raises:
+        CheckpointError, DataError: as `check_training_set`.
+    """
+    if not _is_begun(folder):
+        return
+    if remark := check_training_set(folder, training_set):
+        console.print(remark)
+
+
 def restore(
     checkpoints: Checkpoints, folder: Path, state: TrainState, config: Course, classes: int = 0
 ) -> tuple[TrainState, dict[str, Any]] | None:
-    """The newest checkpoint's state and place in the data; None where the run ended before its first.
+    """The newest sound checkpoint's state and place in the data; None where the run ended before its first.
 
     Args:
         checkpoints, folder: of the run.
@@ -61,11 +91,14 @@ def restore(
         config: of the run that resumes.
         classes: people of the training set; 0 without class centres.
     Raises:
-        CheckpointError: as `Checkpoints.restore`, or the run has done more steps than are asked for.
-        DataError: a log of the run is damaged.
+        CheckpointError: as `Checkpoints.restore`, or the run has done more steps than are asked for, or began with
+            another config.
+        ConfigError, DataError: a record of the run is damaged.
     """
     check_logs(folder)
     if checkpoints.latest_step() is None:
+        if (began := folder / "config.toml").is_file():
+            check_same(flatten(config.of_earlier(read_toml(began))), to_json(config), folder)
         return None
     restored, place = checkpoints.restore(state, config, classes)
     done, asked = int(restored.step), config.train.steps
@@ -75,3 +108,8 @@ def restore(
             "in another folder."
         )
     return restored, place
+
+
+def _is_begun(folder: Path) -> bool:
+    """Whether a run's folder holds more than what is there before anything is recorded."""
+    return bool(steps_in(folder / CHECKPOINTS)) or any((folder / name).exists() for name in OF_START)

@@ -129,6 +129,8 @@ def check_same(folder: Path, record: dict[str, str], config: Any) -> None:
         CheckpointError: what is other.
         DataError, ConfigError: a record of the run is damaged.
     """
+    if not any((folder / name).exists() for name in ("config.toml", "environment.json")):
+        return  # it ended before anything was recorded
     before, now = flatten(read_toml(folder / "config.toml")), json.loads(json.dumps(flatten(config)))
     other = [
         f"{key} = {before.get(key)!r}, and this asks for {now.get(key)!r}"

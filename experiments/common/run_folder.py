@@ -5,11 +5,14 @@ Not here: what a run writes there (`faces.run_record`, `faces.checkpoint`).
 
 import argparse
 import contextlib
-from functools import partial
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
 from faces import outputs
-from faces.errors import CheckpointError, ConfigError
+from faces.errors import CheckpointError, ConfigError, OutputError
+from faces.refused import writing
+from faces.run_record import LOGS, OF_START
 
 
 def claim(options: argparse.Namespace, stack: contextlib.ExitStack) -> Path:
@@ -27,16 +30,67 @@ def claim(options: argparse.Namespace, stack: contextlib.ExitStack) -> Path:
         stack.callback(_remove_if_empty, folder)
         stack.enter_context(outputs.locked(folder))
         return folder
-    check = _check_run if options.resume else partial(outputs.check_free, other_way="add --resume to continue it")
+    check = _check_run if options.resume else _check_free
     check(options.out)
     stack.enter_context(outputs.locked(options.out))
     check(options.out)
     return options.out
 
 
+_OF_A_RUN = {*OF_START, *LOGS, "checkpoints", "p", "r", "o"}
+
+
 def _check_run(folder: Path) -> None:
-    if not (folder / "config.toml").is_file():
+    """Refuse to resume where no run is; one may have ended before it has written anything."""
+    if not folder.is_dir() or not ((folder / "config.toml").is_file() or _holds_nothing_else(folder)):
         raise CheckpointError(f"{folder}: no run to resume; start it without --resume.")
+
+
+def _check_free(folder: Path) -> None:
+    way = "add --resume to continue it"
+    if folder.is_dir() and outputs.contents(folder) and _holds_nothing_else(folder):
+        raise OutputError(f"{folder}: holds results already; {way}, or name another folder.")
+    outputs.check_free(folder, other_way=way)
+
+
+def _holds_nothing_else(folder: Path) -> bool:
+    """Whether all that lies in a folder is what a run writes there, however early it has ended."""
+    with writing(folder):
+        return all(entry.name in _OF_A_RUN for entry in outputs.contents(folder))
+
+
+def command_to_resume(main: str, arguments: list[str], folder: Path) -> str:
+    """How a run goes on.
+
+    Args:
+        main: "facenet", say.
+        arguments: that it was given.
+        folder: that it was given, or has chosen.
+    """
+    again = [*arguments, *([] if _is_given("--out", arguments) else ["--out", str(folder)])]
+    return _command(main, [*again, *([] if _is_given("--resume", arguments) else ["--resume"])])
+
+
+@contextlib.contextmanager
+def says_how_to_go_on(main: str, arguments: list[str], folder: Path) -> Iterator[None]:
+    """A block of a run: what the disk refuses in it is told with the command that goes on when there is room.
+
+    Args: as `command_to_resume`.
+    """
+    try:
+        yield
+    except OutputError as error:
+        has_begun = folder.is_dir() and bool(outputs.contents(folder))
+        command = command_to_resume(main, arguments, folder) if has_begun else _command(main, arguments)
+        raise OutputError(f"{error} Then {'go on' if has_begun else 'start again'} with: {command}") from error
+
+
+def _is_given(option: str, arguments: list[str]) -> bool:
+    return any(word == option or word.startswith(f"{option}=") for word in arguments)
+
+
+def _command(main: str, arguments: list[str]) -> str:
+    return shlex.join(["python", "-m", f"experiments.{main}", *arguments])
 
 
 def _remove_if_empty(folder: Path) -> None:

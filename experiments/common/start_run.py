@@ -5,12 +5,11 @@ Not here: the folder's rules (`run_folder.py`), how processes meet (`faces.proce
 
 import argparse
 import contextlib
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from experiments.common.run_folder import claim
+from experiments.common.run_folder import claim, command_to_resume, says_how_to_go_on
 from experiments.common.training_faces import ALL, Faces, Selection, find_faces
 from faces import processes, start
 from faces.config import RunConfig
@@ -59,9 +58,9 @@ def start_run(
             folder, faces = claim(options, stack), None
         else:
             folder, faces = _meet(meeting, options, config, selection, stack)
-        again = [*arguments, *(["--out", str(folder)] if options.out is None else [])]
-        again += [] if options.resume else ["--resume"]
-        yield Run(folder, faces, shlex.join(["python", "-m", f"experiments.{main}", *again]))
+        again = command_to_resume(main, arguments, folder)
+        with says_how_to_go_on(main, arguments, folder):
+            yield Run(folder, faces, again)
 
 
 def _meet(

@@ -8,6 +8,8 @@ import argparse
 from experiments.common.arguments import AppendNamed, config_of, named_path, place
 from experiments.common.overrides import override, parse_overrides
 from faces.config import AnyRun
+from faces.evaluate.pair_set import GENERATED
+from faces.keep import parse as parse_keep
 from faces.processes import WAIT
 from recognizer import starting
 
@@ -46,6 +48,9 @@ def parse(
     parser.add_argument("--only", type=place, metavar="FILE", help="train on the images that experiments.clean kept")
     parser.add_argument("--out", type=place, help="folder of the run (default runs/<config's name>)")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out from its last checkpoint")
+    parser.add_argument("--keep", nargs="+", default=[], metavar="WHICH", help="checkpoints that stay: newest:K (the "
+                        "last K; default 2), every:N (for good, those of each N-th step) and best:NAME (the best by "
+                        "the --eval of that name)")  # fmt: skip
     parser.add_argument("--devices", type=int, help="use so many devices (default: all)")
     parser.add_argument("--coordinator", metavar="HOST:PORT", help="with several processes: where process 0 listens; "
                         "each needs --process and --processes, and the same --out")  # fmt: skip
@@ -61,8 +66,15 @@ def parse(
     if options.freeze:
         values = {"optimiser.freeze": options.freeze} | values
     if options.init is None:
-        return options, override(config, values)
+        return _with_keep(options, override(config, values))
     network = starting.network_of(options.init, config)
     config = override(config, network | values)
     starting.check_network(options.init, network, config)
+    return _with_keep(options, config)
+
+
+def _with_keep(options: argparse.Namespace, config: AnyRun) -> tuple[argparse.Namespace, AnyRun]:
+    """What `--keep` says becomes a `Keep`."""
+    tests = [name for name, _ in options.eval] or ([] if options.data else [GENERATED])
+    options.keep = parse_keep(options.keep, config.train.checkpoint_every, config.train.evaluate_every, tests)
     return options, config

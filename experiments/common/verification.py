@@ -17,6 +17,7 @@ from faces.evaluate import baselines as simple
 from faces.evaluate.pair_set import PairSet
 from faces.evaluate.report import result_dict
 from faces.evaluate.verification import VerificationResult
+from faces.keep import Keep
 from faces.mesh import local_mesh, localised
 from faces.train_state import TrainState
 
@@ -55,6 +56,13 @@ def brief(results: Mapping[str, VerificationResult]) -> dict[str, float]:
     main = next(iter(results.values()), None)
     numbers = result_dict(main) if main else {}
     return {key: value for key, value in numbers.items() if key not in ("pairs", "coverage", "thresholds")}
+
+
+def on_the_way(evaluate: Evaluate, tests: Sequence[PairSet], keep: Keep, state: TrainState) -> dict[str, float]:
+    """The numbers of a state while it is trained: the main test set's, and those by which checkpoints are kept."""
+    chosen = [test for number, test in enumerate(tests) if number == 0 or test.name == keep.best]
+    results = evaluate(state, chosen)
+    return brief(results) | ({keep.score: results[keep.best].accuracy} if keep.best else {})
 
 
 def baselines(

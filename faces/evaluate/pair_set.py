@@ -23,6 +23,8 @@ from faces.data.synthetic.generated import generated_faces, generated_pairs
 from faces.errors import DataError
 from faces.evaluate.verification import VerificationResult, verify
 
+GENERATED = "generated"
+"""Name of the set of generated faces."""
 
 @dataclass(frozen=True)
 class PairSet:
@@ -254,4 +256,4 @@ def generated_pair_set(
                   for n in range(len(source)))
     remark = unshrunk([(max(size), max(size))] * len(images), config.pixels)
     parts = (pairs.first, pairs.second, pairs.same, pairs.fold, ())
-    return PairSet("generated", images, names, *parts, generated=True, remark=remark)
+    return PairSet(GENERATED, images, names, *parts, generated=True, remark=remark)
