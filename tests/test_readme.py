@@ -27,6 +27,7 @@ from experiments import (
     megaface,
     models,
     mtcnn,
+    overlap,
     people,
     prepare,
     retinaface,
@@ -55,7 +56,7 @@ def commands(text: str) -> list[str]:
 COMMANDS = commands(README)
 MAINS = (
     facenet, arcface, prepare, convert, export, detect, evaluate, image_quality, ytf, identify, ijb, megaface,
-    retinaface, mtcnn, cluster, search, angles, models, people, thresholds,
+    retinaface, mtcnn, cluster, search, angles, models, overlap, people, thresholds,
 )  # fmt: skip
 PARSERS = {main.__name__.removeprefix("experiments."): main.parse for main in MAINS}
 NETWORKS = {f"{package.__name__}": package.NETWORKS for package in (facenet_jax.models, arcface_jax.models)}

@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Int64
 
-from faces.data.lists import read_text
+from faces.data.lists import numbered_lines
 from faces.data.named_files import Names
 from faces.data.person_names import are_numbers
 from faces.data.prepared import EncodedSource
@@ -62,9 +62,9 @@ def read_left_out(path: Path) -> Listed:
     """Read a list of people or of images.
 
     Raises:
-        DataError: as `read_text`; a table that is none, a line without a name, or no name at all.
+        DataError: as `faces.data.lists.read_lines`; a table that is none, a line without a name, or no name at all.
     """
-    text = read_text(path).splitlines()
+    text = [line for _, line in numbered_lines(path)]
     head = text[0] if text else ""
     for between in _BETWEEN:
         columns = [column.strip() for column in next(csv.reader([head], delimiter=between), [])]
