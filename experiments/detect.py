@@ -62,7 +62,7 @@ def main(arguments: list[str]) -> None:
     settings = {"detector": args.detector, "edition": EDITION, "weights": digest(args.detector_weights)}
     settings |= {"select": args.select, "longest_side": args.longest_side, "confidence": args.confidence}
     with (
-        cli.interruptible(f"The images that were looked at are in {args.out}; the same command goes on with the rest."),
+        cli.interruptible(f"The images that were looked at are in {args.out}."),
         continued(args.out, settings, FILES, args.overwrite),
     ):
         detect_all(args, files, there.passed_over, make_console())

@@ -61,7 +61,7 @@ def main(arguments: list[str]) -> None:
         evaluate = verification.make_evaluate(backbone, config, mesh, options.allow_missing)
 
         # The loop.
-        with checkpoints.kept(run.folder, not options.resume, run.command_to_resume, options.keep) as kept:
+        with checkpoints.kept(run.folder, not options.resume, options.keep) as kept:
             resumed = checkpoints.restore(kept, run.folder, state, config, faces.classes) if options.resume else None
             kept.check_room(resumed[0] if resumed else state, config.train.steps)
             if part[0] == 0:

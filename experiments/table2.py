@@ -70,7 +70,7 @@ def main(arguments: list[str]) -> None:
     test, selection = _test_set(options, base), Selection(base.data.min_images, base.data.wrong_labels)
     source = training_faces(options.data, base, make_console(), selection)
     with (
-        cli.interruptible(f"The rows that are done are kept in {options.out}; the same command goes on."),
+        cli.interruptible(f"The rows that are done are kept in {options.out}."),
         continued(options.out, _settings(options, base, test), FILES, options.overwrite) as goes_on,
     ):
         training_set = fingerprint(source)

@@ -14,14 +14,13 @@ from typing import NoReturn
 
 from rich.text import Text
 
-from faces import start
+from faces import start, stopping
 from faces.errors import FacesError
 from faces.printable import escaped, sentence
 from faces.refused import REFUSED, is_full, refusal
 from faces.terminal import make_console
 
 MENDABLE = 2
-INTERRUPTED = 130  # 128 + SIGINT, as shells count
 NOBODY_READS = 141  # 128 + SIGPIPE
 
 
@@ -29,13 +28,15 @@ def run(main: Callable[[list[str]], None]) -> NoReturn:
     """Run `main` on the command line's arguments and exit; programs that JAX compiles are kept for the next time.
 
     Exit codes: 0; 2 with `error: <sentence>` on standard error for a `FacesError`, a full disk or too little memory
-    (argument parsers use 2 as well); 130 for Ctrl-C; 141, silently, when the reader of the output has closed it, as
-    `head` does. Any other exception is a defect of ours and keeps its traceback.
+    (argument parsers use 2 as well); 130 for Ctrl-C, and 75 where a scheduler's signal has ended it, both with the
+    command that goes on as the last line; 141, silently, when the reader of the output has closed it, as `head` does.
+    Any other exception is a defect of ours and keeps its traceback.
     """
     for stream in (sys.stdout, sys.stderr):  # what a terminal cannot show is escaped, and stops nothing
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     sys.excepthook = _defect
+    stopping.install()
     start.choose_routines()
     start.keep_programs()
     sys.exit(exit_code(main, sys.argv[1:]))
@@ -49,8 +50,11 @@ def exit_code(main: Callable[[list[str]], None], arguments: list[str]) -> int:
     except FacesError as error:
         return _told(str(error))
     except KeyboardInterrupt as interrupt:
-        make_console(stderr=True).print(" ".join(["interrupted.", *map(str, interrupt.args)]))
-        return INTERRUPTED
+        kept, command = (*interrupt.args, "", "")[:2]
+        console = make_console(stderr=True)
+        console.print(f"{stopping.word_of(interrupt)}. {kept}".rstrip())
+        console.print(f"go on with: {command or stopping.command()}")
+        return stopping.PREEMPTED if isinstance(interrupt, stopping.Preempted) else stopping.INTERRUPTED
     except BrokenPipeError:
         _abandon_output()
         return NOBODY_READS
@@ -71,12 +75,18 @@ def exit_code(main: Callable[[list[str]], None], arguments: list[str]) -> int:
 
 
 @contextlib.contextmanager
-def interruptible(kept: str) -> Iterator[None]:
-    """A block in which Ctrl-C loses no more than the sentence `kept` says, which is then printed."""
+def interruptible(kept: str, command: str = "") -> Iterator[None]:
+    """A block in which Ctrl-C, or a scheduler's signal, loses no more than the sentence `kept` says.
+
+    Args:
+        kept: printed then.
+        command: that goes on, the last line printed; "" for the same one again.
+    """
     try:
         yield
     except KeyboardInterrupt as interrupt:
-        raise interrupt if interrupt.args else KeyboardInterrupt(kept) from None
+        interrupt.args = interrupt.args or (kept, command)
+        raise
 
 
 def _defect(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

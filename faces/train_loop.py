@@ -5,14 +5,10 @@ Metrics are read one step late, so that a device works on step t + 1 while the h
 Not here: the step, and what an evaluation is (both are given).
 """
 
-import contextlib
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any, Protocol
 
 import jax
@@ -28,6 +24,7 @@ from faces.errors import TrainingStopped
 from faces.mesh import place_batch
 from faces.run_record import LOGS, OF_LOGS, Log, read_log
 from faces.schema import Checked
+from faces.stopping import late
 from faces.terminal import make_progress
 from faces.train_state import TrainState
 
@@ -112,7 +109,8 @@ def train(
     """Run from `state.step` to `config.train.steps`.
 
     Writes `log.jsonl` (metrics every `log_every` steps), `evaluations.jsonl` and checkpoints under `folder`. Whatever
-    ends the loop, Ctrl-C and lost training as well, a checkpoint of the last sound state is taken first.
+    ends the loop, a signal (`faces.stopping`) and lost training as well, a checkpoint of the last sound state is taken
+    first.
 
     Args:
         step: as `make_train_step` gives it.
@@ -154,15 +152,18 @@ def train(
         monitor.check(number, metrics)
         return metrics
 
+    def evaluate_now(state: TrainState) -> dict[str, float]:
+        with stop.at_once():
+            return evaluate(state)
+
     def numbers(metrics: dict[str, float] | None) -> str:
         return f"{monitor.show(metrics)}  {clock.images_per_second:.0f} images/s" if metrics else "compiling"
 
-    with make_progress(console, NUMBERS, TimeElapsedColumn()) as progress, _late_interrupt() as is_interrupted:
+    with make_progress(console, NUMBERS, TimeElapsedColumn()) as progress, late() as stop:
         bar = progress.add_task("training", total=total, completed=start, numbers="")
         try:
             for number in range(start + 1, total + 1):
-                if is_interrupted():
-                    raise KeyboardInterrupt
+                stop.check(number)
                 if checkpoints is not None:
                     checkpoints.check()
                 batch = place_batch(mesh, next(loader))
@@ -176,7 +177,7 @@ def train(
                     finish(pending)
                     pending = None
                     keep()
-                if wants_evaluation and (result := evaluate(state)):
+                if wants_evaluation and (result := evaluate_now(state)):
                     evaluations.add({"step": number, "minutes": round(clock.minutes, 4), **result})
                     progress.console.print(f"step {number}: " + ", ".join(f"{k} {v:.4f}" for k, v in result.items()))
                 if pending is None:
@@ -185,29 +186,6 @@ def train(
             keep()
             raise
     return Trained(state, clock.images_per_second, clock.minutes, history)
-
-
-@contextlib.contextmanager
-def _late_interrupt() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C is only noted, and acted on between two steps: within one, the state is half donated. A second is at once.
-
-    Gives a function that says whether Ctrl-C was pressed.
-    """
-    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
-        yield lambda: False
-        return
-    pressed = threading.Event()
-    before = signal.getsignal(signal.SIGINT)
-
-    def note(number: int, frame: FrameType | None) -> None:
-        pressed.set()
-        signal.signal(signal.SIGINT, before)
-
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield pressed.is_set
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _due(number: int, every: int) -> bool:

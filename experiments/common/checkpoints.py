@@ -31,13 +31,12 @@ CHECKPOINTS = "checkpoints"
 
 
 @contextlib.contextmanager
-def kept(folder: Path, is_new: bool, command_to_resume: str, keep: Keep | None = None) -> Iterator[Checkpoints]:
+def kept(folder: Path, is_new: bool, keep: Keep | None = None) -> Iterator[Checkpoints]:
     """The run's checkpoints; from here on files are written. A run that breaks off before its first leaves none behind.
 
     Args:
         folder: of the run.
         is_new: nothing is resumed.
-        command_to_resume: what Ctrl-C says, if there is a checkpoint to go on from.
         keep: which checkpoints stay.
     Raises:
         ImageError: with the remedy, where a training image cannot be read: raw folders are read while training.
@@ -45,13 +44,7 @@ def kept(folder: Path, is_new: bool, command_to_resume: str, keep: Keep | None =
     checkpoints, keep = folder / CHECKPOINTS, keep or Keep()
     try:
         with Checkpoints(checkpoints, keep, lambda: scores(folder, keep)) as opened:
-            try:
-                yield opened
-            except KeyboardInterrupt:
-                opened.wait()
-                if (step := opened.latest_step()) is None:
-                    raise
-                raise KeyboardInterrupt(f"Step {step:,} is kept; go on with: {command_to_resume}") from None
+            yield opened
     except BaseException as error:
         if is_new and not steps_in(checkpoints) and jax.process_index() == 0:
             for entry in outputs.contents(folder):

@@ -28,7 +28,7 @@ def deliver(options: argparse.Namespace, console: Console, work: Callable[[Path]
         OutputError: one of the places cannot be written, or holds results that may not be replaced.
     """
     with (
-        cli.interruptible(f"Faces found and embedded so far are kept in {options.cache}; the same command goes on."),
+        cli.interruptible(f"Faces found and embedded so far are kept in {options.cache}."),
         results_folder(options.out, options.overwrite) as out,
     ):
         if options.weights is not None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from faces import outputs
+from faces.checkpoint_folder import steps_in
 from faces.errors import CheckpointError, ConfigError, OutputError
 from faces.refused import writing
 from faces.run_record import LOGS, OF_START
@@ -73,16 +74,26 @@ def command_to_resume(main: str, arguments: list[str], folder: Path) -> str:
 
 @contextlib.contextmanager
 def says_how_to_go_on(main: str, arguments: list[str], folder: Path) -> Iterator[None]:
-    """A block of a run: what the disk refuses in it is told with the command that goes on when there is room.
+    """A block of a run: what the disk refuses in it, and a signal that ends it, are told with the command that goes on.
 
     Args: as `command_to_resume`.
     """
     try:
         yield
     except OutputError as error:
-        has_begun = folder.is_dir() and bool(outputs.contents(folder))
-        command = command_to_resume(main, arguments, folder) if has_begun else _command(main, arguments)
+        has_begun, command = _going_on(main, arguments, folder)
         raise OutputError(f"{error} Then {'go on' if has_begun else 'start again'} with: {command}") from error
+    except KeyboardInterrupt as interrupt:
+        steps = steps_in(folder / "checkpoints")
+        kept = f"Step {steps[-1]:,} is kept." if steps else ""
+        interrupt.args = (kept, _going_on(main, arguments, folder)[1])
+        raise
+
+
+def _going_on(main: str, arguments: list[str], folder: Path) -> tuple[bool, str]:
+    """Whether the run has left anything to go on from, and the command that does, or that starts it again."""
+    has_begun = folder.is_dir() and bool(outputs.contents(folder))
+    return has_begun, command_to_resume(main, arguments, folder) if has_begun else _command(main, arguments)
 
 
 def _is_given(option: str, arguments: list[str]) -> bool:

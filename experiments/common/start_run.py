@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from experiments.common.run_folder import claim, command_to_resume, says_how_to_go_on
+from experiments.common.run_folder import claim, says_how_to_go_on
 from experiments.common.training_faces import ALL, Faces, Selection, find_faces
 from faces import processes, start
 from faces.config import RunConfig
@@ -26,12 +26,10 @@ class Run(NamedTuple):
     Args:
         folder: claimed by process 0.
         faces: found already where several processes have compared theirs, else None.
-        command_to_resume: what to say when it is interrupted.
     """
 
     folder: Path
     faces: Faces | None
-    command_to_resume: str
 
 
 @contextlib.contextmanager
@@ -58,9 +56,8 @@ def start_run(
             folder, faces = claim(options, stack), None
         else:
             folder, faces = _meet(meeting, options, config, selection, stack)
-        again = command_to_resume(main, arguments, folder)
         with says_how_to_go_on(main, arguments, folder):
-            yield Run(folder, faces, again)
+            yield Run(folder, faces)
 
 
 def _meet(

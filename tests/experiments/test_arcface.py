@@ -211,7 +211,7 @@ def test_an_interrupted_run_says_how_to_go_on(
     monkeypatch.setattr(train_loop, "place_batch", interrupt)
     assert cli.exit_code(arcface.main, given) == 130
     told = capsys.readouterr().err
-    assert told.startswith("interrupted. Step 2 is kept; go on with: python -m experiments.arcface --config")
+    assert told.startswith("interrupted. Step 2 is kept.\ngo on with: python -m experiments.arcface --config")
     _, _, command = told.strip().partition("python -m experiments.arcface ")
     assert shlex.split(command) == [*given, "--resume"]
 

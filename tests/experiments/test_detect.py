@@ -123,7 +123,7 @@ def test_an_interrupted_run_goes_on(folder, tmp_path, capsys, monkeypatch):
         log.write('{"image": "half a li')
     assert run(folder, out=out) == 0
     printed = capsys.readouterr()
-    assert f"interrupted. The images that were looked at are in {out}; the same command goes on" in printed.err
+    assert f"interrupted. The images that were looked at are in {out}.\ngo on with: " in printed.err
     assert "2 of 4 images are in" in printed.out
     assert len(SEEN) == 3 and len(lines(out)) == 3
     assert run(folder, out=out, options=["--select", "best"]) == 2

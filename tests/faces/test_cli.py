@@ -2,13 +2,14 @@
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from faces import start
+from faces import start, stopping
 from faces.cli import exit_code, interruptible, run
 from faces.errors import DataError
 
@@ -30,18 +31,32 @@ def test_ctrl_c(capsys):
         raise KeyboardInterrupt
 
     assert exit_code(main, []) == 130
-    assert capsys.readouterr().err == "interrupted.\n"
+    first, last = capsys.readouterr().err.splitlines()
+    assert first == "interrupted." and last.startswith("go on with: python ")
+
+
+def test_a_scheduler_is_told_by_the_code_that_the_command_is_to_be_started_again(capsys):
+    def main(arguments):
+        with interruptible("All of it is kept [/out].", "python -m this --resume"):
+            error = stopping.Preempted()
+            error.by = signal.SIGTERM
+            raise error
+
+    assert exit_code(main, []) == 75
+    told = ["stopped by SIGTERM. All of it is kept [/out].", "go on with: python -m this --resume"]
+    assert capsys.readouterr().err.splitlines() == told
 
 
 def test_run_exits_with_the_code_and_passes_the_arguments(monkeypatch):
     seen = []
+    monkeypatch.setattr(stopping, "install", lambda: seen.append("signals are heard"))
     monkeypatch.setattr(start, "choose_routines", lambda: seen.append("routines are chosen"))
     monkeypatch.setattr(start, "keep_programs", lambda: seen.append("programs are kept"))
     monkeypatch.setattr(sys, "argv", ["program", "a", "b"])
     with pytest.raises(SystemExit) as exit_info:
         run(seen.extend)
     assert exit_info.value.code == 0
-    assert seen == ["routines are chosen", "programs are kept", "a", "b"]
+    assert seen == ["signals are heard", "routines are chosen", "programs are kept", "a", "b"]
 
 
 def test_our_own_defects_keep_their_traceback():
@@ -58,7 +73,7 @@ def test_ctrl_c_tells_what_is_kept(capsys):
             raise KeyboardInterrupt
 
     assert exit_code(main, []) == 130
-    assert capsys.readouterr().err == "interrupted. inner\n"
+    assert capsys.readouterr().err.startswith("interrupted. inner\ngo on with: python ")
 
 
 @pytest.mark.parametrize(

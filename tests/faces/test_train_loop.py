@@ -1,5 +1,6 @@
 """The loop around a step, and what an interruption of it leaves."""
 
+import contextlib
 import dataclasses
 import io
 import os
@@ -15,6 +16,7 @@ from facenet_jax.monitor import TripletMonitor
 from faces.checkpoint import Checkpoints
 from faces.mesh import make_mesh
 from faces.run_record import read_log
+from faces.stopping import ASKING, Preempted, install
 from faces.train_loop import train
 from faces.train_state import TrainState
 from tests.faces.configs import tiny
@@ -36,7 +38,7 @@ class Numbers:
         return {"given": self.given}
 
 
-def run(folder, disturb, **changes):
+def run(folder, disturb, evaluate=lambda state: {}, **changes):
     """Train on a step that only counts; `disturb(step)` is called inside each. The newest checkpoint it leaves."""
     config = tiny(**{"train__steps": 8, "train__log_every": 1, "train__checkpoint_every": 0, **changes})
     state = TrainState(jnp.zeros((), jnp.int32), {"seen": jnp.zeros(1, jnp.int32)}, {}, {}, (), jax.random.key(0))
@@ -52,7 +54,7 @@ def run(folder, disturb, **changes):
         try:
             console = Console(file=io.StringIO())
             monitor, mesh = TripletMonitor(config), make_mesh(1)
-            train(step, state, Numbers(), config, mesh, folder, checkpoints, lambda state: {}, monitor, console)
+            train(step, state, Numbers(), config, mesh, folder, checkpoints, evaluate, monitor, console)
         finally:
             restored, loader = checkpoints.restore(state, config)
             left = int(restored.step), int(restored.params["seen"][0]), loader["given"]
@@ -83,13 +85,51 @@ def test_without_a_folder_the_same_history_is_given_and_nothing_written(tmp_path
 
 
 @pytest.mark.parametrize("at", [1, 3, 7])
-def test_ctrl_c_within_a_step_leaves_state_and_loader_in_the_same_place(tmp_path, capsys, at: int):
-    def press(number):
-        if number == at:
-            os.kill(os.getpid(), signal.SIGINT)
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"])
+def test_a_signal_within_a_step_leaves_state_and_loader_in_the_same_place(tmp_path, capsys, at: int, name: str):
+    number = getattr(signal, name)
 
-    handler = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt):
+    def press(step):
+        if step == at:
+            os.kill(os.getpid(), number)
+
+    handlers = {one: signal.getsignal(one) for one in (signal.SIGINT, *ASKING)}
+    with heard(), pytest.raises(KeyboardInterrupt) as ended:
         run(tmp_path, press)
+    assert isinstance(ended.value, Preempted) is (name != "SIGINT")
+    assert name == "SIGINT" or ended.value.by == number
     assert capsys.readouterr().out.split() == ["left", str(at), str(at), str(at)]
-    assert signal.getsignal(signal.SIGINT) is handler
+    assert {one: signal.getsignal(one) for one in handlers} == handlers
+
+
+@contextlib.contextmanager
+def heard():
+    """Signals as a command hears them."""
+    before = {one: signal.getsignal(one) for one in (signal.SIGINT, *ASKING)}
+    install()
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
+def test_a_signal_that_is_ignored_stays_so(tmp_path):
+    """As `nohup` starts a command."""
+    with heard():
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        assert run(tmp_path, lambda step: os.kill(os.getpid(), signal.SIGHUP)) == (8, 8, 8)
+
+
+def test_an_evaluation_is_left_at_once(tmp_path, capsys):
+    """It may take longer than a scheduler waits, and the state was kept before it."""
+    left = []
+
+    def evaluate(state):
+        os.kill(os.getpid(), signal.SIGTERM)
+        left.append("the evaluation went on")
+        return {}
+
+    with heard(), pytest.raises(Preempted):
+        run(tmp_path, lambda step: None, evaluate, train__evaluate_every=3)
+    assert not left and capsys.readouterr().out.split() == ["left", "3", "3", "3"]

@@ -51,5 +51,5 @@ def test_ctrl_c_leaves_nothing_half_made_and_says_what_is_kept(tmp_path: Path, c
         raise KeyboardInterrupt
 
     assert delivered(given(tmp_path), work) == 130
-    words = f"interrupted. Faces found and embedded so far are kept in {tmp_path / 'cache'}; the same command goes on."
-    assert capsys.readouterr().err == f"{words}\n" and not list(tmp_path.iterdir())
+    words = f"interrupted. Faces found and embedded so far are kept in {tmp_path / 'cache'}."
+    assert capsys.readouterr().err.startswith(f"{words}\ngo on with: python ") and not list(tmp_path.iterdir())
