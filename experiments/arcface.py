@@ -58,7 +58,7 @@ def main(arguments: list[str]) -> None:
         state = init_state(config, mesh, backbone, faces.classes)
         if options.init is not None:
             state = starting.start_from(options.init, state)
-            console.print(starting.said(options.init))
+            console.print(starting.said(options.init, faces.cut_as))
         step = make_train_step(config, mesh, backbone, faces.classes)
         evaluate = verification.make_evaluate(backbone, config, mesh, options.allow_missing)
 

@@ -14,6 +14,7 @@ alignment, looks at nothing twice.
 
 import argparse
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from experiments.common.arguments import AppendNamed, named_path
 from experiments.common.coverage import refuse_missing, undetected_rows
 from experiments.common.results import deliver
 from faces import cli
+from faces.aligned import made
 from faces.cut_faces import Cut
 from faces.data import augment
 from faces.evaluate import plots
@@ -32,6 +34,7 @@ from faces.evaluate.pair_set import PairSet, Photographs, open_photographs, unsh
 from faces.evaluate.report import error_table, fold_table, summary_table
 from faces.evaluate.verification import VerificationResult, few_names
 from faces.outputs import write_npz
+from faces.preprocessing import Preprocessing
 from faces.schema import flatten
 from faces.terminal import make_console
 from recognizer.cached_embedder import CachedEmbedder
@@ -56,6 +59,9 @@ def evaluate(options: argparse.Namespace, out: Path, console: Console) -> dict[s
     aligned = all(photos.aligned for photos in sets)
     model = pipeline.open_for(options, console, aligned)
     wanted, network, origin = model.preprocessing, model.description.network, model.description.origin
+    for photos in sets:
+        if photos.cut_as is not None:
+            console.print(f"{photos.name}: {made.said(photos.cut_as)}{_other_than(photos.cut_as, wanted)}")
     search = pipeline.open_search(options, wanted, aligned)
     embed = CachedEmbedder(model, options.cache)
     cut = {
@@ -75,8 +81,16 @@ def evaluate(options: argparse.Namespace, out: Path, console: Console) -> dict[s
     result = report.result(tests, after, embed.images_per_second, network.name, origin.file)
     result |= {"preprocessing": flatten(wanted), "detection": {test.name: _counts(test, cut) for test in tests}}
     result |= pipeline.detection_record(options)
+    if cut_before := {photos.name: photos.cut_as for photos in sets if photos.cut_as is not None}:
+        result["cut_as"] = cut_before
     result |= {"left_out": {photos.name: dict(photos.passed_over) for photos in sets}}
     return result | {"jpeg_quality": options.jpeg_quality, "pixels": options.pixels}
+
+
+def _other_than(cut_as: Mapping[str, Any], preprocessing: Preprocessing) -> str:
+    """What must be said of a set that was cut out otherwise than the weights ask for; "" of others."""
+    wanted = made.difference(cut_as, preprocessing)
+    return f"; the weights take faces by {wanted}, and the number is not theirs" if wanted else ""
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:

@@ -83,6 +83,8 @@ def pixels_of(preprocessing: Preprocessing) -> dict[str, Any]:
     return {key: getattr(preprocessing, key) for key in PIXELS}
 
 
+NEED_NO_FACE = ("centre_crop", "fixed_box")
+"""Alignments that ask no detector."""
 WHOLE = (0.0, 0.0, 1.0, 1.0)
 """Box of a whole image."""
 

@@ -21,9 +21,9 @@ from faces.data.images import decode_image, encode_png
 from faces.data.prepared import EncodedSource
 from faces.detect.detections import Detections, Detector, Rule, select
 from faces.errors import DataError, ImageError
-from faces.preprocessing import WHOLE, Preprocessing, align
+from faces.preprocessing import NEED_NO_FACE, WHOLE, Preprocessing, align
 from faces.sharpness import detail
-from recognizer.pipeline import NEED_NO_FACE, taken_whole
+from recognizer.pipeline import taken_whole
 
 OWN = "nearest_to_person"
 """In place of a rule: of several faces the one that is nearest to the person's centre is meant."""

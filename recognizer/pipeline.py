@@ -19,13 +19,10 @@ from faces.cache import Cache
 from faces.cut_faces import NUMBERS, Cut, Looked, cut_faces, look
 from faces.detect.detections import Rule
 from faces.errors import ConfigError
-from faces.preprocessing import WHOLE, Preprocessing
+from faces.preprocessing import NEED_NO_FACE, WHOLE, Preprocessing
 from faces.terminal import make_progress
 from recognizer.detectors import EDITION, digest, open_detector
 from recognizer.manifest import MANIFEST
-
-NEED_NO_FACE = ("centre_crop", "fixed_box")
-"""Alignments that ask no detector."""
 
 
 @dataclass(frozen=True)

@@ -26,10 +26,11 @@ from faces.data.photographs import printable
 from faces.detect.detections import RULES, Detector, Rule
 from faces.errors import ConfigError, DataError, FaceNotFound
 from faces.mesh import make_mesh
+from faces.preprocessing import NEED_NO_FACE
 from recognizer.detectors import open_detector
 from recognizer.manifest import DEFAULT_MODEL, MANIFEST
 from recognizer.model import Model, embedder_of, open_model
-from recognizer.pipeline import NEED_NO_FACE, check_looks, taken_whole
+from recognizer.pipeline import check_looks, taken_whole
 from recognizer.told import Told
 
 NO_DETECTOR = "none"

@@ -15,8 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from faces.aligned import made
 from faces.config import RunConfig
 from faces.errors import ConfigError
+from faces.preprocessing import NEED_NO_FACE
 from faces.schema import flatten
 from faces.train_state import TrainState
 from recognizer import runs
@@ -97,12 +99,24 @@ def start_from(path: Path, state: TrainState) -> TrainState:
     return runs.with_weights(state, model.params, model.batch_stats, path, model.name)
 
 
-def said(path: Path) -> str:
-    """A line on what a run starts with; how its faces were aligned, which training cannot enforce."""
+def said(path: Path, cut_as: Mapping[str, Any] | None = None) -> str:
+    """A line on what a run starts with; how its faces were aligned, which training cannot enforce.
+
+    Args:
+        path: as for `network_of`.
+        cut_as: how the faces of the training set were cut out, where that is known.
+    """
     line = f"network's weights: those of {path}"
     if _is_run(path):
         return line
     how = _opened(path).preprocessing
+    if cut_as is not None and how.alignment not in NEED_NO_FACE:
+        if wanted := made.difference(cut_as, how):
+            return (
+                f"{line}; its faces were aligned by {wanted}, and those of --data were {made.said(cut_as)}: "
+                "other faces than the weights know; prepare the photographs as those were"
+            )
+        return f"{line}; its faces were aligned as those of --data, {made.said(cut_as)}"
     margin = f", margin {how.margin:g}" if how.alignment == "box_margin" else ""
     return f"{line}; its faces were aligned by {how.alignment}{margin}, those of --data are taken whole, as they are"
 

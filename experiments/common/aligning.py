@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from experiments.common import pipeline
 from faces import cli
 from faces.aligned.judging import Judged, Labelled, Rules, judge
 from faces.aligned.looks import FACES, LINES, Looks
+from faces.aligned.made import DECIDES
 from faces.continued import SETTINGS, continued, is_made_with
 from faces.data.fingerprint import Fingerprint, fingerprint, from_json
 from faces.data.images import decode_stored
@@ -167,7 +167,8 @@ def aligned(opened: Opened, args: argparse.Namespace, console: Console) -> Itera
                 bar.update(task, completed=done)
         judged, labelled = _judge(opened, looks, args, model is not None)
         _refuse_lost(opened, judged, labelled, args, folder)
-        yield _aligned(opened, looks, judged, made)
+        decided = ("undetected", "least_face", "least_detail", *(("near_duplicates", "drop_across") if model else ()))
+        yield _aligned(opened, looks, judged, made | {name: getattr(args, name) for name in decided})
         remove_contents(folder)
     with contextlib.suppress(OSError):
         folder.rmdir()
@@ -176,7 +177,7 @@ def aligned(opened: Opened, args: argparse.Namespace, console: Console) -> Itera
 def _made(args: argparse.Namespace, alignment: Preprocessing, model: Model | None) -> dict[str, Any]:
     """How faces are found and cut out, as JSON holds it."""
     made: dict[str, Any] = {"detector": args.detector, "edition": EDITION, "weights": digest(args.detector_weights)}
-    made |= {"select": args.select, **{name: flatten(alignment)[name] for name in pipeline.OF_CUT}}
+    made |= {"select": args.select, **{name: flatten(alignment)[name] for name in DECIDES}}
     made["model"] = None if model is None else model.description.origin.sha256
     made["model_preprocessing"] = None if model is None else flatten(model.preprocessing)
     return json.loads(json.dumps(made))

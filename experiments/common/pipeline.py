@@ -26,19 +26,17 @@ from faces.align import ALIGNMENTS
 from faces.data.photographs import printable
 from faces.detect.detections import ALL, RULES
 from faces.errors import ConfigError, OutputError
-from faces.preprocessing import PIXELS, WHOLE, Preprocessing
+from faces.preprocessing import NEED_NO_FACE, PIXELS, WHOLE, Preprocessing
 from faces.schema import flatten
 from faces.toml_config import read_toml
 from recognizer.detector_identity import DETECTORS, NETWORKS
 from recognizer.manifest import DEFAULT_MODEL, find_detector
 from recognizer.model import Model, open_model
-from recognizer.pipeline import NEED_NO_FACE, Search, SearchSettings
+from recognizer.pipeline import Search, SearchSettings
 
 OF_DETECTOR = ("detector_network", "select", "undetected")
 OF_ALIGNMENT = ("alignment", "margin", "resized", "box")
 OF_FILE = ("symbol", "network")
-OF_CUT = ("size", "alignment", "margin", "resized")
-"""Values of a `Preprocessing` that say how a face was cut out by a detection."""
 
 
 def add_options(

@@ -4,13 +4,15 @@ Not here: formats (`faces.data`), in which order images are seen (`sampling.py` 
 """
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rich.console import Console
 
 from experiments.common import keep_list, passed_over
+from faces.aligned import made
 from faces.config import RunConfig
 from faces.data.fingerprint import Fingerprint, fingerprint
 from faces.data.open import open_source
@@ -46,11 +48,13 @@ class Faces:
         source: the training set; where an image cannot be read, another of the same person.
         training_set: its fingerprint.
         tests: the test sets, the main one first.
+        cut_as: how the training set's faces were cut out of photographs, where it says so.
     """
 
     source: StandIns
     training_set: Fingerprint
     tests: list[PairSet]
+    cut_as: Mapping[str, Any] | None = None
 
     @property
     def classes(self) -> int:
@@ -62,8 +66,9 @@ def find_faces(
     options: argparse.Namespace, config: RunConfig, console: Console, selection: Selection = ALL
 ) -> Faces:
     """The faces of a run that `training_options.parse` has parsed: of them no image is read yet but the tests'."""
-    source = StandIns(training_faces(options.data, config, console, selection, options.only))
-    return Faces(source, fingerprint(source), pair_sets(options, config))
+    faces, cut_as = _training_faces(options.data, config, console, selection, options.only)
+    source = StandIns(faces)
+    return Faces(source, fingerprint(source), pair_sets(options, config), cut_as)
 
 
 def training_faces(
@@ -84,15 +89,26 @@ def training_faces(
     Raises:
         DataError: no such faces, too few, or a list of another set.
     """
+    return _training_faces(data, config, console, selection, only)[0]
+
+
+def _training_faces(
+    data: Path | None, config: RunConfig, console: Console, selection: Selection, only: Path | None
+) -> tuple[FaceSource, Mapping[str, Any] | None]:
+    """The same, and how they were cut out of photographs, where that is known, which is printed too."""
+    cut_as = None
     if data is not None:
         opened = open_source(data)
         passed_over.tell(console, opened.ignored, f"passed over in {data}")
         passed_over.tell_alike(console, opened.source.identity_names, "are different people here")
         faces: FaceSource = opened.source
+        cut_as = opened.cut_as
+        if cut_as is not None:
+            console.print(f"faces of {data}: {made.said(cut_as)}")
     else:
         faces = generated_faces(**GENERATED_TRAIN, size=max(config.model.input_size), seed=config.train.seed)
     faces = selected(faces, config.data.images, *selection, config.train.seed)
-    return keep_list.apply(only, faces) if only is not None else faces
+    return keep_list.apply(only, faces) if only is not None else faces, cut_as
 
 
 def pair_sets(options: argparse.Namespace, config: RunConfig) -> list[PairSet]:

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -87,6 +88,7 @@ class Photographs:
         read: the photographs in the order of `names`, uint8 (height, width, 3), RGB; None for a missing one.
         aligned: the photographs are faces already, which are taken whole.
         passed_over: what lies between the photographs and is none, with the reason.
+        cut_as: of faces that were cut out of photographs before, how, where that is known.
     """
 
     name: str
@@ -100,6 +102,7 @@ class Photographs:
     read: Callable[[], Iterator[np.ndarray | None]]
     aligned: bool
     passed_over: Mapping[str, str] = field(default_factory=dict)
+    cut_as: Mapping[str, Any] | None = None
 
     def cut(self, size: tuple[int, int], config: EvaluationConfig) -> PairSet:
         """The set with its faces cut out as the config says; those of aligned photographs are the whole photograph."""
@@ -197,6 +200,7 @@ def _listed(name: str, listed: Lfw | PairFolder) -> Photographs:
         read,
         aligned=isinstance(listed, Lfw) and isinstance(listed.source, PreparedFaces) and listed.source.aligned,
         passed_over=listed.passed_over if isinstance(listed, Lfw) else {},
+        cut_as=listed.source.cut_as if isinstance(listed, Lfw) and isinstance(listed.source, PreparedFaces) else None,
     )
 
 

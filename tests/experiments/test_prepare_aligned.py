@@ -1,6 +1,7 @@
 """`prepare --detector`: photographs to aligned faces; who is left out and why, and that a kill changes nothing."""
 
 import csv
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable, Sequence
@@ -11,8 +12,10 @@ import cv2
 import numpy as np
 import pytest
 
-from experiments import prepare
+from arcface_jax.config import Config
+from experiments import evaluate, prepare
 from experiments.common import aligning
+from experiments.common.training_faces import training_faces
 from faces.align import template
 from faces.aligned.looks import Looks
 from faces.cli import exit_code
@@ -22,8 +25,12 @@ from faces.data.open import open_source
 from faces.data.pair_sets import HELD_OUT
 from faces.detect.detections import Detections
 from faces.evaluate.pair_set import open_photographs
+from faces.terminal import make_console
+from faces.toml_config import load_config
 from recognizer import aligning as looking
-from tests.experiments.setting import one_matrix_model, refused, run
+from recognizer import starting
+from recognizer.model import open_model, write_model
+from tests.experiments.setting import one_matrix_model, refused, result_of, run
 
 COLOURS = {"ann": (60, 90, 210), "bob": (200, 60, 70), "cleo": (70, 190, 60), "dora": (190, 190, 60)}
 BLANK = np.zeros((24, 48, 3), np.uint8)
@@ -393,3 +400,33 @@ def test_whom_a_list_names_is_not_looked_at(given: list[str], tmp_path: Path):
     run(prepare.main, [*sources, *given, *without])
     assert open_source(tmp_path / "out").source.identity_names == ["cleo (one)", "bob (two)", "cleo (two)"]
     assert len(SEEN) == 3
+
+
+def test_training_and_evaluation_say_how_faces_were_cut_out(
+    given: list[str], model: list[str], lfw: Path, tmp_path: Path, capsys
+):
+    out = tmp_path / "out"
+    run(prepare.main, [str(lfw), *given, "--undetected", "centre_crop", "--out", str(out)])
+    by_points = tmp_path / "by_points"
+    opened = open_model(Path(model[1]))
+    how = dataclasses.replace(opened.preprocessing, alignment="five_points")
+    write_model(dataclasses.replace(opened, description=dataclasses.replace(opened.description, preprocessing=how)),
+                by_points)  # fmt: skip
+    (out / "pairs.txt").write_text("2\t1\nann\t1\t2\nann\t1\tbob\t1\nbob\t1\t3\nann\t3\tbob\t2\n")
+    cache = ["--cache", str(tmp_path / "cache")]
+    asked = [*cache, "--data", f"lfw={out}", "--out"]
+    printed = run(evaluate.main, ["--weights", str(by_points), *asked, str(tmp_path / "evaluated")])
+    assert ("lfw: cut out by five_points to 24x24, found by retinaface; the weights take faces by five_points to "
+            "16x16, and the number is not theirs") in printed  # fmt: skip
+    assert result_of(printed)["cut_as"]["lfw"]["detector"] == "retinaface"
+    cut_as = open_source(out).cut_as
+    assert cut_as is not None
+    assert starting.said(by_points, cut_as).endswith(
+        "its faces were aligned by five_points to 16x16, and those of --data were cut out by five_points to 24x24, "
+        "found by retinaface: other faces than the weights know; prepare the photographs as those were"
+    )
+    assert starting.said(by_points, {**cut_as, "size": [16, 16]}).endswith("as those of --data, cut out by five_points "
+        "to 16x16, found by retinaface")  # fmt: skip
+    assert starting.said(Path(model[1]), cut_as) == starting.said(Path(model[1]))
+    training_faces(out, load_config("arcface/tiny", Config)[0], make_console())
+    assert f"faces of {out}: cut out by five_points to 24x24, found by retinaface" in capsys.readouterr().out
