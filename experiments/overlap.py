@@ -70,7 +70,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     add_threshold(parser)
     parser.add_argument("--candidates", type=int, default=3, metavar="N", help="of EVAL for a person of TRAIN, at "
                         "most (%(default)s)")  # fmt: skip
-    parser.add_argument("--images", type=int, metavar="N", help="of each person at most, drawn by --seed (default all)")
+    parser.add_argument("--images", type=int, metavar="N", help="of each person of TRAIN at most, drawn by --seed "
+                        "(default all)")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="of what is drawn (%(default)s)")
     parser.add_argument("--aligned", nargs="+", choices=SETS, default=[], metavar="SET", help="train, eval or both: "
                         "the images are faces cut out already, as is known of records, .bin files, and prepared sets "
@@ -106,8 +107,8 @@ def overlap(options: argparse.Namespace, out: Path, console: Console) -> dict[st
     cut = Cutter(search, model.preprocessing, options.aligned_box, options, console)
     embed = CachedEmbedder(model, options.cache)
     seen = list[EmbeddedSet]()
-    for faces in sets:
-        rows = some_of_each(faces.source.identities, options.images, options.seed)
+    for faces, most in zip(sets, (options.images, None), strict=True):
+        rows = some_of_each(faces.source.identities, most, options.seed)
         seen.append(embed_set(faces, rows, cut, embed, console))
         tell(seen[-1], len(rows), console)
     train, test = seen
@@ -122,7 +123,7 @@ def overlap(options: argparse.Namespace, out: Path, console: Console) -> dict[st
     report(lines, len(people), lost, options, console)
     if lines:
         pictures = (side(number, line, train, test, cut) for number, line in enumerate(lines, 2))
-        head = f"line of {LIST}, scores", str(options.train), str(options.eval)
+        head = f"line of {LIST}, scores", *(place.absolute().name for place in options.photographs)
         console.print(draw_pairs(pictures, len(lines), head, out))
     return {
         "pairs": len(lines),
@@ -135,7 +136,7 @@ def overlap(options: argparse.Namespace, out: Path, console: Console) -> dict[st
         "candidates": options.candidates,
         "sets": {name: one.record() for name, one in zip(SETS, seen, strict=True)},
         "left_out": {name: one.left_out for name, one in zip(SETS, seen, strict=True)},
-        "images_of_each": options.images,
+        "images_of_each_of_train": options.images,
         "aligned_box": list(options.aligned_box),
         "seed": options.seed,
         **pipeline.record(model, embed.images_per_second, options),

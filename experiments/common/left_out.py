@@ -24,8 +24,8 @@ def leave_out(opened: Opened, lists: Sequence[Path], console: Console) -> Opened
     """
     stay = without(opened.source, [read_left_out(path) for path in lists], own_names(opened.source))
     console.print(
-        f"left out, as {', '.join(map(str, lists))} say{'s' if len(lists) == 1 else ''}: {stay.people:,} people with "
-        f"{counted(stay.images, 'images')}"
+        f"left out, as {', '.join(map(str, lists))} say{'s' if len(lists) == 1 else ''}: "
+        f"{stay.people:,} {'person' if stay.people == 1 else 'people'} with {counted(stay.images, 'images')}"
     )
     for pair_list in opened.pair_lists:
         console.print(f"  {pair_list.name}, which may name them, is not kept beside the others")

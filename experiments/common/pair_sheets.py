@@ -24,7 +24,7 @@ EACH = 5
 """Pictures of a person in a row, at most."""
 WORDS, BETWEEN, HEAD = 260, 24, 20
 """Width of the words before a row and of the space between two people, height of the words above all, in pixels."""
-LETTERS = 30
+LETTERS = 36
 """Letters of a line of words; longer ones are cut."""
 
 

@@ -160,6 +160,33 @@ def test_any_source(sets, given, tmp_path, kind):
                                           "aligned": True}  # fmt: skip
 
 
+@pytest.mark.parametrize("kind", ["records", "several", "held out"])
+def test_of_any_source_people_and_images_are_left_out(sets, tmp_path, kind):
+    listed = tmp_path / "list.csv"
+    given = [str(place) for place in sets]
+    if kind == "records":
+        (tmp_path / "rec").mkdir()
+        insightface_rec(tmp_path / "rec" / "train.rec", [images_of(seed) for seed in range(4)])
+        given = [str(tmp_path / "rec")]
+        listed.write_text("person,of_eval\n1,x\n3,y\n1,z\n")
+    elif kind == "several":  # people of one name in both, of whom one line means all
+        listed.write_text("person\nEd_Fox\nCy_Orr\n")
+    else:
+        given = [given[0], "--hold-out", "0.4"]
+        listed.write_text("image\nCy_Orr/Cy_Orr_0001.png\nCy_Orr/Cy_Orr_0002.png\nCy_Orr/Cy_Orr_0003.png\n")
+    given += ["--out", str(tmp_path / "out"), "--without", str(listed)]
+    printed = "\n".join(run(prepare.main, given))
+    names = open_source(tmp_path / "out").source.identity_names
+    if kind == "records":
+        assert names == ["0", "2"] and "2 people with 6 images" in printed and open_source(tmp_path / "out").aligned
+    elif kind == "several":
+        assert "3 people with 9 images" in printed and len(names) == 26 - 3
+        assert not any("Fox" in name or name == "Cy_Orr" for name in names) and "Cy_M_Orr" in names
+    else:
+        names += open_source(tmp_path / "out" / "held_out").source.identity_names
+        assert len(names) == 12 and "Cy_Orr" not in names and "1 person with 3 images" in printed
+
+
 def test_refused(sets, given, tmp_path, capsys):
     train, test = map(str, sets)
     out = ["--out", str(tmp_path / "out")]
@@ -203,4 +230,4 @@ def test_pairs_are_drawn_side_by_side(tmp_path):
                              (WORDS, WORDS + EACH * (TILE + GAP) + BETWEEN))  # fmt: skip
             assert [value for value in first if value != 255] == [10 + n] * min(EACH, 1 + n % 7)
             assert [value for value in second if value != 255] == [100 + n] * 2
-    assert drawable("José 王 " + "x" * 40) == "Jose ? " + "x" * 21 + ".."
+    assert drawable("José 王 " + "x" * 40) == "Jose ? " + "x" * 27 + ".."
