@@ -9,6 +9,7 @@ import pickle  # to write with
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -211,7 +212,7 @@ def _names(path: Path) -> None:
         assert shown.encode() and not {chr(code) for code in (*range(9), *range(10, 32), 127)} & set(shown), shown
 
 
-def _npz(**arrays: np.ndarray) -> bytes:
+def _npz(**arrays: Any) -> bytes:
     stream = io.BytesIO()
     np.savez(stream, **arrays)
     return stream.getvalue()

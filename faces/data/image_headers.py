@@ -159,7 +159,7 @@ def _tags(block: bytes) -> list[tuple[int, int, int, int]] | None:
                 entry, block[start : start + count * struct.calcsize(entry)]
             )
         ]
-    except struct.error:  # a directory that is cut: the decoder has no more of it either
+    except (struct.error, OverflowError):  # a directory that is cut: the decoder has no more of it either
         return None
 
 

@@ -8,7 +8,7 @@
 | a link to a file | as the file |
 | a link to a folder | as the folder, once: not where it was looked into already, nor where it holds the link |
 | a link to nothing; a pipe, socket or device, which is never opened; what may not be read | passed over |
-| a folder without a photograph in it | passed over |
+| a folder without a photograph in it, or below more than a hundred others | passed over |
 
 Whether a photograph can be decoded, and HEIF is where pillow-heif is installed, shows when it is read. What a person
 names on the command line is taken by its path, hidden or not.
@@ -33,6 +33,9 @@ SYSTEM = "kept by a system or program beside pictures"
 EMPTY = "a folder without a photograph"
 AGAIN = "a link to a folder that is looked into already"
 AROUND = "a link to a folder around it"
+DEEPEST = 100
+"""Folders within each other that are looked into, below one that is named or linked to."""
+TOO_DEEP = f"a folder below more than {DEEPEST} others"
 _SYSTEM_NAMES = frozenset({"@eadir", "__macosx", "#recycle", "$recycle.bin", "lost+found", "system volume information"})
 Kind = Literal["photograph", "folder", "other"]
 
@@ -194,10 +197,12 @@ class _Walk:
         return Found(tuple(files), dict(sorted(self._passed_over.items())))
 
     def _look_into(self, folder: Path) -> None:
-        waiting = [folder]
+        waiting = [(folder, os.path.realpath(folder), 0)]
         while waiting:
-            folder = waiting.pop()
-            real = os.path.realpath(folder)
+            folder, real, depth = waiting.pop()
+            if depth > DEEPEST:
+                self._pass_over(folder, TOO_DEEP, "/")
+                continue
             if real in self._seen:
                 continue  # named twice on the command line, or once inside the other
             self._seen[real] = printable(str(folder))
@@ -217,7 +222,7 @@ class _Walk:
                 elif entry.is_symlink():
                     self._links.append(path)
                 else:
-                    waiting.append(path)
+                    waiting.append((path, os.path.join(real, entry.name), depth + 1))  # noqa: PTH118, no link
 
     def _add(self, real_folder: str, path: Path) -> None:
         self._files.setdefault(f"{real_folder}/{path.name}", path)

@@ -84,7 +84,7 @@ class RecordFile(Sequence[Record]):
         self.path = Path(path)
         self._file = self._map()
         index = read_index(self.path.with_suffix(".idx"), len(self._file) // (_FRAME.size + _HEADER.size))
-        self._starts = np.sort(np.fromiter((offset for _, offset in index), np.int64, len(index)))  # (records,)
+        self._starts = self._distinct(index)
         offsets, ranges = dict(index), dict[int, tuple[float, ...]]()
         for key, offset in index:
             if (numbers := self._range(offset, key)) is not None:
@@ -119,6 +119,19 @@ class RecordFile(Sequence[Record]):
             return map_file(self.path)
         except OSError as error:
             raise DataError(f"{self.path}: cannot be read ({error.strerror}); copy it again.") from None
+
+    def _distinct(self, index: list[tuple[int, int]]) -> np.ndarray:
+        """Where records begin, ascending, int64 (records,); a key for each."""
+        starts = np.fromiter((offset for _, offset in index), np.int64, len(index))  # (records,)
+        order = np.argsort(starts, kind="stable")
+        again = np.flatnonzero(np.diff(starts[order]) == 0)
+        if again.size:
+            first, second = (index[int(order[again[0] + place])] for place in (0, 1))
+            raise DataError(
+                f"{self.path.with_suffix('.idx')}: keys {first[0]} and {second[0]} both point to byte {first[1]}; the "
+                "index is damaged: copy it again."
+            )
+        return starts[order]
 
     def _frame(self, offset: int, key: int) -> tuple[int, int]:
         """Part and length of the frame at `offset`, both checked against the file's size."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from pathlib import Path
 
 import pytest
 
@@ -164,3 +165,37 @@ def test_a_path_is_the_users_own_file_wherever_it_lies(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert config.find_config("nn2.toml").samefile(tmp_path / "nn2.toml")
     assert config.find_config("facenet/nn2").parent.name == "facenet"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a = " + "[" * 5000, "within each other without end|not valid TOML"),
+        ("a = " + "[" * 60 + "]" * 60, "more than 32 levels"),
+        (".".join(["a"] * 50_000) + " = 1", "line 1: a key of more than 32 names joined by dots"),
+        ("\n[" + " . ".join(["'a'"] * 50) + "]", "line 2: a key of more than 32 names"),
+        ("a = " + "9" * 5000, "not valid TOML"),
+        ("a = 1\n" * 60_000, "cannot be read: .*more than the"),
+        ("a = '\x1b[2J'", r"not valid TOML: .*\\x1b"),
+    ],
+)
+def test_toml_without_end_is_refused(tmp_path: Path, text: str, words: str):
+    path = write(tmp_path, text)
+    with pytest.raises(ConfigError, match=words) as caught:
+        config.read_toml(path)
+    assert "\x1b" not in str(caught.value)
+
+
+def test_many_dots_are_no_long_key(tmp_path: Path):
+    text = f"a = [{', '.join(['0.25'] * 100)}]\n# {'.' * 100}\nb = '{'.' * 100}'\n"
+    assert config.read_toml(write(tmp_path, text))["b"] == "." * 100
+
+
+def test_a_long_chain_of_bases_is_refused(tmp_path: Path):
+    for number in range(20):
+        (tmp_path / f"c{number}.toml").write_text(f'base = "c{number + 1}"\n')
+    with pytest.raises(ConfigError, match="the 16th file that builds on another"):
+        config.load_config(str(tmp_path / "c0.toml"), Config)
+    for base in ("a\\u0000b", "x" * 5000):
+        with pytest.raises(ConfigError, match="base: the name of a file beside this one is expected"):
+            config.load_config(str(write(tmp_path, f'base = "{base}"\n')), Config)

@@ -145,3 +145,13 @@ def test_places_without_a_photograph_are_one_sentence(tmp_path: Path):
     write(tmp_path, "a.cr2", data=b"II*\0")
     with pytest.raises(DataError, match=r"no photograph found \(passed over: 3; .*a\.cr2: a raw camera file"):
         find_photographs([tmp_path])
+
+
+def test_folders_within_each_other_without_end(tmp_path: Path):
+    write(tmp_path, "a.png")
+    deep = tmp_path.joinpath(*["d"] * 130)
+    deep.mkdir(parents=True)
+    write(deep, "b.png")
+    found = find_photographs([tmp_path])
+    assert [file.name for file in found.files] == ["a.png"]
+    assert "a folder below more than 100 others" in found.passed_over.values()

@@ -3,6 +3,8 @@
 import csv
 import io
 import pickle
+import struct
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -310,3 +312,57 @@ def test_real_property_is_true(faces_data):
     assert (faces_data / "train" / "property").read_text().strip() == "5054,112,112"
     source = RecordSource(faces_data / "train" / "train.rec")
     assert np.bincount(source.identities).size == 5054
+
+
+def frame(kind: int, content: bytes) -> bytes:
+    return MAGIC + struct.pack("<I", kind << 29 | len(content)) + content + bytes(-len(content) % 4)
+
+
+def test_a_record_in_many_parts_is_refused_and_its_label_is_read_from_the_first(tmp_path):
+    head = packed(0.0, b"")
+    for parts, sound in ((4094, True), (4095, False)):
+        data = frame(1, head) + frame(2, b"") * parts + frame(3, b"")
+        path = tmp_path / "a.rec"
+        path.write_bytes(data)
+        path.with_suffix(".idx").write_text("1\t0\n")
+        if sound:
+            assert RecordFile(path)[0].payload == MAGIC * (parts + 1)
+        else:
+            with pytest.raises(DataError, match=r"byte 0 \(key 1\): more than 4,096 parts"):
+                RecordFile(path)
+
+
+def test_records_do_not_reach_into_each_other(tmp_path):
+    """Else as many large records as the index has lines lie in one small file."""
+    whole = frame(1, packed(0.0, b"ab")) + frame(2, b"cdef") * 10 + frame(3, b"gh")
+    path = tmp_path / "a.rec"
+    path.write_bytes(whole)
+    inner = frame(1, packed(0.0, b"ab"))
+    path.with_suffix(".idx").write_text(f"1\t0\n2\t{len(inner)}\n")
+    with pytest.raises(DataError, match=rf"\(key 1\): the record reaches into .* begins at byte {len(inner)};"):
+        RecordFile(path)
+    path.with_suffix(".idx").write_text("1\t0\n2\t0\n")
+    with pytest.raises(DataError, match="keys 1 and 2 both point to byte 0"):
+        RecordFile(path)
+
+
+def test_an_index_is_no_longer_than_its_records(rec):
+    index = rec.with_suffix(".idx")
+    index.write_text("".join(f"{key}\t0\n" for key in range(100)))
+    with pytest.raises(DataError, match=r"train\.idx, line \d+: a record more, at byte 0, than the \d+ that the \.rec"):
+        RecordFile(rec)
+    index.write_bytes(b"1\t0\n" * 2_000_000)
+    with pytest.raises(DataError, match=r"train\.idx: cannot be read \(7\.6 MiB, more than"):
+        RecordFile(rec)
+
+
+def test_labels_beyond_the_first_are_not_unpacked(tmp_path):
+    """A record of 40 MB whose flag says that all of it is labels."""
+    labels = 10_000_000
+    path = tmp_path / "a.rec"
+    path.write_bytes(frame(0, struct.pack("<IfQQ", labels, 0, 0, 0) + bytes(4 * labels) + b"x"))
+    path.with_suffix(".idx").write_text("1\t0\n")
+    tracemalloc.start()
+    file = RecordFile(path)
+    assert file.identities.tolist() == [0] and tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
