@@ -42,6 +42,7 @@ from recognizer.description import (
     backbone_in,
     with_known,
 )
+from recognizer.given import as_path
 from recognizer.manifest import MANIFEST, is_known
 from recognizer.mistaken import refuse_detector, refuse_detectors_graph, refuse_detectors_in
 from recognizer.told import NOTHING, Told, heard
@@ -73,6 +74,7 @@ def convert(
         ConfigError: an embedding of no values; a graph for weights that have none; a size that is none of these
             weights'; what the file says is otherwise.
     """
+    file = as_path(file, "file", WeightsError)
     if file.is_dir():
         refuse_detectors_in(file)
         if (file / DESCRIPTION).is_file() or (file / "config.toml").is_file():

@@ -31,6 +31,7 @@ from faces.schema import nearest_of_all
 from faces.weights import is_onnx, read_onnx_graph, read_onnx_locations, read_onnx_outputs, read_weights
 from mtcnn_jax.weights import to_params
 from recognizer.detector_identity import DETECTORS, RECORD, detector_in, detector_of, identify, of_body, weight_files
+from recognizer.given import as_number, as_path
 from recognizer.manifest import MANIFEST, find_detector
 from recognizer.model import open_model
 from retinaface_jax.weights import from_pytorch
@@ -70,9 +71,13 @@ def open_detector(
             nothing says what they are.
     """
     if name not in DETECTORS:
-        raise ConfigError(f'there is no detector "{name}"; {nearest_of_all(name, DETECTORS)}.')
-    manifest = Path(manifest)
-    weights = find_detector(name, manifest) if weights is None else Path(weights)
+        raise ConfigError(f'there is no detector "{name}"; {nearest_of_all(str(name), DETECTORS)}.')
+    manifest = as_path(manifest, "manifest")
+    if confidence is not None:
+        confidence = as_number(confidence, "confidence", "a number")
+    if longest_side is not None:
+        longest_side = int(as_number(longest_side, "longest_side", "a number of pixels"))
+    weights = find_detector(name, manifest) if weights is None else as_path(weights, "detector_weights")
     open_named = {"retinaface": _open_retinaface, "mtcnn": _open_mtcnn, "scrfd": _open_scrfd}[name]
     try:
         detect, sizes = open_named(weights, confidence, network, manifest)

@@ -37,6 +37,7 @@ from faces.terminal import make_progress
 from faces.toml_config import load_config, to_toml
 from recognizer.convert import convert
 from recognizer.description import DESCRIPTION, Description, Model, NetworkConfig, Origin, backbone_in, with_known
+from recognizer.given import as_path
 from recognizer.manifest import MANIFEST, find_model
 from recognizer.mistaken import refuse_detectors_in
 from recognizer.networks import backbone_of
@@ -68,8 +69,11 @@ def open_model(
             `told` says otherwise than the folder or the file.
         WeightsError: as `convert`; a name whose file is not on this machine, or a word that is no name.
     """
-    manifest = Path(manifest)
-    path, symbol = find_model(path, manifest), None if symbol is None else Path(symbol)
+    manifest = as_path(manifest, "manifest")
+    path = find_model(as_path(path, "model"), manifest)
+    symbol = None if symbol is None else as_path(symbol, "symbol")
+    if network is not None and not isinstance(network, str):
+        raise ConfigError(f"network: a name is expected, {type(network).__name__} is given.")
     if path.is_dir() and (network or symbol):
         raise ConfigError(f"{path}: is a folder and says itself what it holds; leave network and symbol out.")
     if (path / DESCRIPTION).is_file():

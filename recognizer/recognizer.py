@@ -4,15 +4,14 @@
     embeddings = recognizer.embed(["a.jpg", "b.jpg"])  # (2, d)
 
 A photograph is the path of a file, read by the rules of `faces.data.images` (orientation, alpha, 16 bits ...), or an
-array, uint8 (height, width, 3), RGB. What is computed is what `experiments.evaluate` computes of the same file, where
-XLA takes the same routines: on a CPU commands choose them (`faces.start.choose_routines`), and others round so that the
-face is cut a little differently (at most 2e-4 in the embeddings of 50 photographs).
+array of NumPy or JAX, uint8 (height, width, 3), RGB. What is computed is what `experiments.evaluate` computes of the
+same file, where XLA takes the same routines: on a CPU commands choose them (`faces.start.choose_routines`), and others
+round so that the face is cut a little differently (at most 2e-4 in the embeddings of 50 photographs).
 
 Not here: opening models and detectors (`model.py`, `detectors.py`), many photographs with what is known of them kept on
 disk (`pipeline.py`, `cached_embedder.py`).
 """
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,21 +20,18 @@ from typing import Literal
 import numpy as np
 
 from faces.cut_faces import Looked, look
-from faces.data.images import read_image
-from faces.data.photographs import printable
 from faces.detect.detections import RULES, Detector, Rule
 from faces.errors import ConfigError, DataError, FaceNotFound
 from faces.mesh import make_mesh
 from faces.preprocessing import NEED_NO_FACE
 from recognizer.detectors import open_detector
+from recognizer.given import Photograph, as_number, as_path, listed, read
 from recognizer.manifest import DEFAULT_MODEL, MANIFEST
 from recognizer.model import Model, embedder_of, open_model
 from recognizer.pipeline import check_looks, taken_whole
 from recognizer.told import Told
 
 NO_DETECTOR = "none"
-
-Photograph = str | os.PathLike[str] | np.ndarray
 
 FEW = 2
 """Faces that a CPU embeds at a time, each as quickly as in blocks of 32; one face then does not wait for 31 that are
@@ -103,12 +99,22 @@ class Recognizer:
         Raises:
             ConfigError: a detector that would change nothing, no such rule, or a threshold that is no cosine.
         """
+        if not isinstance(model, Model):
+            raise ConfigError(
+                f"model: one of open_model is expected, {type(model).__name__} is given; Recognizer.open opens a model "
+                "by its name or path."
+            )
+        if detect is not None and not callable(detect):
+            raise ConfigError(
+                f"detect: a function of open_detector is expected, {type(detect).__name__} is given; Recognizer.open "
+                "opens a detector by its name."
+            )
         if detect is not None:
             check_looks(model.preprocessing.alignment, True)
         if select not in RULES:
             raise ConfigError(f'select = "{select}": there is no such rule; one of {", ".join(RULES)} is expected.')
-        if threshold is not None and not -1 <= threshold <= 1:
-            raise ConfigError(f"threshold = {threshold}: a cosine, -1 to 1, is expected.")
+        if threshold is not None:
+            threshold = as_number(threshold, "threshold", "a cosine, -1 to 1,", -1, 1)
         self.model, self.threshold = model, model.threshold if threshold is None else threshold
         self._detect = detect
         self._select: Rule = select
@@ -159,7 +165,7 @@ class Recognizer:
         """
         if detector in (None, NO_DETECTOR) and detector_weights is not None:
             raise ConfigError("detector_weights are of a detector; name it as detector.")
-        is_name = not Path(model).exists()
+        is_name = not as_path(model, "model").exists()
         opened = open_model(model, network, symbol, manifest, Told(channels, mean, scale, size, insist))
         own = opened.description.detection
         if detector is None and is_name and own is not None:
@@ -193,7 +199,7 @@ class Recognizer:
             ImageError: a file that is no image, or cannot be read.
             DataError: an array that is no photograph, or an image that is no aligned face where those are expected.
         """
-        names, looked = self._look(_listed(photographs), self._select)
+        names, looked = self._look(listed(photographs), self._select)
         lost = [one.row for one in looked if not one.chosen]
         if lost:
             raise FaceNotFound(
@@ -237,7 +243,7 @@ class Recognizer:
 
         def images() -> Iterator[np.ndarray]:
             for row, photograph in enumerate(photographs):
-                name, image = _read(photograph, row)
+                name, image = read(photograph, row)
                 if self._is_aligned and image.shape[:2] != self._how.size:
                     raise DataError(
                         f"{name}: {image.shape[0]}x{image.shape[1]} pixels, and aligned faces of "
@@ -254,28 +260,3 @@ class Recognizer:
         pictures = [one.pictures for one in looked if len(one.pictures)]
         return self._embed(np.concatenate(pictures)) if pictures else np.empty((0, self.embedding_dim), np.float32)
 
-
-def _listed(photographs: Photograph | Iterable[Photograph]) -> Iterable[Photograph]:
-    """Several photographs as they are, one as a list of one."""
-    if isinstance(photographs, np.ndarray):
-        is_one = photographs.dtype.kind not in "OU" and photographs.ndim < 4  # not of paths, nor of photographs
-        return [photographs] if is_one else photographs
-    if isinstance(photographs, str | os.PathLike) or not isinstance(photographs, Iterable):
-        return [photographs]
-    return photographs
-
-
-def _read(photograph: Photograph, row: int) -> tuple[str, np.ndarray]:
-    """Name and pixels of a photograph, the one at `row` of those that were given."""
-    if isinstance(photograph, str | os.PathLike):
-        name = printable(os.fspath(photograph))
-        return name, read_image(Path(photograph), name)
-    name = f"photographs[{row}]"
-    if not isinstance(photograph, np.ndarray):
-        raise DataError(f"{name}: a path or an array is expected, {type(photograph).__name__} is given.")
-    if photograph.dtype != np.uint8 or photograph.ndim != 3 or photograph.shape[2] != 3 or not photograph.size:
-        raise DataError(
-            f"{name}: an array of uint8 (height, width, 3), RGB, is expected, {photograph.dtype} "
-            f"{photograph.shape} is given."
-        )
-    return name, photograph

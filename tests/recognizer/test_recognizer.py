@@ -6,8 +6,10 @@ import pickle
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from rich.console import Console
@@ -15,7 +17,7 @@ from rich.console import Console
 from faces.detect.detections import Detections
 from faces.errors import CheckpointError, ConfigError, DataError, FacesError, ImageError, WeightsError
 from faces.preprocessing import align
-from recognizer import Comparison, FaceNotFound, Recognizer, open_model
+from recognizer import Comparison, FaceNotFound, Recognizer, open_detector, open_model
 from recognizer import recognizer as module
 from recognizer.cached_embedder import CachedEmbedder
 from recognizer.description import Model, Verification
@@ -91,6 +93,56 @@ def test_paths_words_and_arrays_are_one_photograph(opened: Recognizer, folder: P
     assert opened.embed([]).shape == (0, 8)
 
 
+def test_arrays_of_other_kinds_are_photographs_too(opened: Recognizer, folder: Path):
+    path, image = folder / "b.png", picture(folder / "b.png")
+    x = opened.embed(path)
+    wide = np.zeros((60, 144, 3), np.uint8)
+    wide[::2, ::2] = image
+    others = [jnp.array(image), np.asfortranarray(image), wide[::2, ::2], np.array(str(path)), image.astype(">u1")]
+    for other in others:
+        np.testing.assert_array_equal(opened.embed(other), x)
+    np.testing.assert_array_equal(opened.embed(jnp.array([image, image])), np.repeat(x, 2, axis=0))
+    assert len(opened.faces(jnp.array(image))) == 3
+
+
+@pytest.mark.parametrize("threshold", ["0.3", float("nan"), True, [0.3], 2, None])
+def test_thresholds_of_a_program(opened: Recognizer, threshold: Any):
+    if threshold is None:
+        for given in (np.float32(0.5), jnp.array(0.5), np.array(0.5), 1 / 2):
+            assert Recognizer(opened.model, columns, threshold=given).threshold == 0.5  # pyright: ignore
+        return
+    with pytest.raises(ConfigError, match=re.escape(f"threshold = {threshold!r}: a cosine, -1 to 1, is expected.")):
+        Recognizer(opened.model, columns, threshold=threshold)
+
+
+@pytest.mark.parametrize("given", [None, 3, b"model", ["model"], "", np.zeros(2)])
+def test_what_is_no_path_to_open(folder: Path, given: Any):
+    words = "model: a path is expected, " + ("and this one is empty" if isinstance(given, str) else ".* is given")
+    for asked in (Recognizer.open, open_model):
+        with pytest.raises(ConfigError, match=words):
+            asked(given)
+    if given is not None:
+        for options in ({"symbol": given}, {"manifest": given}, {"detector": "mtcnn", "detector_weights": given}):
+            with pytest.raises(ConfigError, match=f"{list(options)[-1]}: a path is expected, "):
+                Recognizer.open(folder / "model", **options)
+
+
+def test_what_is_no_model_and_no_detector(opened: Recognizer, folder: Path):
+    given: Any
+    for given in (None, str(folder / "model")):
+        with pytest.raises(ConfigError, match=r"^model: one of open_model is expected, .* Recognizer.open opens"):
+            Recognizer(given)
+    given = "mtcnn"
+    with pytest.raises(ConfigError, match=r"^detect: a function of open_detector is expected, str is given"):
+        Recognizer(opened.model, given)
+    of_looks = ({"confidence": "0.5"}, {"confidence": float("nan")}, {"longest_side": "128"}, {"longest_side": [1]})
+    for options in ({"name": 3}, *of_looks):
+        with pytest.raises(ConfigError, match=r'no detector "3"|(confidence|longest_side) = .* is expected'):
+            open_detector(**{"name": "mtcnn", **options})
+    with pytest.raises(ConfigError, match="network: a name is expected, int is given"):
+        open_model(folder / "a.png", network=3)  # pyright: ignore[reportArgumentType]
+
+
 def test_every_face_of_a_photograph(opened: Recognizer, folder: Path):
     found, image = opened.faces(folder / "b.png"), picture(folder / "b.png")
     (expected,) = columns([image])
@@ -144,6 +196,20 @@ def test_photographs_without_a_face_are_all_named(opened: Recognizer, folder: Pa
         ([np.zeros((0, 9, 3), np.uint8)], r"uint8 \(0, 9, 3\) is given"),
         (np.zeros(3, np.uint8), r"uint8 \(3,\) is given"),
         (["a.png", 3], r"photographs\[1\]: a path or an array is expected, int is given"),
+        ([""], r"photographs\[0\]: a path is expected, and this one is empty"),
+        ("a\0b", r"^a.x00b: cannot be read \(no name that a file can have\)"),
+        (b"a.png", r"photographs\[0\]: a path or an array is expected, bytes is given"),
+        ({"a.png"}, r"photographs\[0\]: a path or an array is expected, set is given"),
+        ({"a.png": 1}, r"photographs\[0\]: a path or an array is expected, dict is given"),
+        (io.BytesIO(b"x"), r"photographs\[0\]: a path or an array is expected, BytesIO is given"),
+        (memoryview(np.zeros((9, 9, 3), np.uint8)), r"a path or an array is expected, memoryview is given"),
+        ([["a.png", "a.png"]], r"photographs\[0\]: a path or an array is expected, list is given"),
+        (np.array(3, np.uint8), r"uint8 \(\) is given\.$"),
+        (np.array([["a.png"]]), r"<U5 \(1, 1\) is given\.$"),
+        (jnp.zeros((9, 9, 3)), r"float32 \(9, 9, 3\) is given; bring values to 0 to 255 and round them to uint8"),
+        (np.zeros((9, 9, 1), np.uint8), "is given; give grey three times"),
+        (np.zeros((9, 9, 4), np.uint8), "is given; leave the fourth channel out"),
+        (np.zeros((3, 9, 9), np.uint8), "is given; channels come last"),
         (None, r"photographs\[0\]: a path or an array is expected, NoneType is given"),
     ],
 )
