@@ -18,7 +18,7 @@ from experiments.common import passed_over
 from experiments.common.arguments import place
 from faces import cli
 from faces.data.lfw import PAIRS
-from faces.data.open import KINDS, open_source
+from faces.data.open import KINDS, Opened, open_source
 from faces.data.pair_draw import Drawn, sound_pairs
 from faces.data.pair_sets import LfwNames, has_lfw_name, pair_text, write_pair_set
 from faces.data.prepared import EncodedSource
@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> None:
     if is_list:
         write_list(args.out, opened.source, drawn, console)
     else:
-        write_set(args, opened.source, drawn, opened.aligned or args.aligned, console)
+        write_set(args, opened, drawn, console)
     console.print(f"written to {args.out}")
 
 
@@ -88,10 +88,10 @@ def write_list(path: Path, source: EncodedSource, drawn: Drawn, console: Console
         console.print(f"evaluation finds a list by the name {PAIRS}, in the folder of the images or beside it")
 
 
-def write_set(args: argparse.Namespace, source: EncodedSource, drawn: Drawn, aligned: bool, console: Console) -> None:
+def write_set(args: argparse.Namespace, opened: Opened, drawn: Drawn, console: Console) -> None:
     """The images of the pairs, and the list beside them."""
     rows = np.union1d(drawn.first, drawn.second)
-    chosen = LfwNames(source, rows)
+    chosen = LfwNames(opened.source, rows)
     drawn = Drawn(drawn.folds, drawn.n, *(np.searchsorted(rows, side) for side in (drawn.first, drawn.second)))
     with make_progress(console) as bar:
         task = bar.add_task("writing", total=len(chosen))
@@ -99,7 +99,8 @@ def write_set(args: argparse.Namespace, source: EncodedSource, drawn: Drawn, ali
             chosen,
             args.out,
             lambda faces: pair_text(drawn, chosen.source_name),
-            aligned=aligned,
+            aligned=opened.aligned or args.aligned,
+            cut_as=opened.cut_as,
             overwrite=args.overwrite,
             progress=lambda done: bar.update(task, completed=done),
         )

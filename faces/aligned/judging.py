@@ -51,7 +51,7 @@ class Rules:
     takes_middle: bool = False
     least_face: float = SMALLEST
     least_detail: float = LEAST_DETAIL
-    near: float = 0.9
+    near: float = 0.95
     drops_across: bool = False
 
 

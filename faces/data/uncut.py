@@ -1,6 +1,6 @@
 """A remark on training images that look like whole photographs: training does not look for faces.
 
-Not here: cutting faces out (`cut_faces.py`), preparing a set (`preparing.py`).
+Not here: cutting faces out (`faces.cut_faces`), preparing a set (`preparing.py`).
 """
 
 import numpy as np
@@ -33,7 +33,7 @@ def remark(source: FaceSource, size: tuple[int, int]) -> str:
         return ""
     return (
         f"remark: the training images {what}. Where they are whole photographs, cut the faces out first: "
-        "python -m experiments.prepare takes the same box of each, and one size, with --crop and --size."
+        "python -m experiments.prepare finds the face of each with --detector, or takes the same box with --crop."
     )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from arcface_jax.config import Config
-from experiments import evaluate, prepare
+from experiments import evaluate, pairs, prepare
 from experiments.common import aligning
 from experiments.common.training_faces import training_faces
 from faces.align import template
@@ -159,11 +159,11 @@ def test_near_duplicates_within_and_across_people(album: Path, given: list[str],
     dropped = [row for row in rows_of(tmp_path / "out" / "quarantine.csv") if row["reason"].startswith("near-")]
     assert [row["source"] for row in dropped] in (["ann/1.png"], ["ann/near.png"])
     assert "nearly the same as ann/" in dropped[0]["reason"]
-    pairs = rows_of(tmp_path / "out" / "near_duplicates.csv")
-    assert [(pair["first"], pair["second"]) for pair in pairs] == [("bob/doras.png", "dora/0.png")]
+    across = rows_of(tmp_path / "out" / "near_duplicates.csv")
+    assert [(pair["first"], pair["second"]) for pair in across] == [("bob/doras.png", "dora/0.png")]
     assert any("nearly the same under two names: 1 pair, in near_duplicates.csv" in line for line in printed)
-    across = [*near, "--drop-across", "--out", str(tmp_path / "across")]
-    run(prepare.main, [str(album), *given, *model, *across])
+    drop = [*near, "--drop-across", "--out", str(tmp_path / "across")]
+    run(prepare.main, [str(album), *given, *model, *drop])
     kinds = kinds_of(tmp_path / "across")
     assert kinds["bob/doras.png"] == kinds["dora/0.png"] == "near-duplicate"
 
@@ -352,6 +352,8 @@ def test_people_are_held_out_of_aligned_faces(given: list[str], tmp_path: Path):
     assert not set(apart.source.identity_names) & set(stay.source.identity_names) and len(apart.source) == 12
     again = run(prepare.main, [str(tmp_path / "out"), "--out", str(tmp_path / "again")])
     assert open_source(tmp_path / "again").cut_as == stay.cut_as and again
+    run(pairs.main, [str(tmp_path / "out"), "--out", str(tmp_path / "pairs")])
+    assert open_photographs("dev", tmp_path / "pairs").cut_as == stay.cut_as
 
 
 @pytest.mark.parametrize(
