@@ -18,8 +18,8 @@ SIDES = {"five_points": 112, "box_margin": 160, "two_eyes": 112}
 """Alignments that a training set can have, and the side of its faces in pixels where `--size` gives none."""
 MARGIN = 32.0
 NEAR = 0.95
-"""CHOICE: cosine of near-duplicates. Of 150 photographs of 30 people y1 gives no two of one person so much, and 90% of
-them with themselves when 5% are cut off at two sides, 96% when turned by 3 degrees (RESULTS.md)."""
+"""CHOICE: cosine of near-duplicates. No two of five photographs each of 30 people have so much by y1, and of copies 90%
+that are cut off at two sides and 96% that are turned a little (RESULTS.md)."""
 _OF_DETECTOR = (
     "detector_weights", "detector_network", "select", "undetected", "alignment", "margin", "resized", "weights",
     "network", "near_duplicates", "least_face", "least_detail",
