@@ -14,6 +14,7 @@ Not here: bombs of full size and the watch on what reading does besides (`fuzz_w
 
 import argparse
 import base64
+import contextlib
 import importlib
 import json
 import os
@@ -59,7 +60,8 @@ def run_one(name: str, runs: int, out: Path, corpus: Path) -> None:
     tally: dict[str, Any] = {"runs": 0, "read": 0, "refused": 0, "seconds": 0.0, "MiB": 0.0, "defects": {}}
     for data in sound:  # what is imported at first use is
         path.write_bytes(data)
-        read(path)
+        with contextlib.suppress(FacesError):  # sound for a part of the reader alone
+            read(path)
     least = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
     def one_input(data: bytes) -> None:

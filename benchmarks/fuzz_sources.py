@@ -31,6 +31,14 @@ from faces.errors import DataError, FacesError
 from faces.evaluate.plain_text import plain
 from faces.run_record import read_json, read_log
 from faces.toml_config import load_config, read_toml
+from faces.weights import (
+    read_graphdef,
+    read_onnx_graph,
+    read_onnx_locations,
+    read_onnx_outputs,
+    read_symbol,
+    read_weights,
+)
 from tests.faces.data import makers
 
 IMAGES = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "JPEG2000", "PPM", "AVIF", "HEIF")
@@ -57,7 +65,7 @@ def readers() -> dict[str, tuple[Read, list[bytes]]]:
     found["cache"] = Cache, [_npz(keys=np.zeros((2, 32), np.uint8), lengths=np.array([1, 2]), values=np.ones(3, "f4"))]
     found["gallery"] = search.read_index, [_gallery()]
     for name, sound in fuzz_weights.samples().items():
-        found[f"weights {name}"] = fuzz_weights.read, sound
+        found[f"weights {name}"] = _weights(_GRAPHS.get(name, ())) if name != "MXNet symbol" else read_symbol, sound
     found["names"] = _names, [b"Zo\xc3\xab_0001.jpg", b"\x1b[31m$x_{1}\xe2\x80\xae\xff\n"]
     return found
 
@@ -201,6 +209,23 @@ def _json(path: Path) -> None:
             refused = error
     if refused:
         raise refused
+
+
+_GRAPHS: dict[str, tuple[Read, ...]] = {
+    "GraphDef": (read_graphdef,),
+    "ONNX": (read_onnx_graph, read_onnx_outputs, read_onnx_locations),
+}
+
+
+def _weights(more: tuple[Read, ...]) -> Read:
+    """Reads the arrays of a file of weights, and what else its format has."""
+
+    def read(path: Path) -> None:
+        for one in more:
+            one(path)
+        read_weights(path)
+
+    return read
 
 
 def _names(path: Path) -> None:
