@@ -178,10 +178,10 @@ def report(lines: Sequence[Line], people: int, lost: int, options: argparse.Name
     console.print(table)
     if len(lines) > SHOWN:
         console.print(f"and {len(lines) - SHOWN:,} more in {LIST}")
+    whom = f"{people:,} {'person' if people == 1 else 'people'} of {options.train} with {counted(lost, 'images')}"
     console.print(
-        f"{counted(len(lines), 'pairs')} proposed, {people:,} people of {options.train} with "
-        f"{counted(lost, 'images')}. Look at the sheets, delete from {LIST} the lines that you do not believe, and "
-        "leave the others out:\n"
+        f"{counted(len(lines), 'pairs')} proposed, {whom}. Look at the sheets, delete from {LIST} the lines that you "
+        "do not believe, and leave the others out:\n"
         f"  python -m experiments.prepare {options.train} --without {options.out / LIST} --out DIR"
     )
 

@@ -16,6 +16,7 @@ from experiments.common.contact_sheets import GAP, TILE
 from experiments.common.face_sets import EmbeddedSet, FaceSet, some_of_each
 from experiments.common.overlap_lines import levels
 from experiments.common.pair_sheets import BETWEEN, EACH, HEAD, WORDS, Side, draw_pairs, drawable
+from faces.data.images import decode_image
 from faces.data.open import open_source
 from faces.data.pair_people import PairPeople
 from faces.data.prepared import EncodedSource
@@ -23,6 +24,7 @@ from faces.data.source import ArraySource
 from faces.evaluate.overlap import embedded
 from recognizer.model import Model
 from tests.experiments.setting import one_matrix_model, refused, result_of, run
+from tests.experiments.test_search import detector as detector
 from tests.faces.data.makers import encoded, image_folder, insightface_rec
 from tests.faces.data.pair_makers import pair_bin
 
@@ -158,6 +160,25 @@ def test_any_source(sets, given, tmp_path, kind):
         assert any("numbers and no names" in line for line in printed) and len(listed) == 1
         assert result["sets"]["eval"] == {"images": len(PairPeople(test)) if kind == "bin" else 5, "people": 2,
                                           "aligned": True}  # fmt: skip
+
+
+def test_photographs_are_searched_for_faces_and_faces_are_not(sets, given, tmp_path, detector, capsys):
+    """An image without a face is counted and named; the faces found are those that a set of faces has."""
+    photographs = tmp_path / "photographs"
+    for name, seed in (("Ann_Lee", 0), ("Bo Yi", 1), ("nobody", None)):
+        face = np.zeros((24, 24, 3), np.uint8)
+        if seed is not None:  # what the detector cuts out has the pixels of the other set
+            face = cv2.resize(decode_image(images_of(seed)[0], ""), (24, 24), interpolation=cv2.INTER_NEAREST)
+        image_folder(photographs, {name: [encoded(np.concatenate([np.zeros_like(face), face], axis=1))]})
+    out = tmp_path / "out"
+    arguments = [*given, *detector, "--aligned", "train", "--threshold", "0.8", "--out", str(out)]
+    result = result_of(run(overlap.main, [str(sets[0]), str(photographs), *arguments]))
+    assert result["left_out"] == {"train": {}, "eval": {"nobody/nobody_0001.png": "no face found in it"}}
+    assert result["sets"]["train"]["aligned"] and not result["sets"]["eval"]["aligned"]
+    found = {(line["person"], line["of_eval"]): float(line["best_cosine"]) for line in lines(out)}
+    assert found["Ann_Lee", "Ann_Lee"] > 0.6 and found["Bo Yi", "Bo Yi"] > 0.6
+    needs = [str(sets[0]), str(photographs), *given, "--alignment", "box_margin", "--out", str(tmp_path / "x")]
+    refused(overlap.main, capsys, needs, "needs the face found; name a --detector")
 
 
 @pytest.mark.parametrize("kind", ["records", "several", "held out"])
