@@ -3,8 +3,9 @@
     python -m benchmarks.fuzz_weights [--files N] [--seed N] [--json FILE] [FILE ...]
 
 For each format N files are made from small sound ones (and from each FILE given, a sound file of your own) by one to
-three of the changes in `damage.py`. Then come the bombs of `tests/faces/weights/bombs.py`, at full size. Of every file
-it is demanded that
+three of the changes in `damage.py`. N ONNX models have changed graphs besides (`changed_graphs.py`), and every graph is
+followed as that of a network which is known. Then come the bombs of `tests/faces/weights/bombs.py`, at full size. Of
+every file it is demanded that
 
 1. it is read, or refused by a `WeightsError` of one line;
 2. Python's memory (NumPy's with it) grows by at most twice the file's size plus 64 MiB while it is read;
@@ -31,6 +32,7 @@ import time
 import tracemalloc
 import zipfile
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -39,14 +41,25 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+import scrfd_jax
+from arcface_jax.models import onnx_names
+from benchmarks.changed_graphs import changed_graphs, small_networks, sound_graphs
 from benchmarks.damage import damaged
 from faces.errors import WeightsError
-from faces.weights import read_graphdef, read_onnx_graph, read_symbol, read_weights
+from faces.weights import (
+    is_onnx,
+    read_graphdef,
+    read_onnx_graph,
+    read_onnx_outputs,
+    read_symbol,
+    read_weights,
+)
 from tests.faces.weights import makers
 from tests.faces.weights.bombs import bombs
 
 FILES = 1_250
 LIMIT = 120.0
+GRAPHS = "ONNX graphs"
 BESIDE = "beside"
 """Name of a file of values in the folder, for ONNX models that name it."""
 SPARE = 64 * 2**20
@@ -138,18 +151,19 @@ def samples() -> dict[str, list[bytes]]:
             header_of_objects + pickle.dumps(np.array({"a": np.arange(500)}, object), 2),  # bytes as text
         ],
         ".npz": [makers.npz(arrays), makers.npz(arrays, compressed=True)],
+        GRAPHS: sound_graphs(),
     }
 
 
 def read(path: Path) -> None:
-    """All that can be read of a file: its arrays, and its network as each format has it.
+    """All that can be read of a file: its arrays, its network as each format has it, and which one that is in ONNX.
 
     Raises:
         WeightsError: the last of the readers that refuse it, if none reads it.
     """
     refusal = ""
     done = False
-    for reader in (read_weights, read_graphdef, read_onnx_graph, read_symbol):
+    for reader in (read_weights, read_graphdef, read_onnx_graph, read_symbol, _follow):
         try:
             done = bool(reader(path)) or done
         except WeightsError as error:
@@ -158,6 +172,22 @@ def read(path: Path) -> None:
                 raise AssertionError(f"no sentence of one line: {refusal}") from None
     if not done:
         raise WeightsError(refusal)
+
+
+def _follow(path: Path) -> bool:
+    """Whether a file is an ONNX model of a network that is known.
+
+    Raises:
+        WeightsError: it is an ONNX model of none.
+    """
+    if not is_onnx(path):
+        return False
+    model = read_onnx_graph(path), read_weights(path), read_onnx_outputs(path)
+    try:
+        with small_networks():
+            return bool(scrfd_jax.from_onnx(*model))
+    except WeightsError:
+        return bool(onnx_names.named(*model))
 
 
 def try_file(tally: Tally, path: Path, data: bytes, what: str, audit: bool) -> None:
@@ -227,7 +257,10 @@ def fuzz(
                     Tally(), path, data, f"sound {number}", False
                 )  # what is imported at first use is, before the hook
                 try_file(tallies[name], path, data, f"sound {number}", audit)
-            for what, data in track(damaged(originals, files, seed), name, files, console=Console(stderr=True)):
+            changed = changed_graphs(files, seed) if name == GRAPHS else ()
+            every = files * (2 if name == GRAPHS else 1)
+            both = chain(damaged(originals, files, seed), changed)
+            for what, data in track(both, name, every, console=Console(stderr=True)):
                 try_file(tallies[name], path, data, what, audit)
         if most is not None:
             tallies["bombs"] = Tally()

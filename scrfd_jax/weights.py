@@ -9,6 +9,7 @@ Not here: reading files (`faces.weights`), the names of an ONNX file (`onnx_name
 
 import re
 from collections.abc import Collection, Mapping
+from functools import cache
 from typing import Any, NamedTuple
 
 import jax
@@ -79,12 +80,17 @@ def from_pytorch(tensors: Mapping[str, np.ndarray]) -> Weights:
     name = _network_of(tensors)
     is_grouped = any(".gn." in name for name in tensors)
     found = _Found(name, tensors, any(key.startswith(f"{HEAD}stride_cls.0.") for key in tensors))
-    expected = jax.eval_shape(make_network(name, is_grouped).init, jax.random.key(0))
-    params = jax.tree_util.tree_map_with_path(found.convert, expected)
+    params = jax.tree_util.tree_map_with_path(found.convert, _expected(name, is_grouped))
     left = [key for key in tensors if key not in found.used and not UNUSED.search(key)]
     if left:
         raise WeightsError(f'SCRFD {name} has no place for {len(left)} of the weights, such as "{left[0]}".')
     return Weights(name, is_grouped, params)
+
+
+@cache
+def _expected(name: str, is_grouped: bool) -> Any:
+    """Shapes of a network's parameters."""
+    return jax.eval_shape(make_network(name, is_grouped).init, jax.random.key(0))
 
 
 def _network_of(tensors: Mapping[str, np.ndarray]) -> str:
@@ -136,8 +142,10 @@ class _Found:
         elif f"{layer.conv}.bias" not in self._tensors and not self._has_group_norm(layer):
             raise WeightsError(f'"{layer.conv}" of SCRFD {self.network} has neither bias nor batch norm.')
         if layer.scale in self._tensors:
-            scale = float(self._get(layer.scale, self._tensors[layer.scale].shape).ravel()[0])
-            factor, bias = factor * scale, bias * scale
+            scale = self._get(layer.scale, self._tensors[layer.scale].shape)
+            if scale.size != 1:
+                raise WeightsError(f'"{layer.scale}" is {scale.shape}, and SCRFD {self.network} needs one number.')
+            factor, bias = factor * float(scale.ravel()[0]), bias * float(scale.ravel()[0])
         return factor, bias.astype(np.float32)
 
     def _has_group_norm(self, layer: Layer) -> bool:

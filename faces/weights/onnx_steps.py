@@ -140,6 +140,8 @@ def _step(
         raise NotUnderstood("what it does is not known here")
     if any(output for output in node.outputs[1:]) and node.op != "BatchNormalization":
         raise NotUnderstood("it has several outputs")
+    if not inputs:
+        raise NotUnderstood("it reads nothing")
     op, names, settings = make(node, inputs, given)
     if op == RESIZE:
         of, last = sizes.get(inputs[-1], _Sizes(frozenset(), ()))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from faces.errors import ConfigError, WeightsError
+from faces.weights.onnx_meanings import MEANINGS
 from scrfd_jax import architectures, from_onnx, from_pytorch, make_detector, make_network, make_places
 from scrfd_jax.architectures import ARCHITECTURES, STRIDES
 from scrfd_jax.decode import find_faces
@@ -213,3 +214,25 @@ def test_other_weights_are_refused(change, message):
 
 def test_the_table_is_of_the_published_networks():
     assert list(ARCHITECTURES)[:5] == ["scrfd_500m", "scrfd_1g", "scrfd_2.5g", "scrfd_10g", "scrfd_34g"]
+
+
+@pytest.mark.parametrize("op", MEANINGS)
+def test_a_node_with_few_inputs_is_refused(op: str):
+    sound = theirs.Graph(theirs.state_dict("tiny_basic"))
+    outputs = theirs.outputs_of(sound, "tiny_basic", "input.1")
+    for count in (0, 1):
+        nodes = list(sound.nodes)
+        node = nodes[1]
+        nodes[1] = type(node)("", op, node.inputs[:count], node.outputs, {})
+        if op == "Relu" and count == 1:
+            assert named(nodes, sound.tensors, outputs)
+            continue
+        with pytest.raises(WeightsError):
+            named(nodes, sound.tensors, outputs)
+
+
+def test_a_factor_of_no_number_is_refused():
+    tensors = theirs.state_dict("tiny_basic")
+    tensors["bbox_head.scales.1.scale"] = np.zeros((0,), np.float32)
+    with pytest.raises(WeightsError, match=r'scales.1.scale" is \(0,\), and SCRFD tiny_basic needs one number'):
+        from_pytorch(tensors)
