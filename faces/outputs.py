@@ -24,6 +24,7 @@ import numpy as np
 
 from faces.errors import OutputError
 from faces.locks import lock_file
+from faces.opening import MIB, read_bytes
 from faces.refused import PARTIAL, writing
 
 LOCK = ".lock"
@@ -253,10 +254,15 @@ def remove_contents(folder: Path) -> None:
 
 def _listed_contents(folder: Path) -> set[str]:
     try:
-        text = (folder / CONTENTS).read_bytes().decode("utf-8", "backslashreplace")
+        text = read_bytes(folder / CONTENTS, MIB).decode("utf-8", "backslashreplace")
     except FileNotFoundError:
         return set()
-    return {name for name in text.split("\n") if name and "/" not in name and name not in (".", "..")}
+    except OSError as error:
+        raise OutputError(
+            f"{folder / CONTENTS}: cannot be read ({error.strerror}), so that nobody knows which files there may be "
+            "replaced; name another folder."
+        ) from None
+    return {name for name in text.split("\n") if name and not set(name) & set("/\0") and name not in (".", "..")}
 
 
 def contents(folder: Path) -> list[Path]:

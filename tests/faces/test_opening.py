@@ -1,5 +1,7 @@
 """What is no file that ends is refused without waiting for it; what is too large, before a byte is read."""
 
+import ast
+import json
 import os
 import socket
 from collections.abc import Callable
@@ -145,6 +147,42 @@ def test_json_without_end_is_a_value_error(text: str):
 
 def test_json_with_many_brackets_that_are_not_deep_is_read():
     rows = [[{"a": "[{"}]] * 500
-    import json
-
     assert opening.parse_json(json.dumps(rows)) == rows
+
+
+def _opened(node: ast.AST) -> bool:
+    """Whether a call opens a file to read it, by another way than `faces.opening`."""
+    if not isinstance(node, ast.Call):
+        return False
+    modes = [argument.value for argument in (*node.args, *(key.value for key in node.keywords))
+             if isinstance(argument, ast.Constant) and isinstance(argument.value, str)]  # fmt: skip
+    if any(set(mode) <= set("wxab+") and set(mode) & set("wxa") for mode in modes):
+        return False
+    match node.func:
+        case ast.Name("open") | ast.Attribute(ast.Name("np"), "load" | "fromfile" | "memmap"):
+            return True
+        case ast.Attribute(ast.Name("cv2"), "imread") | ast.Attribute(_, "read_text"):
+            return True
+        case ast.Attribute(_, "read_bytes"):
+            return not node.args
+        case ast.Attribute(ast.Name("Image" | "tarfile" | "opening"), "open"):
+            return not (node.args and isinstance(node.args[0], ast.Call))
+        case ast.Attribute(_, "open"):
+            return bool(modes) or not node.args
+        case _:
+            return False
+
+
+def test_there_is_no_other_way_to_a_file_from_outside():
+    root = Path(__file__).parents[2]
+    places = [*(root / "faces" / folder for folder in ("data", "weights", "unpickle")), root / "recognizer"]
+    modules = ("cache", "continued", "outputs", "run_record", "toml_config")
+    files = [file for place in places for file in place.rglob("*.py")]
+    files += [root / f"faces/{name}.py" for name in modules]
+    others = [
+        f"{file.relative_to(root)}:{node.lineno}"
+        for file in files
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if _opened(node)
+    ]
+    assert others == [place for place in others if place.startswith("faces/outputs.py")] and len(others) == 1
