@@ -119,6 +119,6 @@ def _change(rng: np.random.Generator, nodes: list[Node], tensors: dict[str, np.n
             tensors[tensor] = np.nan_to_num(tensors[tensor], posinf=1.0, neginf=-1.0).astype(dtype)
         case _:
             outputs[rng.integers(len(outputs))] = str(rng.choice(values))
-            if rng.random() < 0.3:
+            if len(outputs) > 1 and rng.random() < 0.3:
                 outputs.pop()
     return kind

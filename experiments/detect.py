@@ -42,7 +42,7 @@ from faces.opening import parse_json, read_bytes
 from faces.outputs import append_text, write_text
 from faces.run_record import LARGEST_LOG
 from faces.terminal import make_console, make_progress
-from recognizer.detector_identity import NETWORKS
+from recognizer.detector_identity import NETWORKS, remark
 from recognizer.detectors import EDITION, digest, open_detector
 from recognizer.manifest import find_detector
 
@@ -93,6 +93,8 @@ def detect_all(
         console.print(f"{len(files) - len(left):,} of {len(files):,} images are in {args.out} already")
     of_it = (args.longest_side, args.confidence, args.detector_network)
     detect = open_detector(args.detector, args.detector_weights, *of_it, manifest=args.manifest)
+    if said := remark(args.detector, args.detector_weights, args.detector_network, args.manifest):
+        console.print(said)
     quarantined = dict[str, str]()
     with make_progress(console) as bar:
         decoded = read(bar.track(left, description="detecting"), files, quarantined)

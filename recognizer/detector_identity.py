@@ -22,7 +22,7 @@ import numpy as np
 from faces.detect.looks import TILE, Sizes
 from faces.errors import ConfigError, WeightsError
 from faces.opening import open_regular, parse_json
-from faces.weights import is_onnx, read_onnx_graph, read_onnx_outputs
+from faces.weights import is_onnx, read_onnx_graph, read_onnx_outputs, read_weights
 from mtcnn_jax.stages import STRIDE, WINDOW
 from mtcnn_jax.weights import network_of
 from recognizer.manifest import MANIFEST, known_files
@@ -139,6 +139,22 @@ def identify(
     if says != fits:
         raise WeightsError(f"{file}: says that it is of {says}, and its weights fit {fits}; fetch the file again.")
     return sizes
+
+
+def remark(detector: str, file: Path, told: str | None, manifest: Path = MANIFEST) -> str | None:
+    """A sentence on weights that nothing but their names or their graph says the network of; None of all others.
+
+    Args:
+        detector: whose they are; of `DETECTORS`.
+        file: the weights.
+        told, manifest: as for `identify`.
+    Raises:
+        WeightsError: as `read_weights`.
+    """
+    is_alone = any(network.is_alone for network in NETWORKS.values() if network.detector == detector)
+    if not is_alone or told is not None or RECORD in read_weights(file) or _sha256(file) in known_files(manifest):
+        return None
+    return f"{file}: taken for {detector} by its graph or its tensors' names alone; its hash is not known here"
 
 
 def make_record(name: str, sizes: Sizes) -> dict[str, np.ndarray]:

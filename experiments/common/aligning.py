@@ -38,6 +38,7 @@ from faces.run_record import read_json
 from faces.schema import flatten
 from faces.terminal import make_progress
 from recognizer.aligning import Embedding, How, look_at_all, of_set
+from recognizer.detector_identity import remark
 from recognizer.detectors import EDITION, digest, open_detector
 from recognizer.manifest import find_detector
 from recognizer.model import Model, embedder_of, open_model
@@ -147,6 +148,8 @@ def aligned(opened: Opened, args: argparse.Namespace, console: Console) -> Itera
         console.print(model.remark)
     weights, network = args.detector_weights, args.detector_network
     detector = open_detector(args.detector, weights, network=network, manifest=args.manifest)
+    if said := remark(args.detector, weights, network, args.manifest):
+        console.print(said)
     folder = args.out.absolute().with_name(args.out.absolute().name + UNFINISHED)
     made = _made(args, alignment, model)
     photographs = fingerprint(opened.source)

@@ -29,7 +29,7 @@ from faces.errors import ConfigError, OutputError
 from faces.preprocessing import NEED_NO_FACE, PIXELS, WHOLE, Preprocessing
 from faces.schema import flatten
 from faces.toml_config import read_toml
-from recognizer.detector_identity import DETECTORS, NETWORKS
+from recognizer.detector_identity import DETECTORS, NETWORKS, remark
 from recognizer.manifest import DEFAULT_MODEL, find_detector
 from recognizer.model import Model, open_model
 from recognizer.pipeline import Search, SearchSettings
@@ -182,6 +182,8 @@ def _fill_in_search(options: argparse.Namespace, model: Model, console: Console,
     if options.detector != NONE:
         missing = "" if options.of_albums else f", where none is found: {options.undetected}"
         console.print(f"faces: found by {options.detector}, of several: {options.select}{missing}")
+        if said := remark(options.detector, options.detector_weights, options.detector_network, options.manifest):
+            console.print(f"  {said}")
 
 
 def asked_preprocessing(options: argparse.Namespace, stored: Preprocessing) -> Preprocessing:

@@ -13,7 +13,7 @@ from experiments import convert, detect
 from faces.detect.looks import Sizes
 from faces.errors import ConfigError, WeightsError
 from recognizer import detectors as published
-from recognizer.detector_identity import NETWORKS, detector_in, make_record
+from recognizer.detector_identity import NETWORKS, detector_in, make_record, remark
 from recognizer.detectors import open_detector
 from recognizer.model import open_model
 from scrfd_jax.architectures import ARCHITECTURES
@@ -66,6 +66,8 @@ def test_a_file_says_itself_what_it_is(files: Path, opened: list[Sizes], tmp_pat
     assert opened == [Sizes(16, 512)] * 4
     entries = {"other": detector_entry(detector="scrfd", network="scrfd_10g")}
     known = write_manifest(tmp_path / "known.toml", entries, {"other": files / "model.pth"})
+    assert remark("scrfd", files / "model.pth", None, known) is None
+    assert remark("scrfd", files / "model.pth", NAME) is remark("mtcnn", files / "absent", None) is None
     with pytest.raises(WeightsError, match="says that it is of scrfd_10g, and its weights fit tiny_basic"):
         open_detector("scrfd", files / "model.pth", manifest=known)
 
@@ -109,7 +111,11 @@ def test_a_command_finds_what_plain_numpy_finds(files: Path, tmp_path: Path):
     picture = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
     cv2.imwrite(str(tmp_path / "a.png"), picture[..., ::-1])
     given = ["--detector", "scrfd", "--detector-weights", str(files / "det_500m.onnx"), "--sheet", "0"]
-    setting.run(detect.main, [str(tmp_path / "a.png"), *given, "--confidence", "0.45", "--out", str(tmp_path / "out")])
+    printed = setting.run(
+        detect.main, [str(tmp_path / "a.png"), *given, "--confidence", "0.45", "--out", str(tmp_path / "out")]
+    )
+    said = f"{files / 'det_500m.onnx'}: taken for scrfd by its graph or its tensors' names alone; its hash is not known"
+    assert f"{said} here" in printed
     (line,) = (tmp_path / "out" / "detections.jsonl").read_text().splitlines()
     found = json.loads(line)["faces"]
 
