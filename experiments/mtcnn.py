@@ -52,7 +52,7 @@ from faces.mesh import check_division, make_mesh
 from faces.outputs import write_json, write_npz, write_text
 from faces.run_record import environment, read_log
 from faces.terminal import make_console, make_progress
-from faces.toml_config import load_config, to_toml
+from faces.toml_config import load_config, to_toml, with_sum
 from faces.train_loop import train
 from faces.train_state import TrainState
 from mtcnn_jax.config import NAMES, Config
@@ -120,7 +120,7 @@ def _run(options: argparse.Namespace, config: Config, folder: Path) -> None:
         }
         for name in NAMES:
             kept[name].check_room(starts[name].state, config.stage(name).train.steps)
-        write_text(folder / "config.toml", to_toml(config))
+        write_text(folder / "config.toml", with_sum(to_toml(config)))
         write_json(folder / "environment.json", environment() | record)
         cascade, stages = dict[Name, Params](), dict[str, dict[str, Any]]()
         for name in NAMES:

@@ -50,7 +50,7 @@ from faces.mesh import check_division, make_mesh
 from faces.outputs import write_json, write_npz, write_text
 from faces.run_record import environment, read_log
 from faces.terminal import make_console
-from faces.toml_config import load_config, to_toml
+from faces.toml_config import load_config, to_toml, with_sum
 from faces.train_loop import Trained, train
 from faces.train_state import TrainState
 from recognizer.detector_identity import make_record, of_body
@@ -94,7 +94,7 @@ def _run(options: argparse.Namespace, config: Config, folder: Path) -> None:
             common.check_same(folder, record, config)
         resumed = checkpoints.restore(kept, folder, state, config) if options.resume else None
         kept.check_room(resumed[0] if resumed else state, config.train.steps)
-        write_text(folder / "config.toml", to_toml(config))
+        write_text(folder / "config.toml", with_sum(to_toml(config)))
         write_json(folder / "environment.json", environment() | record)
         before = evaluate(state)
         console.print("before training: " + common.numbers_of(before))

@@ -17,7 +17,8 @@ PARTIAL = ".partial"
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 _IN_THE_WAY = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY}
-REFUSED = _NO_SPACE | _FORBIDDEN | _IN_THE_WAY | {errno.ENAMETOOLONG, errno.ELOOP}
+_BROKEN = {errno.EIO, errno.ESTALE}
+REFUSED = _NO_SPACE | _FORBIDDEN | _IN_THE_WAY | _BROKEN | {errno.ENAMETOOLONG, errno.ELOOP}
 """Errors of the system that a person can mend."""
 
 

@@ -22,7 +22,7 @@ from faces.data.fingerprint import Fingerprint, from_json
 from faces.errors import CheckpointError, DataError
 from faces.outputs import append_text, write_json, write_text
 from faces.schema import Checked
-from faces.toml_config import to_toml
+from faces.toml_config import to_toml, with_sum
 
 TRAINING_SET = "training_set.json"
 """Beside `environment.json`: the fingerprint of what a run was trained on."""
@@ -77,7 +77,7 @@ def _git(*arguments: str) -> str:
 def write_start(folder: Path, config: Checked, training_set: Fingerprint) -> None:
     """Create the run's folder with `training_set.json`, `config.toml`, and `environment.json` with the set's counts."""
     write_training_set(folder, training_set)
-    write_text(folder / "config.toml", to_toml(config))
+    write_text(folder / "config.toml", with_sum(to_toml(config)))
     write_json(folder / "environment.json", environment() | {"training_set": training_set.summary()})
 
 

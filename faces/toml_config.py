@@ -8,6 +8,7 @@ Not here: what a schema is and how tables become one (`faces.schema`).
 """
 
 import dataclasses
+import hashlib
 import importlib.util
 import json
 import os
@@ -26,6 +27,7 @@ LARGEST = 256 * 1024
 _DEEPEST = 32
 _MOST_BASES = 16
 _LONGEST_NAME = 4096
+_SUM = "# sha256 of the lines above: "
 _QUOTED = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'[^']*'")
 _NOT_IN_KEYS = re.compile(r"[^\w.\s-]+")
 
@@ -86,10 +88,17 @@ def read_toml(path: Path) -> dict[str, Any]:
     """The tables of a TOML file.
 
     Raises:
-        ConfigError: it cannot be read, is none, or is larger or deeper than a config can be.
+        ConfigError: it cannot be read, is none, is larger or deeper than a config can be, or is not what its checksum
+            is of.
     """
     try:
         text = read_bytes(path, LARGEST).decode("utf-8")
+        above, has_sum, _ = text.rpartition(_SUM)
+        if has_sum and text != with_sum(above):
+            raise ConfigError(
+                f"{path}: is not as it was written, by the checksum in its last line; restore the file, or take that "
+                "line out if you have changed it yourself."
+            )
         if line := _long_key(text):
             raise ConfigError(f"{path}, line {line}: a key of more than {_DEEPEST} names joined by dots; ours have 3.")
         tables = tomllib.loads(text)
@@ -151,6 +160,11 @@ def _still_meant(sources: Mapping[str, Any], base: Mapping[str, Any], over: Mapp
 
 def _for_all(tables: Mapping[str, Any], sentence: str) -> dict[str, Any]:
     return {key: _for_all(value, sentence) if isinstance(value, Mapping) else sentence for key, value in tables.items()}
+
+
+def with_sum(text: str) -> str:
+    """A TOML text with a last line by which `read_toml` sees that nothing above it has changed."""
+    return f"{text}{_SUM}{hashlib.sha256(text.encode()).hexdigest()}\n"
 
 
 def to_toml(config: Checked) -> str:

@@ -139,6 +139,17 @@ def test_to_toml_and_back(tmp_path, changes):
     assert config.load_config(write(tmp_path, config.to_toml(made)), Config) == (made, {})
 
 
+def test_a_changed_file_is_seen_by_its_last_line(tmp_path):
+    text = config.with_sum(TEXT)
+    assert config.load_config(write(tmp_path, text), Config)[0] == tiny()
+    words = r"mine\.toml: is not as it was written, by the checksum .* take that line out if you have changed it yourself"
+    for changed in (text.replace("alpha = 0.2", "alpha = 0.6"), text + "\n", text[:-2], text.replace("above: ", "above: 0")):
+        with pytest.raises(ConfigError, match=words):
+            config.read_toml(write(tmp_path, changed))
+    by_hand = TEXT.replace("alpha = 0.2", "alpha = 0.6")
+    assert config.load_config(write(tmp_path, by_hand), Config)[0] == tiny(loss__alpha=0.6)
+
+
 def test_shipped_configs_are_found_by_name():
     names = config.shipped_configs()
     assert {"facenet/nn1", "facenet/nn2", "facenet/tiny"} <= set(names)

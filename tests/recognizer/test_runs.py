@@ -77,17 +77,30 @@ def test_open_run_of_facenet(tmp_path: Path, classifier: float):
         assert run.centres == {}
 
 
+def test_a_changed_config_is_not_taken_for_the_runs(arcface_run: tuple[Path, TrainState], tmp_path: Path):
+    """Another range of pixels would give other embeddings, and no error."""
+    folder, _ = arcface_run
+    shutil.copytree(folder, tmp_path / "run")
+    file = tmp_path / "run" / "config.toml"
+    file.write_text(file.read_text().replace("scale = 128", "scale = 138"))
+    with pytest.raises(ConfigError, match=r"config\.toml: is not as it was written"):
+        open_run(tmp_path / "run")
+
+
+def write_anew(file: Path, old: str, new: str) -> None:
+    """Change a config, and take out its last line, the checksum, which earlier versions did not write."""
+    file.write_text(file.read_text().replace(old, new).rpartition("# sha256")[0])
+
+
 def test_a_run_of_an_earlier_version_is_read(arcface_run: tuple[Path, TrainState], tmp_path: Path):
     """Its config.toml has what is in [loss.classifier] now in [loss], or loss.classifier for loss.classifier_weight."""
     folder, _ = arcface_run
     shutil.copytree(folder, tmp_path / "arcface")
-    file = tmp_path / "arcface" / "config.toml"
-    file.write_text(file.read_text().replace("\n\n[loss.classifier]\nkind", "\nclassifier"))
+    write_anew(tmp_path / "arcface" / "config.toml", "\n\n[loss.classifier]\nkind", "\nclassifier")
     assert open_run(tmp_path / "arcface").config == open_run(folder).config
     config = of_facenet.config(loss__classifier_weight=0.5)
     run_record.write_start(tmp_path / "facenet", config, fingerprint(SOURCE))
-    file = tmp_path / "facenet" / "config.toml"
-    file.write_text(file.read_text().replace("classifier_weight", "classifier"))
+    write_anew(tmp_path / "facenet" / "config.toml", "classifier_weight", "classifier")
     assert config_of(tmp_path / "facenet") == ("facenet", config)
 
 
