@@ -6,7 +6,7 @@ deleted. Both are labelled faces of any kind that `experiments.prepare` reads; E
 names nobody. Photographs are searched for faces and aligned as `experiments.evaluate` does, aligned faces are taken as
 they are.
 
-Of hundreds of millions of pairs of images a cosine that is right for two faces proposes hundreds of thousands of
+Of hundreds of millions of pairs of images a cosine that is right for two faces proposes tens of thousands of
 strangers. So the pairs of different people within each set say from which cosine on only `--false` of all compared
 pairs of strangers are to be expected. DIR receives
 
