@@ -12,11 +12,11 @@ import os
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.table import Column
 from rich.text import Text
 
-from faces.printable import escaped
+from faces.printable import escaped, on_one_line
 
 
 class _Console(Console):
@@ -25,6 +25,11 @@ class _Console(Console):
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))  # rich would end the program with its own code
+
+
+class _Description(TextColumn):
+    def render(self, task: Task) -> Text:
+        return Text(on_one_line(task.description))
 
 
 def make_console(**settings: Any) -> Console:
@@ -42,7 +47,7 @@ def make_progress(console: Console, *more: ProgressColumn) -> Progress:
         more: columns between the count and the time left.
     """
     return Progress(
-        TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis", ratio=3)),
+        _Description("", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=3)),
         BarColumn(bar_width=None, table_column=Column(ratio=2)),
         MofNCompleteColumn(table_column=Column(no_wrap=True)),
         *more,
