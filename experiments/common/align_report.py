@@ -90,8 +90,8 @@ def _tell_people(aligned: Aligned, console: Console) -> None:
     totals, names = _totals(aligned), aligned.photographs.identity_names
     kept = np.bincount(aligned.photographs.identities[sorted(aligned.judged.kept)], minlength=len(names))
     whole = int((kept == totals).sum())
-    console.print(f"of {counted(len(names), 'people')} {whole:,} keep every photograph, of all {kept.sum():,} of "
-                  f"{totals.sum():,} stay ({kept.sum() / totals.sum():.1%}); {COVERAGE} has each")  # fmt: skip
+    of_all = f"{kept.sum():,} of {counted(totals.sum(), 'photographs')} stay ({kept.sum() / totals.sum():.1%})"
+    console.print(f"{of_all}, all of theirs of {whole:,} of {len(names):,} people; {COVERAGE} says whose")
     gone = [name for name, left in zip(names, kept, strict=True) if not left]
     single = [name for name, left, all_ in zip(names, kept, totals, strict=True) if left == 1 < all_]
     if gone:

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from experiments.common.contact_sheets import CAPTION, COLUMNS, GAP, TILE, write_line
+from experiments.common.pair_sheets import drawable
 from faces.aligned.judging import KINDS, Across, Judged, LeftOut
 from faces.aligned.looks import Looks
 from faces.data.images import decode_image, decode_stored, encode_png
@@ -97,7 +98,7 @@ class _Pictures:
 
     def _caption(self, row: int) -> str:
         name = str(Path(self._source.source_name(row)).with_suffix(""))
-        return name[-LETTERS:].encode("ascii", "replace").decode()
+        return drawable(name[-LETTERS:])
 
 
 def _some(of_all: list[One], most: int) -> list[One]:

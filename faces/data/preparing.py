@@ -24,6 +24,7 @@ import cv2
 import numpy as np
 import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordWriter
+from tensorflow_datasets.proto import tf_example_pb2
 
 from faces.data.chunks import Budget
 from faces.data.images import declared_pixels, encode_png, stored_encoding
@@ -210,6 +211,12 @@ def _cut(pixels: np.ndarray, crop: Box | None, size: int | None, name: str) -> n
     return pixels
 
 
+def in_one_order(record: bytes) -> bytes:
+    """A record with its features in one order; by itself each process chooses another, and no two sets are the same."""
+    written = tf_example_pb2.Example.FromString(record)  # pyright: ignore[reportAttributeAccessIssue]
+    return written.SerializeToString(deterministic=True)
+
+
 class _RecordWriter:
     """ArrayRecord shards and the metadata that makes them a TFDS dataset."""
 
@@ -227,7 +234,7 @@ class _RecordWriter:
     def write(self, example: dict) -> None:
         if self._writer is None or self._room <= 0:
             self._writer = self._next_shard()
-        record = FEATURES.serialize_example(FEATURES.encode_example(example))
+        record = in_one_order(FEATURES.serialize_example(FEATURES.encode_example(example)))
         with _writing(self._folder.parent):
             self._writer.write(record)
         self._lengths[-1] += 1

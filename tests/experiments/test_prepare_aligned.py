@@ -132,7 +132,7 @@ def test_every_reason_is_named_and_counted(album: Path, given: list[str], tmp_pa
                  "  same picture: 3: ann/twice.png, bob/1.png, dora/bobs.png", "  nothing is left of 1: cleo",
                  "  one photograph of several is left of 1: dora"):  # fmt: skip
         assert line in printed
-    assert any("of 4 people 0 keep every photograph, of all 6 of 15 stay (40.0%)" in line for line in printed)
+    assert any("6 of 15 photographs stay (40.0%), all of theirs of 0 of 4 people" in line for line in printed)
     coverage = {row["person"]: row for row in rows_of(out / "coverage.csv")}
     assert coverage["ann"] == {
         "person": "ann", "photographs": "6", "with a face": "5", "kept": "3", "unreadable": "0", "no face": "1",

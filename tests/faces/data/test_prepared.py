@@ -15,7 +15,7 @@ from faces.data.image_folder import FolderSource
 from faces.data.lfw import read_lfw
 from faces.data.open import detect_kind, open_source
 from faces.data.prepared import PreparedFaces
-from faces.data.preparing import write_prepared
+from faces.data.preparing import FEATURES, in_one_order, write_prepared
 from faces.errors import DataError, OutputError
 from tests.faces.data.makers import encoded, image_folder, insightface_rec, picture
 
@@ -281,3 +281,14 @@ def test_lfw_keeps_its_pairs(tmp_path):
     (tmp_path / "in" / "pairs.txt").unlink()
     with pytest.raises(DataError, match="neither in it nor beside it"):
         open_source(tmp_path / "in", "lfw")
+
+
+def test_the_same_set_is_the_same_bytes_in_every_process(folder, tmp_path):
+    """Features stand in one order, whatever the process would make of their names' hashes."""
+    write_prepared(FolderSource(folder), tmp_path / "out")
+    record = PreparedFaces(tmp_path / "out")._record(0)
+    assert record == in_one_order(record)
+    serialised = FEATURES.serialize_example({"image": b"x", "identity": 3, "identity_name": b"Zo", "source": b"a/b"})
+    assert in_one_order(serialised) == in_one_order(in_one_order(serialised)) and len(serialised) == len(
+        in_one_order(serialised)
+    )
