@@ -202,6 +202,7 @@ def run(
             place = stack.enter_context(outputs.results_folder(Path(folder)))
             write_start(place, config, fingerprint(faces))
             checkpoints = stack.enter_context(Checkpoints(place / "checkpoints"))
+            checkpoints.check_room(state, config.train.steps)
         console = make_console(quiet=quiet)
         trained = train(step, state, loader, config, mesh, place, checkpoints, lambda state: {}, monitor, console)
         history = trained.history if place is None else read_log(place / LOGS[0])

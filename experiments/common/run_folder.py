@@ -55,9 +55,10 @@ def _check_free(folder: Path) -> None:
 
 
 def _holds_nothing_else(folder: Path) -> bool:
-    """Whether all that lies in a folder is what a run writes there, however early it has ended."""
+    """Whether all that lies in a folder is what a run writes there, however early it has ended; a hidden file is what
+    it had not yet given its name."""
     with writing(folder):
-        return all(entry.name in _OF_A_RUN for entry in outputs.contents(folder))
+        return all(entry.name in _OF_A_RUN or entry.name.startswith(".") for entry in outputs.contents(folder))
 
 
 def command_to_resume(main: str, arguments: list[str], folder: Path) -> str:

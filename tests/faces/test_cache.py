@@ -106,3 +106,24 @@ def test_what_is_no_cache(tmp_path: Path, kind: str):
         assert len(Cache(path, 5)) == 1
     with pytest.raises(DataError, match=r"cache\.npz: not a cache that was written here"):
         Cache(path, 2 if kind == "rows" else 1)
+
+
+def test_no_flipped_bit_gives_other_vectors(tmp_path: Path):
+    rng, path = np.random.default_rng(0), tmp_path / "cache.npz"
+    cache = Cache(path)
+    for _ in range(4):
+        cache.put(rng.bytes(32), rng.normal(size=8).astype(np.float32))
+    cache.save()
+    content, refused = path.read_bytes(), 0
+    for _ in range(200):
+        flipped = bytearray(content)
+        flipped[rng.integers(len(flipped))] ^= 1 << int(rng.integers(8))
+        path.write_bytes(flipped)
+        try:
+            read = Cache(path)
+        except DataError:
+            refused += 1
+        else:  # a bit of the zip's headers that nobody needs
+            for key, vector in cache._vectors.items():
+                np.testing.assert_array_equal(read.get(key), vector)
+    assert refused > 150

@@ -16,8 +16,17 @@ def claimed(out: Path, resume: bool) -> Path:
         return claim(argparse.Namespace(out=out, resume=resume, config="facenet/tiny"), stack)
 
 
-@pytest.mark.parametrize("left", [[], ["checkpoints/"], ["training_set.json"], ["training_set.json", "config.toml"],
-                                  ["config.toml", "checkpoints/", "log.jsonl"]])  # fmt: skip
+@pytest.mark.parametrize(
+    "left",
+    [
+        [],
+        ["checkpoints/"],
+        ["training_set.json"],
+        ["training_set.json", "config.toml"],
+        [".training_set.0123456789abcdef.json"],  # killed before the file had its name
+        ["config.toml", "checkpoints/", "log.jsonl"],
+    ],
+)
 def test_a_run_that_was_killed_before_its_first_checkpoint_is_resumed(tmp_path: Path, left: list[str]):
     out = tmp_path / "run"
     out.mkdir()
