@@ -188,8 +188,7 @@ def whole_photographs(sizes: Mapping[tuple[int, int], int], is_cut: bool) -> str
     taken = "the same part of each was taken" if is_cut else "stored as they are, and training takes the same part"
     return (
         f"images of {those} pixels (height x width, {len(sizes):,} in all): {taken}, wherever the face is; no face "
-        "was looked for. If they are whole photographs, --detector mtcnn or retinaface finds the face of each and cuts "
-        "it out."
+        "was looked for. If they are whole photographs, --detector mtcnn finds the face of each and cuts it out."
     )
 
 

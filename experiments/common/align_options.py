@@ -29,8 +29,8 @@ _OF_DETECTOR = (
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options, in a group of their own."""
     group = parser.add_argument_group("photographs to aligned faces")
-    group.add_argument("--detector", type=detector, metavar="NAME", help="find the face of each photograph by mtcnn or "
-                       "retinaface, and cut it out (default: images are stored as they are)")  # fmt: skip
+    group.add_argument("--detector", type=detector, metavar="NAME", help="find the face of each photograph by mtcnn, "
+                       "retinaface or scrfd, and cut it out (default: images are stored as they are)")  # fmt: skip
     group.add_argument("--detector-weights", type=Path, metavar="FILE", help=WEIGHTS_HELP)
     group.add_argument("--detector-network", choices=NETWORKS, help=NETWORK_HELP)
     group.add_argument("--select", choices=(*RULES, OWN), help="which face of several (default most_central); "
