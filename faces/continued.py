@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from faces.errors import OutputError
+from faces.errors import OutputError, option
 from faces.opening import MIB, read_json
 from faces.outputs import CONTENTS, check_free, list_contents, locked, remove_contents, write_json
 
@@ -57,7 +57,7 @@ def is_made_with(folder: Path, settings: Mapping[str, Any]) -> bool:
 
 
 def _check_same(folder: Path, wanted: dict[str, Any]) -> None:
-    ways = "name another folder, or replace them with --overwrite"
+    ways = f"name another folder, or replace them with {option('overwrite')}"
     try:
         stored = read_json(folder / SETTINGS, MIB)
         if not isinstance(stored, dict):

@@ -9,6 +9,17 @@ from collections.abc import Sequence
 from faces.printable import sentence
 
 
+def option(name: str, value: object = True) -> str:
+    """How a command's option is given and a program's argument of that name, as a part of a sentence.
+
+    `option("network", "magface")` is `--network magface (network="magface" in a program)`.
+    """
+    keyword = name.replace("-", "_")
+    if value is True:
+        return f"--{name} ({keyword}=True in a program)"
+    return f'--{name} {value} ({keyword}="{value}" in a program)'
+
+
 class FacesError(Exception):
     """Base of all errors that a user, not a programmer, can mend.
 

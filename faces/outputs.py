@@ -22,7 +22,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from faces.errors import OutputError
+from faces.errors import OutputError, option
 from faces.locks import lock_file
 from faces.opening import MIB, read_bytes
 from faces.refused import PARTIAL, writing
@@ -125,7 +125,7 @@ def check_file(path: Path, overwrite: bool = False) -> None:
         if path.is_dir():
             raise OutputError(f"{path}: is a folder; name a file to write.")
         if path.exists() and not overwrite:
-            raise OutputError(f"{path}: is there already; name another file, or replace it with --overwrite.")
+            raise OutputError(f"{path}: is there already; name another file, or replace it with {option('overwrite')}.")
     check_folder(path.parent)
 
 
@@ -227,7 +227,7 @@ def check_free(folder: Path, overwrite: bool = False, other_way: str = "") -> No
             f"{folder}: is not empty, and no results of these commands ({there[0].name} is in it); name another folder."
         )
     ways = [*([other_way] if other_way else []), "name another folder"]
-    ways += ["replace them with --overwrite"] if is_listed else []
+    ways += [f"replace them with {option('overwrite')}"] if is_listed else []
     raise OutputError(f"{folder}: holds results already; {', '.join(ways[:-1])}{', or ' * (len(ways) > 1)}{ways[-1]}.")
 
 

@@ -78,7 +78,7 @@ def convert(
     if file.is_dir():
         refuse_detectors_in(file)
         if (file / DESCRIPTION).is_file() or (file / "config.toml").is_file():
-            raise WeightsError(f"{file}: a model of this project already; give it as it is, by --weights {file}.")
+            raise WeightsError(f"{file}: a model of this project already; give it as it is where one is asked for.")
     tensors, wrapper, pixels = _tensors_by_known_names(file, state_dict)
     graph_of = symbol or _symbol_beside(file)
     graph = read_symbol(graph_of) if graph_of else ()
@@ -94,7 +94,7 @@ def convert(
         published = published._replace(preprocessing=_seen_by(published.preprocessing, *pixels, file))
     if symbol and not published.has_symbol:
         raise ConfigError(
-            f"--symbol {symbol} changes nothing: {file} is of {published.network}, not MXNet's; leave it out."
+            f"symbol {symbol} changes nothing: {file} is of {published.network}, not MXNet's; leave it out."
         )
     digest = _sha256(file)
     stated: dict[str, str] = {}

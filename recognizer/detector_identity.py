@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from faces.detect.looks import TILE, Sizes
-from faces.errors import ConfigError, WeightsError
+from faces.errors import ConfigError, WeightsError, option
 from faces.opening import open_regular, parse_json
 from faces.weights import is_onnx, read_onnx_graph, read_onnx_outputs, read_weights
 from mtcnn_jax.stages import STRIDE, WINDOW
@@ -124,7 +124,7 @@ def identify(
     if told is not None and told not in NETWORKS:
         raise ConfigError(f'there is no detector network "{told}": one of {", ".join(NETWORKS)} is expected')
     if told not in (None, fits):
-        raise ConfigError(f"{file}: its weights fit {fits}; --detector-network {told} is another network.")
+        raise ConfigError(f"{file}: its weights fit {fits}; {told}, which they are said to be of, is another network.")
     if record is None:
         known = known_files(manifest).get(_sha256(file))
         fitting = fits if NETWORKS[fits].is_alone else told
@@ -134,7 +134,7 @@ def identify(
     if says is None:
         raise WeightsError(
             f"{file}: is no file that is known by its hash, and other networks have the same names and shapes; if it "
-            f"takes {NETWORKS[fits].told}, say so with --detector-network {fits}."
+            f"takes {NETWORKS[fits].told}, say so with {option('detector-network', fits)}."
         )
     if says != fits:
         raise WeightsError(f"{file}: says that it is of {says}, and its weights fit {fits}; fetch the file again.")

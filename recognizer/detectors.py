@@ -25,7 +25,7 @@ import scrfd_jax as scrfd
 from faces.detect.detections import Detector
 from faces.detect.looks import Sizes, of_any_size
 from faces.detect.shrink import in_smaller_images
-from faces.errors import ConfigError, DataError, FacesError, WeightsError
+from faces.errors import ConfigError, DataError, FacesError, WeightsError, option
 from faces.opening import MIB, open_regular
 from faces.schema import nearest_of_all
 from faces.weights import is_onnx, read_onnx_graph, read_onnx_locations, read_onnx_outputs, read_weights
@@ -96,8 +96,8 @@ def _refuse_recogniser(weights: Path) -> None:
     except FacesError:
         return
     raise WeightsError(
-        f"{weights}: weights of {network}, which embeds faces and finds none; give them by --weights, and a detector's "
-        "by --detector-weights."
+        f"{weights}: weights of {network}, which embeds faces and finds none; give them as those of the model, and a "
+        "detector's as those of the detector."
     )
 
 
@@ -161,7 +161,7 @@ def _arrays(file: Path, detector: str) -> dict[str, np.ndarray]:
     arrays = read_weights(file)
     other = detector_in(file, arrays) if detector != "scrfd" else detector_of(arrays)  # whose graph is followed anyway
     if other not in (None, detector):
-        raise WeightsError(f"{file}: weights of {other} and not of {detector}; name --detector {other}.")
+        raise WeightsError(f"{file}: weights of {other} and not of {detector}; name {option('detector', other)}.")
     return arrays
 
 

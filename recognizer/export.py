@@ -82,7 +82,7 @@ def to_onnx(model: Model) -> bytes:
             )  # fmt: skip
         except NotImplementedError as error:
             raise WeightsError(
-                f"{model.name}: jax2onnx cannot turn it into ONNX ({error}); leave ONNX out with --format stablehlo."
+                f"{model.name}: jax2onnx cannot turn it into ONNX ({error}); write stablehlo alone."
             ) from None
         # The mirrored image passes through a second copy of the network, whose weights are the first's.
         whole = onnx_ir.from_proto(converted)
@@ -106,7 +106,7 @@ def check_installed(name: Format) -> None:
     if missing:
         (other,) = set(FORMATS) - {name}
         raise ConfigError(
-            f"{' and '.join(missing)}: not installed, and needed for {name}; {EXTRA}, or write the other alone with "
+            f"{' and '.join(missing)}: not installed, and needed for {name}; {EXTRA}, or write {other} alone, with "
             f"--format {other}."
         )
 

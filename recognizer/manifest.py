@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from faces.detect.detections import Rule
-from faces.errors import ConfigError, WeightsError
+from faces.errors import ConfigError, WeightsError, option
 from faces.preprocessing import Preprocessing
 from faces.schema import Checked, build, nearest_of_all
 from faces.schema import Rule as MustHold
@@ -187,7 +187,8 @@ def find_model(given: Path | str, manifest: Path = MANIFEST) -> Path:
     entry = entries[name]
     if entry.kind != "model":
         raise WeightsError(
-            f"{name}: is a detector, which finds faces and embeds none; give it by --detector {entry.detector}."
+            f"{name}: is a detector, which finds faces and embeds none; give it by "
+            f"{option('detector', entry.detector)}."
         )
     return _located(name, entry)
 

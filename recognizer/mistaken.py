@@ -6,7 +6,7 @@ Not here: the opposite mistake (`detectors.py`).
 from collections.abc import Collection
 from pathlib import Path
 
-from faces.errors import WeightsError
+from faces.errors import WeightsError, option
 from faces.weights import read_weights
 from faces.weights.layouts import Tensors
 from recognizer.detector_identity import DETECTORS, detector_in, weight_files
@@ -35,8 +35,8 @@ def refuse_detector(file: Path, tensors: Tensors) -> None:
     if detector := detector_in(file, tensors):
         weights = file.parent if detector == "mtcnn" else file  # whose three files lie in one folder
         raise WeightsError(
-            f"{file}: weights of the detector {detector}, which finds faces and embeds none; give them by --detector "
-            f"{detector} --detector-weights {weights}."
+            f"{file}: weights of the detector {detector}, which finds faces and embeds none; give them by "
+            f"{option('detector', detector)} and {option('detector-weights', weights)}."
         )
     if any("bbox" in name.lower() for name in tensors):
         raise _of_unknown_detector(file, "weights")

@@ -62,7 +62,7 @@ def config_of(folder: Path) -> tuple[str, RunConfig]:
     """
     path = folder / "config.toml"
     if not path.is_file():
-        raise CheckpointError(f"{folder}: no run lies there; the folder that a training run wrote (--out) is expected.")
+        raise CheckpointError(f"{folder}: no run lies there; the folder that a training run wrote is expected.")
     schemas = {"facenet": facenet_jax.config.Config, "arcface": arcface_jax.config.Config}
     tables = read_toml(path)
     trained_as = "arcface" if "head" in tables else "facenet"
@@ -110,8 +110,8 @@ def check_network(folder: Path, network: Mapping[str, Any], config: Checked) -> 
     for key, theirs in network.items():
         if values[key] != theirs and not (values[key] == "running" and theirs != "none"):
             raise ConfigError(
-                f"--init {folder}: its network has {key} = {_plain(theirs)}, and --{key.replace('_', '-')} asks for "
-                f"{_plain(values[key])}; leave that option out."
+                f"{folder}: the network to start with has {key} = {_plain(theirs)}, and {_plain(values[key])} is asked "
+                "for; leave that out."
             )
 
 

@@ -45,10 +45,12 @@ def network_of(path: Path, config: RunConfig) -> dict[str, Any]:
     model = _opened(path)
     how, network = model.preprocessing, model.description.network
     if how.channels != "rgb":
-        raise ConfigError(f"--init {path}: its network takes channels in the order {how.channels}, training gives rgb.")
+        raise ConfigError(
+            f"{path}: the network to start with takes channels in the order {how.channels}, training gives rgb."
+        )
     if isinstance(how.mean, tuple) or isinstance(how.scale, tuple):
         raise ConfigError(
-            f"--init {path}: its network takes channels by a mean of {plain(how.mean)} and a scale of "
+            f"{path}: the network to start with takes channels by a mean of {plain(how.mean)} and a scale of "
             f"{plain(how.scale)}, training gives all by one."
         )
     return {
@@ -78,8 +80,8 @@ def check_network(path: Path, network: Mapping[str, Any], config: RunConfig) -> 
     runs.check_network(path, fixed, config)
     if asked in ("global", "per_device") and _has_folded(_opened(path).batch_stats):
         raise ConfigError(
-            f'--init {path}: its batch norms are folded into the kernels before them, and statistics of a batch would '
-            f'undo that; train with --model.batch-norm running, not "{asked}".'
+            f"{path}: the batch norms of the network to start with are folded into the kernels before them, and "
+            f'statistics of a batch would undo that; train with model.batch_norm "running", not "{asked}".'
         )
     return None
 

@@ -33,7 +33,7 @@ from arcface_jax.models.mobilefacenet_names import (
 )
 from arcface_jax.models.symbols import follow_iresnet, follow_y1
 from arcface_jax.models.torch_names import TORCH_EPSILON
-from faces.errors import WeightsError
+from faces.errors import WeightsError, option
 from faces.preprocessing import WHOLE, Preprocessing
 from faces.weights.graph import Node
 from faces.weights.layouts import Published, Row, Tensors
@@ -245,8 +245,11 @@ def _whose(given: _Given, ones: Sequence[str], usual: str | None = None) -> str:
         raise WeightsError(f"its names are not those of {given.told}, but of {' or '.join(ones)}.")
     said = next((whose for words, whose in _OF_WRAPPERS.items() if words in given.wrapper and whose in ones), usual)
     if said is None:
-        each = " or ".join(f"--network {one} ({_described(_seen_by(one))})" for one in ones)
-        raise WeightsError(f"its names are those of several programs, which want other images: say {each}.")
+        each = " or ".join(f"{one} for {_described(_seen_by(one))}" for one in ones)
+        raise WeightsError(
+            "its names are those of several programs, which want other images: say by "
+            f"{option('network', 'NAME')} which, {each}."
+        )
     return said
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int, Int64
 
-from faces.errors import EvaluationError
+from faces.errors import EvaluationError, option
 from faces.evaluate import metrics
 
 _NAMES_SHOWN = 5
@@ -296,7 +296,7 @@ def hardest_errors(
 
 def _incomplete(pairs_lack_a: str, missing: Sequence[str], undetected: Sequence[str]) -> str:
     """Why pairs have no score, and what to do about it: an image that is there need not be added."""
-    coverage = "--allow-missing to get a number with its coverage beside it."
+    coverage = f"{option('allow-missing')} to get a number with its coverage beside it."
     if not undetected:
         return f"{pairs_lack_a} picture ({few_names(missing)}); add the pictures, or {coverage}"
     no_face = f"no face was found in {len(undetected):,} pictures that are there ({few_names(undetected)})"

@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64, Int, Int64
 
 from faces.data.ytf import VideoPairs
-from faces.errors import EvaluationError
+from faces.errors import EvaluationError, option
 from faces.evaluate.verification import VerificationResult, evaluate_pairs, few_names
 from faces.unit import unit_rows
 
@@ -162,8 +162,8 @@ def lacking_videos(
         ways = ["add the frames"] if absent or short else []
         ways += ["say --undetected centre_crop to take the middle of frames without a face"] if faceless else []
         raise EvaluationError(
-            f"of {len(pairs.videos):,} videos {' and '.join(lacking)}; {', '.join(ways)}, or --allow-missing to get a "
-            "number that is called partial."
+            f"of {len(pairs.videos):,} videos {' and '.join(lacking)}; {', '.join(ways)}, or "
+            f"{option('allow-missing')} to get a number that is called partial."
         )
     return missing, short
 

@@ -93,7 +93,7 @@ def _read(file: WeightsFile, state_dict: str | None) -> dict[str, np.ndarray]:
     if any(name.endswith("/data.pkl") for name in entries):
         return pytorch.read_zip(file, entries, state_dict)
     if state_dict is not None:
-        raise file.error("no checkpoint of PyTorch, and --state-dict is for those alone; leave it out")
+        raise file.error("no checkpoint of PyTorch, and the key of a state dict is for those alone; leave it out")
     if start.startswith(b"PK"):
         if what := foreign.told_by_members(entries):
             raise file.error(what)

@@ -60,7 +60,7 @@ _TEXTS = tuple(
         (r"[{\[].*\"weight_map\"", "the index of a model in several safetensors files; join those into one, or give "
          "the only one"),
         (r"[{\[].*\"(nodes|arg_nodes)\"", "MXNet's network without its weights, perhaps; give the .params file beside "
-         "it, and this one with --symbol"),
+         "it, and this one as its symbol"),
         (r"[{\[].*\"(modelTopology|weightsManifest)\"", f"a model of TensorFlow.js, {_EXPORT}"),
         (r"[{\[]", "JSON and no weights, perhaps a network without them; give the file of weights beside it"),
         (r"7767517\s", f"ncnn's network without its weights, {_EXPORT}"),

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from faces.errors import FacesError
+from faces.errors import FacesError, option
 from faces.unpickle.pickled_arrays import Opaque, PickledArray, shown
 from faces.weights.weights_file import WeightsFile
 
@@ -108,7 +108,7 @@ def _found(file: WeightsFile, entries: StateDict, inner: dict[Any, StateDict], r
         also = " and single tensors beside" if beside and not usual else ""
         raise file.error(
             f"it holds dicts of tensors under {_listed(usual or inner)}{also}, and which is the network's is not said; "
-            "convert it with --state-dict KEY"
+            f"convert it with {option('state-dict', 'KEY')}"
         )
     if beside:
         return entries

@@ -59,8 +59,8 @@ def test_every_tensor_of_an_adaface_file_has_its_place():
                                                     (False, ("insightface_pytorch", "face_evolve"))])  # fmt: skip
 def test_names_of_several_programs_are_not_guessed(has_norm: bool, programs: tuple[str, str]):
     tensors = theirs.ir_tensors((3, 4, 14, 3), (2, 3, 4, 5), 1, 3, has_norm, 1)
-    colours = r"\(blue, green, red minus 127.5, divided by 127.5\)"
-    say = f"programs, which want other images: say --network {programs[0]} {colours} or --network {programs[1]}"
+    colours = "blue, green, red minus 127.5, divided by 127.5"
+    say = rf"say by --network NAME \(.*\) which, {programs[0]} for {colours} or {programs[1]} for red"
     with pytest.raises(WeightsError, match=say):
         recognise(tensors)
     for program, channels in zip(programs, ("bgr", "rgb"), strict=True):

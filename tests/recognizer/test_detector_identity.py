@@ -37,10 +37,10 @@ def test_another_network_under_the_same_names_is_refused_until_told(tmp_path, op
     assert str(error.value) == (
         f"{file}: is no file that is known by its hash, and other networks have the same names and shapes; if it takes "
         "LeakyReLU with 0.1, anchors of 16, 32, 64, 128, 256, 512 pixels, blue, green and red minus 104, 117, 123, say "
-        "so with --detector-network retinaface_mobilenet025."
+        'so with --detector-network retinaface_mobilenet025 (detector_network="retinaface_mobilenet025" in a program).'
     )
     assert callable(open_detector("retinaface", file, network=NAME)) and opened == [Sizes(16, 512)]
-    with pytest.raises(ConfigError, match=f"fit {NAME}; --detector-network retinaface_resnet50 is another network"):
+    with pytest.raises(ConfigError, match=f"fit {NAME}; retinaface_resnet50, which they are said to be"):
         open_detector("retinaface", file, network="retinaface_resnet50")
     with pytest.raises(ConfigError, match='no detector network "retina": one of retinaface_mobilenet025, '):
         open_detector("retinaface", file, network="retina")
@@ -71,7 +71,7 @@ def test_mtcnn_keeps_to_the_narrowest_of_its_records(tmp_path, opened):
     open_detector("mtcnn", tmp_path)
     assert opened == [Sizes(24, 800, 128), 128]
     np.savez(tmp_path / "rnet.npz", **to_facenet_pytorch(params)["rnet"])
-    with pytest.raises(WeightsError, match=r"rnet\.npz: is no file that is known .* --detector-network mtcnn\."):
+    with pytest.raises(WeightsError, match=r"rnet\.npz: is no file that is known .* --detector-network mtcnn \("):
         open_detector("mtcnn", tmp_path)
 
 

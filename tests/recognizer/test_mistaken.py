@@ -41,10 +41,10 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ("retinaface.npz", ("of the detector retinaface", "by --detector retinaface --detector-weights {path}.")),
-        ("mtcnn/pnet.npz", ("weights of the detector mtcnn", "by --detector mtcnn --detector-weights {folder}/mtcnn.")),
-        ("mtcnn/onet.npz", ("weights of the detector mtcnn", "by --detector mtcnn --detector-weights {folder}/mtcnn.")),
-        ("mtcnn", ("weights of the detector mtcnn", "by --detector mtcnn --detector-weights {folder}/mtcnn.")),
+        ("retinaface.npz", ("of the detector retinaface", "program) and --detector-weights {path} (")),
+        ("mtcnn/pnet.npz", ("--detector mtcnn (detector=", " and --detector-weights {folder}/mtcnn (")),
+        ("mtcnn/onet.npz", ("--detector mtcnn (detector=", " and --detector-weights {folder}/mtcnn (")),
+        ("mtcnn", ("--detector mtcnn (detector=", " and --detector-weights {folder}/mtcnn (")),
         ("scrfd.npz", ("of a detector, which embeds no faces", "Detectors: retinaface, mtcnn, scrfd")),
         ("rpn.npz", ("of a detector, which embeds no faces", "Detectors: retinaface, mtcnn, scrfd")),
         ("empty", ("a folder, where a file of weights is expected; give the file in it that holds them.",)),
@@ -62,7 +62,7 @@ def test_detectors_that_are_to_be_converted(weights: Path, given: str, words: tu
 def test_runs_of_detectors_that_are_to_embed_faces(weights: Path, tmp_path: Path, capsys: Any):
     (tmp_path / "config.toml").write_text("[data]\n")
     shutil.copytree(weights / "mtcnn", tmp_path / "weights")
-    words = f"by --detector mtcnn --detector-weights {tmp_path}/weights."
+    words = f"and --detector-weights {tmp_path}/weights (detector_weights="
     setting.refused(convert.main, capsys, [str(tmp_path), "--to", str(tmp_path / "to")], words)
     with pytest.raises(WeightsError, match=re.escape(words)):
         open_model(tmp_path)
@@ -71,13 +71,13 @@ def test_runs_of_detectors_that_are_to_embed_faces(weights: Path, tmp_path: Path
 
 
 def test_models_that_are_to_be_converted(converted: Path, tmp_path: Path, capsys: Any):
-    words = f"a model of this project already; give it as it is, by --weights {converted}."
+    words = "a model of this project already; give it as it is where one is asked for."
     setting.refused(convert.main, capsys, [str(converted), "--to", str(tmp_path / "to")], words)
 
 
 def test_recognisers_that_are_to_find_faces(weights: Path, converted: Path, monkeypatch: pytest.MonkeyPatch):
     know_iresnet4(monkeypatch)
-    words = "weights of iresnet4, which embeds faces and finds none; give them by --weights, and a detector's by --det"
+    words = "weights of iresnet4, which embeds faces and finds none; give them as those of the model"
     for name in ("retinaface", "mtcnn"):
         for path in (weights / "r4.npz", converted):
             with pytest.raises(WeightsError) as caught:

@@ -177,7 +177,7 @@ def test_names_behind_others(file: Path, tmp_path: Path):
 def test_a_graph_for_weights_that_have_none(file: Path, tmp_path: Path):
     nodes = '[{"op": "null", "name": "data", "inputs": []}]'
     (tmp_path / "graph.json").write_text(f'{{"nodes": {nodes}, "arg_nodes": [0], "heads": [[0, 0, 0]]}}')
-    with pytest.raises(ConfigError, match=r"--symbol \S+graph.json changes nothing: .* is of iresnet4, not MXNet's"):
+    with pytest.raises(ConfigError, match=r"symbol \S+graph.json changes nothing: .* is of iresnet4, not MXNet's"):
         convert(file, symbol=tmp_path / "graph.json")
 
 

@@ -119,10 +119,10 @@ def test_a_run_starts_with_the_other_runs_network_alone(arcface_run: tuple[Path,
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
-        ("model__name", "mobilefacenet", "model.name = iresnet_tiny, and --model.name asks for mobilefacenet; leave"),
-        ("model__embedding_dim", 7, "model.embedding_dim = 6, and --model.embedding-dim asks for 7; leave"),
-        ("model__input_size", (8, 9), "model.input_size = 8 8, and --model.input-size asks for 8 9; leave"),
-        ("data__mean", 0.0, "data.mean = 127.5, and --data.mean asks for 0.0; leave that option out"),
+        ("model__name", "mobilefacenet", "model.name = iresnet_tiny, and mobilefacenet is asked for; leave"),
+        ("model__embedding_dim", 7, "model.embedding_dim = 6, and 7 is asked for; leave"),
+        ("model__input_size", (8, 9), "model.input_size = 8 8, and 8 9 is asked for; leave"),
+        ("data__mean", 0.0, "data.mean = 127.5, and 0.0 is asked for; leave that out"),
     ],
 )
 def test_the_network_is_the_other_runs_whatever_the_config(
@@ -133,7 +133,7 @@ def test_the_network_is_the_other_runs_whatever_the_config(
     network = network_of(folder)
     assert other.with_(**network) == of_arcface.config()
     assert check_network(folder, network, of_arcface.config(train__seed=9)) is None
-    with pytest.raises(ConfigError, match=f"--init {folder}: its network has {re.escape(words)}"):
+    with pytest.raises(ConfigError, match=f"{folder}: the network to start with has {re.escape(words)}"):
         check_network(folder, network, other)
 
 
