@@ -61,7 +61,7 @@ def test_a_file_says_itself_what_it_is(files: Path, opened: list[Sizes], tmp_pat
     for name in ("det_500m.onnx", "model.pth"):
         assert callable(open_detector("scrfd", files / name))
         assert callable(open_detector("scrfd", files / name, confidence=0.3, network=NAME))
-        with pytest.raises(ConfigError, match=f"fit {NAME}; --detector-network scrfd_10g is another network"):
+        with pytest.raises(ConfigError, match=f"its weights fit {NAME}; scrfd_10g, which they are said to be of"):
             open_detector("scrfd", files / name, network="scrfd_10g")
     assert opened == [Sizes(16, 512)] * 4
     entries = {"other": detector_entry(detector="scrfd", network="scrfd_10g")}
@@ -100,7 +100,7 @@ def test_where_a_recogniser_belongs(files: Path, capsys: Any, tmp_path: Path):
         words = f"{path}: weights of the detector scrfd, which finds faces and embeds none; give them by --detector scr"
         with pytest.raises(WeightsError) as error:
             open_model(path)
-        assert str(error.value) == f"{words}fd --detector-weights {path}."
+        assert str(error.value).startswith(words) and f"--detector-weights {path}" in str(error.value)
         setting.refused(convert.main, capsys, [str(path), "--to", str(tmp_path / "to")], words)
     with pytest.raises(WeightsError, match="a graph of 6 outputs, most likely of a detector"):
         open_model(files / "no_points.onnx")
