@@ -17,7 +17,6 @@ The disks are mounted (tmpfs), which Linux allows root. Not here: damaged checkp
 import argparse
 import contextlib
 import os
-import resource
 import shlex
 import subprocess
 import sys
@@ -101,8 +100,7 @@ def cases(name: str) -> Iterator[tuple[str, First]]:
     for limit in LIMITS:
 
         def limited(disk: Path, limit: int = limit) -> subprocess.CompletedProcess[str]:
-            size = limit * 1024
-            return run(name, disk / "run", lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)))
+            return run(name, disk / "run", limit)
 
         yield f"files of at most {limit} KB", limited
 
@@ -127,9 +125,9 @@ def outcome(first: First, disk: Path, whole: Path) -> str:
     return f"a sentence, then on from step {kept} to the same weights" if same(disk / "run", whole) else "OTHER WEIGHTS"
 
 
-def run(name: str, out: Path, before: Callable[[], None] | None = None) -> subprocess.CompletedProcess[str]:
-    """A whole training in a process of its own."""
-    return ended(subprocess.Popen(**command(name, out), preexec_fn=before))  # pyright: ignore[reportCallIssue, reportArgumentType]
+def run(name: str, out: Path, limit: int = 0) -> subprocess.CompletedProcess[str]:
+    """A whole training in a process of its own; with `limit`, no file of more than so many KB."""
+    return ended(subprocess.Popen(**command(name, out, limit)))  # pyright: ignore[reportCallIssue, reportArgumentType]
 
 
 def ended(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
@@ -146,9 +144,11 @@ def folders(run: Path) -> list[Path]:
     return [folder / "checkpoints" for folder in (run, *(run / net for net in "pro"))]
 
 
-def command(name: str, out: Path) -> dict[str, object]:
+def command(name: str, out: Path, limit: int = 0) -> dict[str, object]:
     """Of `subprocess`."""
     words = [sys.executable, "-m", f"experiments.{name}", *OF_MAIN[name], "--out", str(out)]
+    if limit:
+        words = ["bash", "-c", f"ulimit -f {limit}; exec {shlex.join(words)}"]
     return {"args": words, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": os.environ}
 
 
