@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import TextColumn, TimeElapsedColumn
 from rich.table import Column
 
+from faces import memory
 from faces.checkpoint import Checkpoints
 from faces.config import BatchConfig, RunConfig, TrainConfig
 from faces.errors import TrainingStopped
@@ -181,6 +182,7 @@ def train(
                     evaluations.add({"step": number, "minutes": round(clock.minutes, 4), **result})
                     progress.console.print(f"step {number}: " + ", ".join(f"{k} {v:.4f}" for k, v in result.items()))
                 if pending is None:
+                    memory.give_back()
                     clock.restart()
         except (TrainingStopped, KeyboardInterrupt):
             keep()
