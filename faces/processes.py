@@ -31,7 +31,8 @@ class Meeting:
     """Where the processes of a run meet, and which this one is.
 
     Args:
-        host, port: where process 0 listens.
+        host, port: where process 0 listens; at this address alone if it is one of its machine's, in numbers, or
+            `localhost`, and at all where `host` is another name.
         processes: how many there are.
         process: this one's number, from 0.
         wait: seconds until those that are missing are given up.
@@ -46,7 +47,7 @@ class Meeting:
     @property
     def address(self) -> str:
         """Host and port, as JAX takes them."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return _written(self.host, self.port)
 
 
 def meeting(coordinator: str | None, processes: int | None, process: int | None, wait: float | None) -> Meeting | None:
@@ -94,7 +95,11 @@ def join(where: Meeting, started_with: Mapping[str, Any], prepare: Prepare) -> s
     settled = meet(where, started_with, prepare)
     try:
         jax.distributed.initialize(
-            where.address, where.processes, where.process, initialization_timeout=max(1, round(where.wait))
+            where.address,
+            where.processes,
+            where.process,
+            initialization_timeout=max(1, round(where.wait)),
+            coordinator_bind_address=_bind_address(where),
         )
     except (RuntimeError, ValueError) as error:
         raise ConfigError(f"{where.address}: JAX could not join the processes ({error}); start all again.") from error
@@ -242,8 +247,11 @@ def _reach(where: Meeting) -> socket.socket:
 
 
 def _listen(where: Meeting) -> socket.socket:
-    """At the port of this machine where JAX's coordinator will listen, on all its addresses."""
+    """At the port of this machine where JAX's coordinator will listen."""
+    place = _own_address(where)
     try:
+        if place is not None:
+            return socket.create_server(place[1], family=place[0])
         if socket.has_dualstack_ipv6():
             return socket.create_server(("", where.port), family=socket.AF_INET6, dualstack_ipv6=True)
         return socket.create_server(("", where.port))
@@ -253,6 +261,31 @@ def _listen(where: Meeting) -> socket.socket:
         ) from None
 
 
+def _own_address(where: Meeting) -> tuple[socket.AddressFamily, tuple[str, int]] | None:
+    """The family and address to listen at alone; None to listen at all of this machine's.
+
+    An address in numbers, and `localhost`, are meant as they stand, as long as this machine has them: behind a
+    translation of addresses it has not. A name may be another address here than elsewhere, as that of a machine is
+    which its own list of hosts calls 127.0.1.1.
+    """
+    numeric = socket.AI_NUMERICHOST if where.host != "localhost" else 0
+    try:
+        found = socket.getaddrinfo(where.host, where.port, type=socket.SOCK_STREAM, flags=numeric)
+    except (OSError, UnicodeError):
+        return None
+    for family, _, _, _, place in found:
+        with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_STREAM) as trial:
+            trial.bind((place[0], 0))
+            return family, (str(place[0]), where.port)
+    return None
+
+
+def _bind_address(where: Meeting) -> str | None:
+    """Where JAX's coordinator listens, as it takes it; None for all addresses."""
+    place = _own_address(where)
+    return None if place is None else _written(*place[1])
+
+
 def _host_and_port(text: str) -> tuple[str, int]:
     host, _, digits = text.rpartition(":")
     host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
@@ -260,6 +293,10 @@ def _host_and_port(text: str) -> tuple[str, int]:
     if not host or not is_port or any(character.isspace() or character in "/[]" for character in host):
         raise ConfigError(f"--coordinator {text!r}: HOST:PORT is expected, such as 10.0.0.1:1234 or [::1]:1234.")
     return host, int(digits)
+
+
+def _written(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _forget_gone(there: dict[int, socket.socket]) -> None:

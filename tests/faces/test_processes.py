@@ -137,7 +137,7 @@ def test_other_options_and_numbers_given_twice():
 
 
 def test_a_port_that_is_taken_and_strangers_at_it():
-    with socket.create_server(("", 0)) as other:
+    with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         (said,) = together(party(port, 2, 0))
         assert f"localhost:{port}: process 0 cannot listen there" in said
@@ -176,3 +176,18 @@ def test_one_that_ended_meanwhile_may_come_again():
     assert together(party(port, 3, 0), leave_and_come, lambda: (time.sleep(0.3), party(port, 3, 2)())[1]) == [
         "the folder"
     ] * 3
+
+
+def test_an_address_in_numbers_is_the_only_one_listened_at():
+    """All of 127.0.0.0/8 is this machine, as are its other addresses."""
+    for host, other in (("127.0.0.1", "127.0.0.2"), ("127.0.0.2", "127.0.0.1"), ("localhost", "127.0.0.2")):
+        with processes._listen(Meeting(host, free_port(), 2, 0, 1.0)) as server:
+            place, port = server.getsockname()[:2]
+            assert place in ({"127.0.0.1", "::1"} if host == "localhost" else {host})
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection((other, port), 1)
+    for host in (socket.gethostname(), "192.0.2.1"):  # a name, and an address that is not this machine's
+        with processes._listen(Meeting(host, free_port(), 2, 0, 1.0)) as server:
+            socket.create_connection(("127.0.0.2", server.getsockname()[1]), 1).close()
+    assert processes._bind_address(Meeting("127.0.0.1", 5, 2, 0, 1.0)) == "127.0.0.1:5"
+    assert processes._bind_address(Meeting("a-name", 5, 2, 0, 1.0)) is None
