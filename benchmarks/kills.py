@@ -1,7 +1,8 @@
 """Commands that are killed at random moments and started again, against the same commands left alone.
 
     python -m benchmarks.kills --kind facenet arcface partial_fc muon --data SET [--kills 100] [--signal KILL]
-    python -m benchmarks.kills --kind prepare detect evaluate people --photographs DIR [--kills 20] [--signal TERM]
+    python -m benchmarks.kills --kind prepare detect people --photographs DIR [--kills 20] [--signal TERM]
+    python -m benchmarks.kills --kind evaluate --pairs LFW
 
 SET is a small set to train on. Each kind is run once undisturbed. Then it is started and killed after a random part
 of the time that this took, and started again, training with `--resume`, until it has come to its end; then anew, until
@@ -48,6 +49,7 @@ def main() -> None:
     parser.add_argument("--kind", nargs="+", choices=[*TRAINING, *OTHERS], default=list(TRAINING))
     parser.add_argument("--data", type=Path, help="training faces")
     parser.add_argument("--photographs", type=Path, help="folder of PERSON/PHOTOGRAPH")
+    parser.add_argument("--pairs", type=Path, help="photographs with pairs.txt, in LFW's layout")
     parser.add_argument("--kills", type=int, default=100, help="of each kind (default 100)")
     parser.add_argument("--signal", choices=("KILL", "TERM"), default="KILL")
     parser.add_argument("--seed", type=int, default=0)
@@ -104,15 +106,16 @@ def command(kind: str, args: argparse.Namespace, place: Path) -> tuple[Start, Ca
         data = ["--data", str(args.data)] if args.data else []
         words = lambda out: [main, *options, *data, "--out", str(out), *(["--resume"] if out.is_dir() else [])]  # noqa: E731
         return lambda out, seconds, number: run(words(out), seconds, number, place), of_weights
-    if args.photographs is None:
-        raise SystemExit(f"{kind}: needs --photographs.")
-    photographs, cache = str(args.photographs), lambda out: ["--cache", str(out.with_suffix(".cache"))]
+    if (args.pairs if kind == "evaluate" else args.photographs) is None:
+        raise SystemExit(f"{kind}: needs --photographs, and evaluate --pairs.")
+    photographs, pairs = str(args.photographs), str(args.pairs)
+    cache = lambda out: ["--cache", str(out.with_suffix(".cache"))]  # noqa: E731
     given: dict[str, Callable[[Path], list[str]]] = {
         "prepare": lambda out: [photographs, "--detector", "mtcnn"],
         "detect": lambda out: [photographs, "--detector", "mtcnn"],
         "people": lambda out: [photographs, *cache(out)],
         "evaluate": lambda out: ["--weights", "inception_resnet_v1", "--detector", "mtcnn", *cache(out), "--data",
-                                 f"photographs={photographs}"],
+                                 f"lfw={pairs}"],
     }  # fmt: skip
     words = lambda out: [kind, *given[kind](out), "--out", str(out)]  # noqa: E731
     return lambda out, seconds, number: run(words(out), seconds, number, place), of_files
