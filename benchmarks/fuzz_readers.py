@@ -30,7 +30,7 @@ from typing import Any
 
 RUNS = 100_000
 LIMIT = 60
-KEPT = 3_000
+KEPT = 1_000
 LONGEST = 4_096  # bytes of an input
 CORPUS = Path(__file__).with_name("fuzz_corpus")
 

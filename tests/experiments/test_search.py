@@ -318,3 +318,12 @@ def test_the_middle_of_a_photograph_without_a_face(
     assert any("no face, and the middle taken, in" in line and "c.png" in line for line in printed)
     clusters = json.loads((tmp_path / "out" / "clusters.json").read_text())
     assert {Path(f["photograph"]).name for one in clusters for f in one if f["box"] is None} == {"c.png"}
+
+
+@pytest.mark.parametrize("text", [b"[" * 5000, b"[]" + b" " * 8_000_000, b'{"people": ' + b"9" * 5000 + b"}"])
+def test_an_index_whose_text_has_no_end_is_refused(tmp_path, text):
+    path = tmp_path / "index.npz"
+    arrays = {"embeddings": np.ones((1, 2), np.float32), "person": np.zeros(1, np.int64)}
+    np.savez_compressed(path, **arrays, text=np.frombuffer(text, np.uint8))
+    with pytest.raises(DataError, match="is no index of enrolled people, or damaged"):
+        search.read_index(path)

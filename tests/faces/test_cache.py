@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -127,3 +128,21 @@ def test_no_flipped_bit_gives_other_vectors(tmp_path: Path):
             for key, vector in cache._vectors.items():
                 np.testing.assert_array_equal(read.get(key), vector)
     assert refused > 150
+
+
+@pytest.mark.parametrize("bomb", ["unpacks", "declares"])
+def test_bombs_are_refused_before_they_take_memory(tmp_path: Path, bomb: str):
+    """Some kilobytes that unpack to 64 MB, or say that 8 GB follow."""
+    path = tmp_path / "cache.npz"
+    head = {"keys": np.zeros((1, 32), np.uint8), "lengths": np.array([1 << 24])}
+    if bomb == "unpacks":
+        np.savez_compressed(path, **head, values=np.zeros(1 << 24, np.float32))
+    else:
+        np.savez(path, **head, values=np.ones(4, np.float32))
+        path.write_bytes(path.read_bytes().replace(b"'shape': (4,), }         ", b"'shape': (2147483648,), }"))
+    assert path.stat().st_size < 100_000
+    tracemalloc.start()
+    with pytest.raises(DataError, match="not a cache that was written here, or damaged"):
+        Cache(path)
+    assert tracemalloc.get_traced_memory()[1] < 24 << 20
+    tracemalloc.stop()
