@@ -153,7 +153,7 @@ def _examples() -> list[bytes]:
 def _example(path: Path) -> None:
     try:
         bytes_feature(path.read_bytes(), "source")
-    except ValueError as error:  # which `prepared.py` makes a DataError of
+    except ValueError as error:  # which `faces/data/prepared.py` makes a DataError of
         raise DataError(str(error)) from None
 
 

@@ -22,7 +22,7 @@ def difference(cut_as: Mapping[str, Any], preprocessing: Preprocessing) -> str:
     """What a network takes, where it takes faces that are cut out otherwise; "" where it does not, or nothing is known.
 
     Args:
-        cut_as: of a set, as `faces.data.prepared.PreparedFaces.cut_as`.
+        cut_as: of a set, `cut_as` of `faces.data.prepared.PreparedFaces`.
         preprocessing: of the network; one whose alignment needs no face was trained on faces that were cut out before,
             of which nothing is known.
     """
