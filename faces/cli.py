@@ -17,6 +17,7 @@ from rich.text import Text
 from faces import start, stopping
 from faces.errors import FacesError
 from faces.printable import escaped, sentence
+from faces.private import keep_private
 from faces.refused import REFUSED, is_full, refusal
 from faces.terminal import make_console
 
@@ -36,6 +37,7 @@ def run(main: Callable[[list[str]], None]) -> NoReturn:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     sys.excepthook = _defect
+    keep_private()
     stopping.install()
     start.choose_routines()
     start.keep_programs()

@@ -10,6 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from faces.errors import OutputError
+from faces.private import PRIVATE_FILE, make_folders
 from faces.refused import explained, writing
 
 _LONGEST_WAIT = 600.0  # seconds, for a file that other programs hold for as long as it takes to write it
@@ -25,7 +26,7 @@ def waited_for(path: Path) -> Iterator[None]:
         OutputError: another program has it for minutes, or nothing can be written there.
     """
     with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folders(path.parent)
     with lock_file(path.with_name(f".{path.name[:20]}.lock"), path, _LONGEST_WAIT):
         yield
 
@@ -41,7 +42,7 @@ def lock_file(path: Path, place: Path, timeout: float) -> Iterator[None]:
     Raises:
         OutputError: another program has it, or the disk refuses.
     """
-    lock = FileLock(path, timeout=timeout)
+    lock = FileLock(path, timeout=timeout, mode=PRIVATE_FILE)
     try:
         lock.acquire()
     except Timeout:

@@ -6,6 +6,8 @@ when the new ones are complete (`results_folder`). What a command has put there 
 nothing else is ever taken away. A single file is written under a name that no other program uses, and takes its place
 in one step (`replacing`). What the disk refuses becomes an `OutputError` (`refused.py`).
 
+What is written is its owner's alone (`private.py`); a folder that was there keeps its mode.
+
 Not here: what is written (`run_record.py` and whoever computes it), reading what others wrote.
 """
 
@@ -25,6 +27,7 @@ import numpy as np
 from faces.errors import OutputError, option
 from faces.locks import lock_file
 from faces.opening import MIB, read_bytes
+from faces.private import PRIVATE_FILE, PRIVATE_FOLDER, make_folders, make_private, open_to_append
 from faces.refused import PARTIAL, writing
 
 LOCK = ".lock"
@@ -45,15 +48,15 @@ def replacing(path: Path) -> Iterator[Path]:
     block ends well, and vanishes when it does not.
 
     No two programs get the same name. What lies at `path` stays until then. The new file is on the disk before it has
-    the name. Its permissions are those of any new file, which the umask gives.
+    the name. It is its owner's alone.
 
     Raises:
         OutputError: the disk refuses.
     """
     with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folders(path.parent)
         temporary = path.with_name(f".{path.stem[:20]}.{secrets.token_hex(8)}{path.suffix[:20]}")
-        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, PRIVATE_FILE))
         try:
             yield temporary
             with temporary.open("rb") as written:
@@ -80,7 +83,7 @@ def append_text(path: Path, text: str) -> None:
     Raises:
         OutputError: the disk refuses; a part of the text may be there.
     """
-    with writing(path), path.open("ab") as file:
+    with writing(path), open_to_append(path) as file:
         file.write(text.encode(errors="backslashreplace"))
 
 
@@ -165,7 +168,7 @@ def results_folder(folder: Path, overwrite: bool = False) -> Iterator[Path]:
         try:
             with writing(folder):
                 shutil.rmtree(partial, ignore_errors=True)
-                partial.mkdir()
+                partial.mkdir(PRIVATE_FOLDER)
                 _try(partial)
             yield partial
             with writing(folder):
@@ -178,9 +181,10 @@ def _change_places(folder: Path, partial: Path) -> None:
     """Move what is in `partial` into `folder`, and what was there out of it; where that fails, all is as before."""
     new = sorted(entry.name for entry in partial.iterdir())
     list_contents(partial, new)
+    make_private(partial)
     replaced = folder / REPLACED
     shutil.rmtree(replaced, ignore_errors=True)
-    replaced.mkdir()
+    replaced.mkdir(PRIVATE_FOLDER)
     out: list[str] = []
     into: list[str] = []
     try:
@@ -280,9 +284,9 @@ def numbered(base: Path) -> Path:
     while True:
         folder = base if number == 1 else base.with_name(f"{base.name}-{number}")
         with writing(folder):
-            folder.parent.mkdir(parents=True, exist_ok=True)
+            make_folders(folder.parent)
             try:
-                folder.mkdir()
+                folder.mkdir(PRIVATE_FOLDER)
                 return folder
             except FileExistsError:
                 number += 1
@@ -299,7 +303,7 @@ def _make(folder: Path) -> list[Path]:
         _refuse_file(folder)
         missing = [place for place in (folder, *folder.parents) if not place.exists()]
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folders(folder)
         except OSError:
             _remove_empty(missing)
             raise

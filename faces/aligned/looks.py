@@ -22,6 +22,7 @@ import numpy as np
 from faces.errors import DataError
 from faces.opening import open_regular, parse_json
 from faces.outputs import append_text
+from faces.private import open_to_append
 from faces.refused import writing
 
 LINES, FACES = "looks.jsonl", "faces.bin"
@@ -100,7 +101,7 @@ class Looks:
 
     def place(self, content: bytes) -> Span:
         """Add bytes to the faces; they count when `end_group` has been called."""
-        with writing(self._faces), self._faces.open("ab") as file:
+        with writing(self._faces), open_to_append(self._faces) as file:
             file.write(content)
         span = self._end, len(content)
         self._end += len(content)

@@ -8,6 +8,7 @@ import sys
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from faces import outputs
@@ -41,13 +42,58 @@ def test_many_writers_of_one_file_do_not_meet(tmp_path):
     assert path.read_bytes() == b"x" * 1000 and names(tmp_path) == ["shared"]
 
 
-def test_a_new_file_has_the_permissions_that_the_umask_gives(tmp_path):
-    before = os.umask(0o027)
-    try:
-        outputs.write_text(tmp_path / "a", "")
-    finally:
-        os.umask(before)
-    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o640
+@pytest.fixture(params=[0, 0o022, 0o077])
+def umask(request: pytest.FixtureRequest):
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+def modes(folder: Path) -> set[tuple[str, int]]:
+    """Kind and mode of all that lies in a folder."""
+    return {("folder" if one.is_dir() else "file", one.stat().st_mode & 0o777) for one in folder.rglob("*")}
+
+
+def test_what_is_written_is_its_owners_alone(tmp_path: Path, umask: int):
+    outputs.write_npz(tmp_path / "a" / "b" / "cache.npz", {"x": np.zeros(2)})
+    with waited_for(tmp_path / "c" / "d" / "shared.npz"):
+        pass
+    outputs.append_text(outputs.numbered(tmp_path / "e" / "f") / "log.jsonl", "one\n")
+    with outputs.results_folder(tmp_path / "g" / "h") as out:
+        outputs.write_text(out / "deep" / "text", "")
+        (out / "made").mkdir()
+        (out / "made" / "by a library.png").write_bytes(b"")  # as the umask says
+    with outputs.locked(tmp_path / "i" / "j") as _:
+        outputs.append_text(tmp_path / "i" / "j" / "k", "")
+    assert modes(tmp_path) == {("folder", 0o700), ("file", 0o600)}
+
+
+def test_a_folder_that_was_there_keeps_its_mode_and_what_is_made_in_it_is_private(tmp_path: Path, umask: int):
+    folder = tmp_path / "there"
+    folder.mkdir()
+    folder.chmod(0o755)
+    old = folder / "old.json"
+    old.write_text("")
+    old.chmod(0o644)
+    outputs.write_text(old, "new")
+    with outputs.results_folder(folder / "results") as out:
+        outputs.write_text(out / "a", "")
+    assert folder.stat().st_mode & 0o777 == 0o755 and modes(folder) == {("folder", 0o700), ("file", 0o600)}
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    folder.chmod(0o755)
+    with outputs.results_folder(folder) as out:
+        (out / "picture.png").write_bytes(b"")
+    assert folder.stat().st_mode & 0o777 == 0o755 and modes(folder) == {("file", 0o600)}
+
+
+def test_commands_let_libraries_write_for_the_owner_alone(tmp_path: Path):
+    written = "__import__('pathlib').Path(given[0]).write_text('')"
+    subprocess.run(
+        [sys.executable, "-c", f"from faces import cli; cli.run(lambda given: {written})", str(tmp_path / "a")],
+        check=True, umask=0,
+    )  # fmt: skip
+    assert modes(tmp_path) == {("file", 0o600)}
 
 
 @pytest.mark.parametrize(
