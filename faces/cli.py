@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from rich.text import Text
 
-from faces import start, stopping
+from faces import partners, start, stopping
 from faces.errors import FacesError
 from faces.printable import escaped, sentence
 from faces.private import keep_private
@@ -29,8 +29,9 @@ def run(main: Callable[[list[str]], None]) -> NoReturn:
     """Run `main` on the command line's arguments and exit; programs that JAX compiles are kept for the next time.
 
     Exit codes: 0; 2 with `error: <sentence>` on standard error for a `FacesError`, a full disk or too little memory
-    (argument parsers use 2 as well); 130 for Ctrl-C, and 75 where a scheduler's signal has ended it, both with the
-    command that goes on as the last line; 141, silently, when the reader of the output has closed it, as `head` does.
+    (argument parsers use 2 as well); 130 for Ctrl-C, 75 where a scheduler's signal has ended it, and 69 where another
+    process of the run is gone (`partners.py`), all three with the command that goes on as the last line; 141, silently,
+    when the reader of the output has closed it, as `head` does.
     Any other exception is a defect of ours and keeps its traceback.
     """
     for stream in (sys.stdout, sys.stderr):  # what a terminal cannot show is escaped, and stops nothing
@@ -41,7 +42,9 @@ def run(main: Callable[[list[str]], None]) -> NoReturn:
     stopping.install()
     start.choose_routines()
     start.keep_programs()
-    sys.exit(exit_code(main, sys.argv[1:]))
+    code = exit_code(main, sys.argv[1:])
+    partners.ended_with(code)
+    sys.exit(code)
 
 
 def exit_code(main: Callable[[list[str]], None], arguments: list[str]) -> int:

@@ -5,7 +5,8 @@ coordinator will, until every other process has said its number and with what it
 its own: open their data, and process 0 the run's folder, which it tells the others. What goes wrong in the meantime, in
 whichever process, is one sentence in every process.
 
-Not here: devices of all processes (`mesh.py`), options of the command line (the mains).
+Not here: what they do when one is gone later (`partners.py`), what their launcher says (`launchers.py`), devices of
+all (`mesh.py`), options of the command line (the mains).
 """
 
 import contextlib
@@ -19,7 +20,11 @@ from typing import Any
 
 from faces.errors import ConfigError, FacesError
 from faces.json_lines import patiently, read, tell
+from faces.launchers import told
+from faces.partners import Watch
 
+AUTO = "auto"
+"""In the place of the coordinator's address: all is as the launcher says."""
 WAIT = 300.0
 """Seconds that the processes wait for one another where nothing else is said."""
 _HELLO = 10.0  # seconds in which who has connected must say who it is
@@ -50,20 +55,43 @@ class Meeting:
         return _written(self.host, self.port)
 
 
-def meeting(coordinator: str | None, processes: int | None, process: int | None, wait: float | None) -> Meeting | None:
+def meeting(
+    coordinator: str | None,
+    processes: int | None,
+    process: int | None,
+    wait: float | None,
+    environment: Mapping[str, str] | None = None,
+) -> Meeting | None:
     """What the command line's four options say together; None where none of them is given.
 
+    Args:
+        coordinator: HOST:PORT, or `auto`: all three are as the launcher says that has started this process.
+        processes, process: where None, but not `coordinator`, as the launcher says.
+        wait: None for `WAIT`.
+        environment: with what the launcher says (`launchers.py`); None for nothing.
     Raises:
         ConfigError: some are missing, or make no sense.
     """
+    if coordinator is None and processes is None and process is None and wait is None:
+        return None
+    launched = told(environment or {}) if coordinator is not None else None
+    if coordinator == AUTO and launched is None:
+        raise ConfigError(
+            f"--coordinator {AUTO}: no launcher that is known has started this process (SLURM's srun, Open MPI's "
+            "mpirun, a TPU slice of GKE, a job of Kubernetes with an index); give --coordinator HOST:PORT, --processes "
+            "N and --process I."
+        )
+    if launched is not None:
+        coordinator = launched.coordinator if coordinator == AUTO else coordinator
+        processes = launched.processes if processes is None else processes
+        process = launched.process if process is None else process
     given = {"--coordinator": coordinator, "--processes": processes, "--process": process}
     missing = [option for option, value in given.items() if value is None]
-    if len(missing) == len(given) and wait is None:
-        return None
     if coordinator is None or processes is None or process is None:
+        silent = f", which {launched.launcher} does not tell here" if launched is not None else ""
         raise ConfigError(
-            f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing: several processes make one run "
-            "with --coordinator HOST:PORT, --processes N and --process I in each."
+            f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing{silent}: several processes make "
+            "one run with --coordinator HOST:PORT, --processes N and --process I in each."
         )
     if processes < 1:
         raise ConfigError(f"--processes {processes}: at least 1 is needed.")
@@ -81,29 +109,33 @@ Prepare = Callable[[], tuple[str, Mapping[str, str]]]
 folder ("" in the others), and what all must have found alike, such as the training set, by what it is called."""
 
 
-def join(where: Meeting, started_with: Mapping[str, Any], prepare: Prepare) -> str:
+def join(where: Meeting, started_with: Mapping[str, Any], prepare: Prepare) -> tuple[str, Watch]:
     """Meet, prepare, and have JAX join the processes; to be called before JAX meets its first device.
 
     Args: as `meet`.
     Returns:
-        What process 0 has settled.
+        What process 0 has settled, and the watch on the others.
     Raises:
         ConfigError: as `meet`, or JAX could not join them.
     """
     import jax
 
-    settled = meet(where, started_with, prepare)
+    with contextlib.ExitStack() as stack:
+        settled, there = _meet(where, started_with, prepare, stack)
+        stack.pop_all()  # the connections stay
+    watch = Watch(where.process, there)
     try:
         jax.distributed.initialize(
             where.address,
             where.processes,
             where.process,
             initialization_timeout=max(1, round(where.wait)),
+            cluster_detection_method="deactivate",  # it would take one device of a host, as for a process each
             coordinator_bind_address=_bind_address(where),
         )
     except (RuntimeError, ValueError) as error:
         raise ConfigError(f"{where.address}: JAX could not join the processes ({error}); start all again.") from error
-    return settled
+    return settled, watch
 
 
 def meet(where: Meeting, started_with: Mapping[str, Any], prepare: Prepare) -> str:
@@ -120,15 +152,24 @@ def meet(where: Meeting, started_with: Mapping[str, Any], prepare: Prepare) -> s
             something else; or the place cannot be reached.
         FacesError: what `prepare` raised here.
     """
-    mine = json.loads(json.dumps({"processes": where.processes, **started_with}))
-    return _lead(where, mine, prepare) if where.process == 0 else _follow(where, mine, prepare)
-
-
-def _lead(where: Meeting, mine: dict[str, Any], prepare: Prepare) -> str:
-    """Process 0's part."""
     with contextlib.ExitStack() as stack:
-        server = stack.enter_context(_listen(where))
-        there: dict[int, socket.socket] = {}
+        return _meet(where, started_with, prepare, stack)[0]
+
+
+Met = tuple[str, dict[int, socket.socket]]
+"""What process 0 has settled; connections by the numbers of the processes at their other ends."""
+
+
+def _meet(where: Meeting, started_with: Mapping[str, Any], prepare: Prepare, stack: contextlib.ExitStack) -> Met:
+    """As `meet`; the connections stay open as long as `stack`."""
+    mine = json.loads(json.dumps({"processes": where.processes, **started_with}))
+    return (_lead if where.process == 0 else _follow)(where, mine, prepare, stack)
+
+
+def _lead(where: Meeting, mine: dict[str, Any], prepare: Prepare, stack: contextlib.ExitStack) -> Met:
+    """Process 0's part."""
+    there: dict[int, socket.socket] = {}
+    with _listen(where) as server:
         try:
             deadline = time.monotonic() + where.wait
             while len(there) < where.processes - 1:
@@ -141,7 +182,7 @@ def _lead(where: Meeting, mine: dict[str, Any], prepare: Prepare) -> str:
             tell(there, {"error": str(error)})
             raise
         tell(there, {"settled": settled})
-        return settled
+    return settled, there
 
 
 def _check_prepared(number: int, answer: dict[str, Any], found: Mapping[str, str]) -> None:
@@ -201,20 +242,20 @@ def _welcome(
     there[number] = connection
 
 
-def _follow(where: Meeting, mine: dict[str, Any], prepare: Prepare) -> str:
+def _follow(where: Meeting, mine: dict[str, Any], prepare: Prepare, stack: contextlib.ExitStack) -> Met:
     """The part of a process that is not the first."""
-    with _reach(where) as connection:
-        here = {0: connection}
-        connection.settimeout(where.wait + 2 * _HELLO)
-        tell(here, {"process": where.process, "started_with": mine})
-        _heard(where, read(connection), "go")
-        try:
-            _, found = prepare()
-        except FacesError as error:
-            tell(here, {"error": str(error)})
-            raise
-        tell(here, {"found": dict(found)})
-        return _heard(where, patiently(connection), "settled")
+    connection = stack.enter_context(_reach(where))
+    here = {0: connection}
+    connection.settimeout(where.wait + 2 * _HELLO)
+    tell(here, {"process": where.process, "started_with": mine})
+    _heard(where, read(connection), "go")
+    try:
+        _, found = prepare()
+    except FacesError as error:
+        tell(here, {"error": str(error)})
+        raise
+    tell(here, {"found": dict(found)})
+    return _heard(where, patiently(connection), "settled"), here
 
 
 def _heard(where: Meeting, answer: dict[str, Any], word: str) -> Any:

@@ -31,7 +31,7 @@ class Preempted(KeyboardInterrupt):
     """A scheduler, not the person at the keyboard, wants the command to end.
 
     Attributes:
-        by: its signal; None where another process of the run had it.
+        by: its signal; None where several processes stop together, and this one has had none or JAX has taken it.
     """
 
     by: int | None = None
@@ -42,7 +42,7 @@ def word_of(interrupt: KeyboardInterrupt) -> str:
     if not isinstance(interrupt, Preempted):
         return "interrupted"
     if interrupt.by is None:
-        return "stopped with another process of the run"
+        return "stopped with all processes of the run, one of which was asked to"
     return f"stopped by {signal.Signals(interrupt.by).name}"
 
 
@@ -101,7 +101,9 @@ class Late:
 
             if not multihost_utils.reached_preemption_sync_point(step):
                 return
-            raise _error(self._received)
+            error = _error(self._received)
+            error.is_agreed = True  # pyright: ignore[reportAttributeAccessIssue]
+            raise error
         if self._received is not None:
             raise _error(self._received)
 

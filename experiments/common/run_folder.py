@@ -91,6 +91,17 @@ def says_how_to_go_on(main: str, arguments: list[str], folder: Path) -> Iterator
         raise
 
 
+def how_to_go_on(main: str, arguments: list[str], folder: Path) -> str:
+    """The last lines of a process that another one has taken with it: what is kept, and what to do in all of them.
+
+    Args: as `command_to_resume`.
+    """
+    steps = steps_in(folder / "checkpoints")
+    kept = f"Step {steps[-1]:,} is kept. " if steps else ""
+    return (f"{kept}Start all processes again, or fewer, with a smaller --processes.\n"
+            f"go on with: {_going_on(main, arguments, folder)[1]}")  # fmt: skip
+
+
 def _going_on(main: str, arguments: list[str], folder: Path) -> tuple[bool, str]:
     """Whether the run has left anything to go on from, and the command that does, or that starts it again."""
     has_begun = folder.is_dir() and bool(outputs.contents(folder))

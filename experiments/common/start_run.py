@@ -5,14 +5,16 @@ Not here: the folder's rules (`run_folder.py`), how processes meet (`faces.proce
 
 import argparse
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from experiments.common.run_folder import claim, says_how_to_go_on
+from experiments.common.run_folder import claim, how_to_go_on, says_how_to_go_on
 from experiments.common.training_faces import ALL, Faces, Selection, find_faces
 from faces import processes, start
 from faces.config import RunConfig
+from faces.partners import Watch
 from faces.schema import flatten
 from faces.terminal import make_console
 
@@ -50,12 +52,14 @@ def start_run(
     Raises:
         FacesError: as `claim`; in every process, what one of them has refused.
     """
-    meeting = processes.meeting(options.coordinator, options.processes, options.process, options.wait)
+    given = options.coordinator, options.processes, options.process, options.wait
+    meeting = processes.meeting(*given, os.environ)
     with contextlib.ExitStack() as stack:
         if meeting is None:
             folder, faces = claim(options, stack), None
         else:
-            folder, faces = _meet(meeting, options, config, selection, stack)
+            folder, faces, watch = _meet(meeting, options, config, selection, stack)
+            stack.enter_context(watch.guarding(lambda: how_to_go_on(main, arguments, folder)))
         with says_how_to_go_on(main, arguments, folder):
             yield Run(folder, faces)
 
@@ -66,8 +70,9 @@ def _meet(
     config: RunConfig,
     selection: Selection,
     stack: contextlib.ExitStack,
-) -> tuple[Path, Faces | None]:
-    """The folder that process 0 has claimed, and the faces, where they are at a path and all have found the same."""
+) -> tuple[Path, Faces | None, Watch]:
+    """The folder that process 0 has claimed, the faces, where they are at a path and all have found the same, and the
+    watch on the other processes."""
     faces = list[Faces]()
 
     def prepare() -> tuple[str, dict[str, str]]:
@@ -80,6 +85,6 @@ def _meet(
         return str(folder), {"training set": f"{training_set.counts()}, {training_set.digest}"}
 
     started_with = {**flatten(config), **{key: str(getattr(options, key)) for key in _OF_ALL}}
-    folder = Path(processes.join(meeting, started_with, prepare))
+    settled, watch = processes.join(meeting, started_with, prepare)
     start.compile_together()
-    return folder, faces[0] if faces else None
+    return Path(settled), faces[0] if faces else None, watch

@@ -53,7 +53,8 @@ def parse(
                         "the --eval of that name)")  # fmt: skip
     parser.add_argument("--devices", type=int, help="use so many devices (default: all)")
     parser.add_argument("--coordinator", metavar="HOST:PORT", help="with several processes: where process 0 listens; "
-                        "each needs --process and --processes, and the same --out")  # fmt: skip
+                        "each needs --process and --processes, unless SLURM, Open MPI or Kubernetes tells them, and "
+                        "the same --out; auto: where SLURM, Open MPI or a TPU slice of GKE says")  # fmt: skip
     parser.add_argument("--processes", type=int, help="number of processes")
     parser.add_argument("--process", type=int, help="this one's number, from 0")
     parser.add_argument("--wait", type=float, metavar="SECONDS",
