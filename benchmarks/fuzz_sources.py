@@ -17,7 +17,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from benchmarks import fuzz_weights
-from experiments import search
+from experiments.common import people_index
 from facenet_jax.config import Config
 from faces.cache import Cache
 from faces.data import cfp, ijb, lfw, lists, pair_files, wider, ytf
@@ -64,7 +64,7 @@ def readers() -> dict[str, tuple[Read, list[bytes]]]:
     found["TOML"] = _toml, [b"base = 'x'\n[a]\nb = [1, 2.5, 'c']\nd.e = true\n", b"[model]\nname = 'small'\n[source]\n"]
     found["JSON"] = _json, [b'{"step": 3, "minutes": 0.5}\n{"step": 4, "minutes": 1}\n', b'[1, {"a": [null, "b"]}]']
     found["cache"] = Cache, [_npz(keys=np.zeros((2, 32), np.uint8), lengths=np.array([1, 2]), values=np.ones(3, "f4"))]
-    found["gallery"] = search.read_index, [_gallery()]
+    found["gallery"] = people_index.read_index, [_gallery()]
     for name, sound in fuzz_weights.samples().items():
         if name == fuzz_weights.GRAPHS:
             continue  # whole networks, which are changed there

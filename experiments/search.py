@@ -2,6 +2,7 @@
 
     python -m experiments.search enrol PEOPLE --out DIR
     python -m experiments.search find PHOTOGRAPHS... --index DIR/index.npz --out DIR
+    python -m experiments.search forget NAME --index DIR/index.npz
 
 PEOPLE holds a folder for each person, PERSON/IMAGE, and each image gives one face, the one that `--select` names.
 Enrolling writes `index.npz`: their embeddings with names, and weights, preprocessing and detector that made them, which
@@ -12,60 +13,45 @@ its faces, the best first, each with its box and the detector's score, `person` 
 with score and image. Faces are found, aligned and embedded as `experiments.evaluate` does; both leave `result.json`,
 the line that is printed last, and `environment.json`. DIR holds the results of one command, which `--overwrite`
 replaces together.
+
+Forgetting takes a person out of indexes and caches; so does enrolling anew without the person in the same DIR. No other
+command may use the cache meanwhile: it would write what it has read. Results of earlier commands are not looked at.
 """
 
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 
-from experiments.common import passed_over, pipeline
+from experiments.common import forgetting, passed_over, pipeline
+from experiments.common.arguments import place
 from experiments.common.made_by import check_same, made_by
+from experiments.common.people_index import INDEX, Index, read_index, write_index
 from experiments.common.photographs import counted, embed_photographs
-from experiments.common.results import deliver
+from experiments.common.results import deliver, print_result
 from experiments.common.threshold import add_threshold, check_threshold, verification_threshold
 from faces import cli, gallery
 from faces.data.photographs import classify, printable, scan
-from faces.errors import DataError, WeightsError
+from faces.errors import DataError
 from faces.evaluate.verification import few_names
-from faces.opening import parse_json
-from faces.outputs import write_npz, write_text
+from faces.outputs import write_text
 from faces.terminal import make_console
-from faces.weights import read_weights
 from recognizer.photographs import Faces
 
-INDEX = "index.npz"
 SHOWN = 20  # faces whose match is printed; the file has all
 
 
-@dataclass(frozen=True)
-class Index:
-    """Enrolled people.
-
-    Args:
-        embeddings: float32 (images, d), of length 1.
-        person: number of each image's person, int64 (images,).
-        people: their names.
-        pictures: path of each image.
-        made_by: weights, detector and preprocessing, as one line.
-    """
-
-    embeddings: np.ndarray
-    person: np.ndarray
-    people: tuple[str, ...]
-    pictures: tuple[str, ...]
-    made_by: str
-
-
 def main(arguments: list[str]) -> None:
-    """Parse, then enrol or find."""
+    """Parse, then enrol, find or forget."""
     options = parse(arguments)
     console = make_console()
+    if options.command == "forget":
+        print_result(forgetting.forget(options.name, options.index, options.cache, console))
+        return
     inputs = [options.people] if options.command == "enrol" else [*options.photographs, options.index]
     pipeline.check_apart(options, *inputs)
     work = enrol if options.command == "enrol" else find
@@ -85,9 +71,17 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     finding.add_argument("--index", type=Path, required=True, metavar="FILE", help=f"the {INDEX} of enrolled people")
     add_threshold(finding)
     finding.add_argument("--top", type=int, default=5, metavar="N", help="people to rank (%(default)s)")
+    forgetter = commands.add_parser("forget", allow_abbrev=False, help="a person, in indexes and caches")
+    forgetter.add_argument("name", metavar="NAME", help="as enrolled: the folder's")
+    forgetter.add_argument("--index", "--gallery", type=place, nargs="+", required=True, metavar="FILE",
+                           help=f"each {INDEX} that may have the person")  # fmt: skip
+    forgetter.add_argument("--cache", type=place, nargs="+", default=[Path("runs/cache")], metavar="DIR",
+                           help="each that enrolling and finding were given (default runs/cache)")  # fmt: skip
     pipeline.add_options(enrolling)
     pipeline.add_options(finding, of_albums=True, refuses=False)
     options = parser.parse_args(arguments)
+    if options.command == "forget":
+        return options
     pipeline.check_options(parser, options)
     if options.command == "enrol":
         options.data = options.people
@@ -122,9 +116,9 @@ def enrol(options: argparse.Namespace, out: Path, console: Console) -> dict[str,
     if absent:
         console.print(f"  not enrolled, no usable picture in the folder: {few_names(absent)}")
     passed_over.tell_alike(console, people.tolist(), "are enrolled as different people")
-    write_index(
-        out / INDEX, Index(embeddings, person, tuple(people.tolist()), pictures, made_by(model, options))
-    )
+    index = Index(embeddings, person, tuple(people.tolist()), pictures, made_by(model, options))
+    write_index(out / INDEX, index)
+    forgetting.forget_replaced(options.out / INDEX, index, options.cache, console)
     console.print(f"{len(people):,} people enrolled by {counted(len(person), 'pictures')}")
     return {
         "people": len(people),
@@ -206,56 +200,6 @@ def rank_people(index: Index, probes: np.ndarray, top: int) -> list[list[dict[st
             best.setdefault(person, match)
         ranked.append(list(best.values())[:top])
     return ranked
-
-
-def write_index(path: Path, index: Index) -> None:
-    """Write an index, whole or not at all: arrays of numbers, and the text as JSON in UTF-8."""
-    text = {"people": index.people, "pictures": index.pictures, "made_by": index.made_by}
-    arrays = {
-        "embeddings": index.embeddings.astype(np.float32),
-        "person": index.person.astype(np.int64),
-        "text": np.frombuffer(json.dumps(text).encode(), np.uint8),
-    }
-    write_npz(path, arrays)
-
-
-def read_index(path: Path) -> Index:
-    """What `write_index` wrote; sizes are checked before anything is allocated.
-
-    Raises:
-        DataError: no such file, or another one.
-    """
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; enrol people first.")
-    try:
-        stored = read_weights(path)
-        if stored["text"].nbytes > path.stat().st_size:  # it is written uncompressed, and parsed takes 20 times as much
-            raise ValueError("a bomb")
-        text = parse_json(stored["text"].tobytes())
-        index = Index(
-            stored["embeddings"],
-            stored["person"],
-            tuple(text["people"]),
-            tuple(text["pictures"]),
-            text["made_by"],
-        )
-        rows = len(index.pictures)
-        fits = (
-            index.embeddings.dtype == np.float32
-            and index.embeddings.ndim == 2
-            and bool(np.isfinite(index.embeddings).all())
-            and index.person.dtype == np.int64
-            and index.person.shape == (rows,)
-            and len(index.embeddings) == rows > 0
-            and int(index.person.min()) >= 0
-            and int(index.person.max()) < len(index.people)
-            and all(isinstance(name, str) for name in (*index.people, *index.pictures, index.made_by))
-        )
-    except (WeightsError, OSError, ValueError, KeyError, TypeError):
-        fits = False
-    if not fits:
-        raise DataError(f"{path}: is no index of enrolled people, or damaged; enrol anew.")
-    return index
 
 
 if __name__ == "__main__":

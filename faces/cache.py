@@ -7,6 +7,7 @@ Not here: what is computed (`faces.detect`, `faces.embed`).
 """
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,28 @@ class Cache:
             self._vectors = others | self._vectors
             write_npz(self._path, _packed(self._vectors))
         self._changed = False
+
+
+def remove_from(path: Path, is_gone: Callable[[bytes, np.ndarray], bool]) -> int:
+    """Take vectors out of a cache's file, which is replaced, or removed when it has none left; how many went.
+
+    A command that has read the file before and saves it afterwards brings them back.
+
+    Args:
+        path: the file.
+        is_gone: whether a key with its vector, float32 (n,), is to go.
+    Raises:
+        DataError: something else is there, or it is damaged.
+        OutputError: the disk refuses.
+    """
+    with waited_for(path), writing(path):
+        there = _read(path, 1)
+        kept = {key: vector for key, vector in there.items() if not is_gone(key, vector)}
+        if not kept:
+            path.unlink()
+        elif len(kept) < len(there):
+            write_npz(path, _packed(kept))
+    return len(there) - len(kept)
 
 
 def _packed(vectors: dict[bytes, np.ndarray]) -> dict[str, np.ndarray]:

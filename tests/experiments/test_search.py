@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from experiments import cluster, search
-from experiments.common import made_by
+from experiments.common import made_by, people_index
 from experiments.common.contact_sheets import GAP, TILE
 from faces.data.images import decode_image
 from faces.detect.detections import Detections
@@ -273,16 +273,16 @@ def test_nothing_of_a_folder_vanishes_without_a_word(model: Path, album: Path, t
 
 def test_files_that_are_no_index(tmp_path: Path):
     with pytest.raises(DataError, match="no such file; enrol people first"):
-        search.read_index(tmp_path / "none.npz")
-    good = search.Index(np.ones((2, 3), np.float32), np.array([0, 1]), ("a", "b"), ("a/1", "b/1"), "made")
-    search.write_index(tmp_path / "index.npz", good)
-    read = search.read_index(tmp_path / "index.npz")
+        people_index.read_index(tmp_path / "none.npz")
+    good = people_index.Index(np.ones((2, 3), np.float32), np.array([0, 1]), ("a", "b"), ("a/1", "b/1"), "made")
+    people_index.write_index(tmp_path / "index.npz", good)
+    read = people_index.read_index(tmp_path / "index.npz")
     assert read.people == good.people and read.made_by == "made" and (read.embeddings == good.embeddings).all()
     wrong = {"text": b"no zip", "cut": (tmp_path / "index.npz").read_bytes()[:200]}
     for name, data in wrong.items():
         (tmp_path / name).write_bytes(data)
         with pytest.raises(DataError, match="is no index of enrolled people, or damaged"):
-            search.read_index(tmp_path / name)
+            people_index.read_index(tmp_path / name)
     with np.load(tmp_path / "index.npz") as stored:
         arrays = dict(stored)
     header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000, 512), }\n"
@@ -295,11 +295,11 @@ def test_files_that_are_no_index(tmp_path: Path):
     np.savez(tmp_path / "nan.npz", **{**arrays, "embeddings": np.full((2, 3), np.nan, np.float32)})
     for name in ("huge", *texts, "nan"):
         with pytest.raises(DataError, match="is no index of enrolled people, or damaged"):
-            search.read_index(tmp_path / f"{name}.npz")
-    strange = search.Index(good.embeddings, np.array([0, 2]), good.people, good.pictures, "made")
-    search.write_index(tmp_path / "far.npz", strange)
+            people_index.read_index(tmp_path / f"{name}.npz")
+    strange = people_index.Index(good.embeddings, np.array([0, 2]), good.people, good.pictures, "made")
+    people_index.write_index(tmp_path / "far.npz", strange)
     with pytest.raises(DataError, match="is no index"):
-        search.read_index(tmp_path / "far.npz")
+        people_index.read_index(tmp_path / "far.npz")
 
 
 def test_nobody_speaks_of_faces_where_nothing_can_be_decoded(model: Path, tmp_path: Path, capsys):
@@ -326,4 +326,70 @@ def test_an_index_whose_text_has_no_end_is_refused(tmp_path, text):
     arrays = {"embeddings": np.ones((1, 2), np.float32), "person": np.zeros(1, np.int64)}
     np.savez_compressed(path, **arrays, text=np.frombuffer(text, np.uint8))
     with pytest.raises(DataError, match="is no index of enrolled people, or damaged"):
-        search.read_index(path)
+        people_index.read_index(path)
+
+
+def held(*folders: Path) -> bytes:
+    """The names and the content of all that lies in some folders."""
+    there = [path for folder in folders for path in folder.rglob("*")]
+    return b"\n".join([str(path).encode() for path in there] + [path.read_bytes() for path in there if path.is_file()])
+
+
+@pytest.fixture
+def enrolled(model: Path, album: Path, detector: list[str], tmp_path: Path) -> list[str]:
+    """The options of an index of all people of an album, one of whom has a file that is no photograph."""
+    shutil.copytree(album, tmp_path / "people")
+    (tmp_path / "people" / "Person 1" / "raw.nef").write_bytes(b"raw")
+    options = ["--weights", str(model), "--cache", str(tmp_path / "cache"), *detector, "--allow-missing"]
+    run(search.main, ["enrol", str(tmp_path / "people"), *options, "--out", str(tmp_path / "index")])
+    return options
+
+
+def forget(tmp_path: Path, name: str) -> list[str]:
+    return ["forget", name, "--index", str(tmp_path / "index" / "index.npz"), "--cache", str(tmp_path / "cache")]
+
+
+def test_nothing_of_a_person_who_is_forgotten_is_left(enrolled: list[str], tmp_path: Path, capsys):
+    places = tmp_path / "index", tmp_path / "cache"
+    before = people_index.read_index(places[0] / "index.npz")
+    theirs = [row.tobytes() for row in before.embeddings[before.person == 1]]
+    others = [row.tobytes() for row in before.embeddings[before.person != 1]]
+    content = held(*places)
+    assert len(theirs) == 5 and all(content.count(row) == 2 for row in (*theirs, *others)) and b"Person 1" in content
+    refused(search.main, capsys, forget(tmp_path, "Person 11"), "nobody is enrolled as Person 11; did you mean Person")
+    result = result_of(run(search.main, forget(tmp_path, "Person 1")))
+    assert result == {"indexes": 1, "pictures": 5, "cache_entries": 10, "caches_removed": 0}
+    content = held(*places)
+    assert not any(row in content for row in theirs) and b"Person 1" not in content and b"raw.nef" not in content
+    assert all(content.count(row) == 2 for row in others)
+    after = people_index.read_index(places[0] / "index.npz")
+    assert after.people == ("Person 0", "Person 2", "Person 3") and after.person.tolist() == [0] * 3 + [1] * 2 + [2] * 4
+    said = json.loads((places[0] / "result.json").read_text())
+    assert (said["people"], said["pictures"]) == (3, 9)
+    assert sorted(path.name for path in places[0].iterdir()) == [
+        ".contents", "environment.json", "index.npz", "result.json"
+    ]  # fmt: skip
+    for name in after.people:
+        run(search.main, forget(tmp_path, name))
+    assert not (places[0] / "index.npz").exists() and not list(places[1].glob("*.npz"))
+
+
+def test_of_caches_nothing_stays_of_which_nobody_can_tell_whose_it_is(enrolled: list[str], tmp_path: Path):
+    shutil.rmtree(tmp_path / "people")  # so that detections cannot be told
+    other = tmp_path / "cache" / "embeddings-of another model.npz"
+    shutil.copy(next((tmp_path / "cache").glob("retinaface-*.npz")), other)
+    result = result_of(run(search.main, forget(tmp_path, "Person 1")))
+    assert (result["cache_entries"], result["caches_removed"]) == (5, 2)
+    assert [path.name[:10] for path in (tmp_path / "cache").glob("*.npz")] == ["embeddings"] and not other.exists()
+
+
+def test_who_is_enrolled_no_more_leaves_the_cache(enrolled: list[str], tmp_path: Path):
+    before = people_index.read_index(tmp_path / "index" / "index.npz")
+    gone = [row.tobytes() for row in before.embeddings[before.person == 1]]
+    (tmp_path / "people" / "Person 1").rename(tmp_path / "elsewhere")
+    enrolling = ["enrol", str(tmp_path / "people"), *enrolled, "--out", str(tmp_path / "index"), "--overwrite"]
+    printed = run(search.main, enrolling)
+    assert any("5 pictures are enrolled no more; 5 entries of" in line for line in printed)
+    assert any("where faces are in photographs" in line and "retinaface" in line for line in printed)
+    content = held(tmp_path / "index", tmp_path / "cache")
+    assert not any(row in content for row in gone) and before.embeddings[0].tobytes() in content
