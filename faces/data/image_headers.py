@@ -23,6 +23,7 @@ _PIXELS_PER_BYTE, _SMALL = 1_000, 4_000_000
 _MOST_SCANS = 100
 _MOST_PASSES = 25 * PIXEL_LIMIT
 """Pixels times scans; progressive JPEGs have 6 to 20 scans."""
+_BY_CHANCE = 16_384  # bytes of anything else in which the two of a scan's marker stand less than once by chance
 _MOST_STRIPS = 300_000
 _MOST_TILES = 4096
 _TAG_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
@@ -136,7 +137,7 @@ def _of_tiff(data: bytes) -> str | None:
         return f"{pieces:,} strips or tiles, the limit is {_MOST_STRIPS:,}"
     if any(tag == _COMPRESSION and value in _JPEG_IN_TIFF for tag, _, _, value in tags):
         scans = data.count(b"\xff\xda")
-        if scans > 2 * pieces + _MOST_SCANS:
+        if scans > 2 * pieces + _MOST_SCANS + len(data) // _BY_CHANCE:
             return f"{scans:,} scans in {pieces:,} strips or tiles, as no photograph has; save it again"
     return None
 
@@ -171,15 +172,28 @@ def _short(value: int, order: str, kind: int, big: bool) -> int:
 
 
 def _of_jpeg2000(data: bytes) -> str | None:
-    at = data.find(_SIZ)
-    while at >= 0 and at + 40 <= len(data):
-        right, low, left, top, wide, high, x, y = struct.unpack_from(">8I", data, at + 8)
-        if not wide or not high:
-            return "tiles without a size"
-        tiles = max(0, -(-(right - x) // wide)) * max(0, -(-(low - y) // high))
-        if tiles > _MOST_TILES:
-            return f"{tiles:,} tiles, the limit is {_MOST_TILES:,}"
-        if why := why_not_so_large(max(0, right - left), max(0, low - top), len(data)):
-            return why
-        at = data.find(_SIZ, at + 1)
+    at = 0 if data.startswith(_SIZ) else _codestream(data)
+    if at is None or not data.startswith(_SIZ, at) or at + 40 > len(data):
+        return None  # nothing that the decoder would decode
+    right, low, left, top, wide, high, x, y = struct.unpack_from(">8I", data, at + 8)
+    if not wide or not high:
+        return "tiles without a size"
+    tiles = max(0, -(-(right - x) // wide)) * max(0, -(-(low - y) // high))
+    if tiles > _MOST_TILES:
+        return f"{tiles:,} tiles, the limit is {_MOST_TILES:,}"
+    return why_not_so_large(max(0, right - left), max(0, low - top), len(data))
+
+
+def _codestream(data: bytes) -> int | None:
+    """Where the first box of coded data begins, among the boxes that a JP2 file is a row of."""
+    at = 0
+    while at + 16 <= len(data):
+        length, head = int.from_bytes(data[at : at + 4], "big"), 8
+        if length == 1:
+            length, head = int.from_bytes(data[at + 8 : at + 16], "big"), 16
+        if data[at + 4 : at + 8] == b"jp2c":
+            return at + head
+        if length < head:  # to the end of the file, or none
+            return None
+        at += length
     return None

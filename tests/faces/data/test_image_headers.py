@@ -120,6 +120,12 @@ def test_tiles_and_strips_without_end():
     assert "250,000 tiles, the limit is 4,096" in refused(bytes(data))
     struct.pack_into(">8I", data, at, 1000, 1000, 0, 0, 0, 2, 0, 0)
     assert "tiles without a size" in refused(bytes(data))
+    struct.pack_into(">8I", data, at, 16, 20, 0, 0, 16, 20, 0, 0)
+    sound = bytes(data)
+    coded = sound.rfind(b"jp2c") - 4  # a box that is skipped may hold what looks like another picture's head
+    skipped = struct.pack(">I4s", 8 + 60, b"free") + b"\xff\x4f\xff\x51" + b"\xff" * 56
+    inside = sound[:coded] + skipped + sound[coded:] + b"\xff\x4f\xff\x51" + b"\xff" * 56
+    np.testing.assert_array_equal(decode_image(inside, "x"), decode_image(sound, "x"))
     many = b"II*\0" + struct.pack("<LHHHLL", 8, 1, 273, 3, 400_000, 22) + bytes(4 + 800_000)
     assert "400,000 strips or tiles, the limit is 300,000" in refused(many)
     scans = b"II*\0" + struct.pack("<LHHHLL", 8, 1, 259, 3, 1, 7) + bytes(4) + b"\xff\xda" * 1000
