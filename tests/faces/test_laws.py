@@ -41,7 +41,7 @@ PAYLOADS = st.lists(st.one_of(BYTES, st.just(MAGIC), st.just(b"ab")), max_size=6
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**30), 10**30) | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4),
-    max_leaves=20,
+    max_leaves=8,
 )
 
 
