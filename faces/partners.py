@@ -128,16 +128,24 @@ class Watch:
             self._end(lost)
         if isinstance(failed := line.get("failed"), str):
             self._done.add(number)
-            self._end(f"{self._name(number)} has stopped: {failed}")
+            self._end(f"{self._name(number)} has stopped: {failed}", has_time=True)
         return True
 
-    def _end(self, why: str) -> None:
-        """End this process, and with it the run; not if it is failing by itself, which it says better."""
+    def _end(self, why: str, *, has_time: bool = False) -> None:
+        """End this process, and with it the run; not if it is failing by itself, which it says better.
+
+        Args:
+            why: a sentence.
+            has_time: the process that it speaks of is still there; this one may find the same by itself.
+        """
         if self._has_failed:
             return
         if self._process == 0:
             tell(self._there, {"lost": why})
+        if self._process == 0 or has_time:
             time.sleep(_HEARD)
+        if self._has_failed:
+            return
         with suppress(OSError):
             os.write(2, f"error: {sentence(why)}\n{self._last_words()}\n".encode())
         _exit(LOST)

@@ -99,6 +99,18 @@ def test_one_that_fails_tells_why_and_ends_by_itself(ends: Ends, pair: Pair, cap
     assert ends.codes == [LOST, 2] and other._thread is not failing._thread
 
 
+def test_what_all_find_each_says_by_itself(
+    ends: Ends, pair: Pair, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(partners, "_HEARD", 0.3)
+    for watch in (Watch(1, {0: pair[0]}), Watch(0, {1: pair[1]})):
+        with pytest.raises(DataError), watch.guarding(lambda: ""):
+            raise DataError("a.png: cannot be read.")
+    _until(lambda: watch._done == {1})
+    time.sleep(0.4)
+    assert not ends.codes and not capfd.readouterr().err
+
+
 def test_ends_that_all_have_agreed_on_are_left_alone(ends: Ends, pair: Pair):
     one, other = Watch(1, {0: pair[0]}), Watch(0, {1: pair[1]})
     with one.guarding(lambda: ""):
