@@ -74,10 +74,12 @@ def command_to_resume(main: str, arguments: list[str], folder: Path) -> str:
 
 
 @contextlib.contextmanager
-def says_how_to_go_on(main: str, arguments: list[str], folder: Path) -> Iterator[None]:
+def says_how_to_go_on(main: str, arguments: list[str], folder: Path, *, writes: bool = True) -> Iterator[None]:
     """A block of a run: what the disk refuses in it, and a signal that ends it, are told with the command that goes on.
 
-    Args: as `command_to_resume`.
+    Args:
+        main, arguments, folder: as for `command_to_resume`.
+        writes: this process keeps the steps; another may say so before the last one is there.
     """
     try:
         yield
@@ -86,7 +88,7 @@ def says_how_to_go_on(main: str, arguments: list[str], folder: Path) -> Iterator
         raise OutputError(f"{error} Then {'go on' if has_begun else 'start again'} with: {command}") from error
     except KeyboardInterrupt as interrupt:
         steps = steps_in(folder / "checkpoints")
-        kept = f"Step {steps[-1]:,} is kept." if steps else ""
+        kept = f"Step {steps[-1]:,} is kept." if steps and writes else ""
         interrupt.args = (kept, _going_on(main, arguments, folder)[1])
         raise
 

@@ -60,7 +60,7 @@ def start_run(
         else:
             folder, faces, watch = _meet(meeting, options, config, selection, stack)
             stack.enter_context(watch.guarding(lambda: how_to_go_on(main, arguments, folder)))
-        with says_how_to_go_on(main, arguments, folder):
+        with says_how_to_go_on(main, arguments, folder, writes=meeting is None or meeting.process == 0):
             yield Run(folder, faces)
 
 
