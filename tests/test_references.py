@@ -24,7 +24,7 @@ OF_OTHERS = {"jnp", "lax", "nn", "np", "tf", "tfds", "torch"}
 """Modules of other libraries, by the names that the prose gives them."""
 WORDS_OF_OTHERS = {
     *("GFLOPS", "_weight", "accelerator_config", "dataset_info", "find_class", "loss_type", "ynn_fusion"),
-    *("megaface_lst", "facescrub_lst", "IMREAD_COLOR_RGB"),
+    *("megaface_lst", "facescrub_lst", "IMREAD_COLOR_RGB", "JAX_LOCAL_DEVICE_IDS"),
 }
 """Names in other programs and in their files."""
 DATA_FILES = re.compile(
