@@ -5,9 +5,10 @@ Not here: what both papers share (`faces.config`), and the paper's values (`pape
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from faces import config as shared
+from faces.ranges import MOST, Range
 from faces.schema import Rule
 
 
@@ -15,7 +16,7 @@ from faces.schema import Rule
 class ModelConfig(shared.ModelConfig):
     """The backbone x."""
 
-    dropout: float
+    dropout: Annotated[float, Range(0, 1, below=True)]
     """Fraction of values set to 0 before the last matrix, in networks that have dropout there."""
 
 
@@ -31,21 +32,21 @@ class MarginConfig:
     """Eq. (2) to (4): cosines with a margin on the target's, and the terms of angles that Table 2 adds."""
 
     kind: Literal["margin"] = field(default="margin", kw_only=True)
-    m1: float
+    m1: Annotated[float, Range(0, 16, above=True)]
     """Factor of the target angle."""
-    m2: float
+    m2: Annotated[float, Range(0, 3.1416)]
     """Added to the target angle, in radians."""
-    m3: float
+    m3: Annotated[float, Range(0, 2)]
     """Subtracted from the target cosine."""
     gradient: Literal["exact", "straight_through"]
     """Derivative of the margin: the chain rule's, or 1 (`margins.target_cosine`)."""
-    s: float
+    s: Annotated[float, Range(0, 1e4, above=True)]
     """Scale of the cosines."""
-    margin_ramp_steps: int
+    margin_ramp_steps: Annotated[int, Range(0, MOST)]
     """Steps over which the margin grows linearly from none to the whole; 0: whole from the start."""
-    intra: float
+    intra: Annotated[float, Range(0, 1e6)]
     """Weight of Eq. (5)'s term."""
-    inter: float
+    inter: Annotated[float, Range(0, 1e6)]
     """Weight of Eq. (6)'s term."""
 
 
@@ -54,13 +55,13 @@ class SphereFaceConfig:
     """The original SphereFace (`related/sphereface.py`), whose target is annealed, lambda falling from 1,000 to 5."""
 
     kind: Literal["sphereface"] = field(default="sphereface", kw_only=True)
-    m: int
+    m: Annotated[int, Range(1, 16)]
     """Factor of the target angle."""
-    annealing_base: float
+    annealing_base: Annotated[float, Range(0, 1e6)]
     """Where lambda starts."""
-    annealing_gamma: float
+    annealing_gamma: Annotated[float, Range(0, 1e6)]
     """How fast it falls."""
-    annealing_minimum: float
+    annealing_minimum: Annotated[float, Range(0, 1e6)]
     """Where it stops."""
 
 
@@ -78,9 +79,9 @@ class LossConfig:
     classifier: SoftmaxConfig | MarginConfig | SphereFaceConfig | NoClassifierConfig
     """The classes' part of the loss: "softmax" is Eq. (1), "margin" Eq. (2) to (4), "sphereface" the original, "none"
     leaves triplets alone."""
-    triplet: float
+    triplet: Annotated[float, Range(0, 1e6)]
     """Weight of the angular triplet loss."""
-    triplet_margin: float
+    triplet_margin: Annotated[float, Range(0, 3.1416)]
     """Its margin, in radians."""
 
 
@@ -88,11 +89,11 @@ class LossConfig:
 class HeadConfig:
     """The class centres W."""
 
-    sub_centres: int
+    sub_centres: Annotated[int, Range(1, 1024)]
     """K: centres of one class; the nearest counts."""
-    sampling_rate: float
+    sampling_rate: Annotated[float, Range(0, 1, above=True)]
     """r: fraction of the classes that a step compares with (Partial FC); 1: all."""
-    block: int
+    block: Annotated[int, Range(0, MOST)]
     """Classes compared at a time, to save memory; 0: all of a device's at once."""
 
 
@@ -100,7 +101,7 @@ class HeadConfig:
 class BatchConfig(shared.BatchConfig):
     """How a batch is composed. All numbers are of the GLOBAL batch, over all devices."""
 
-    images_per_identity: int
+    images_per_identity: Annotated[int, Range(0, MOST)]
     """At most so many images of one identity, drawn together, for triplets; 0: images in random order."""
 
 
@@ -108,7 +109,7 @@ class BatchConfig(shared.BatchConfig):
 class OptimiserConfig(shared.OptimiserConfig):
     """The update rule and the schedule of its learning rate."""
 
-    head_weight_decay: float
+    head_weight_decay: Annotated[float, Range(0, 10)]
     """`weight_decay` of the centres and of the network's last matrix."""
 
 
@@ -116,9 +117,9 @@ class OptimiserConfig(shared.OptimiserConfig):
 class DataConfig(shared.DataConfig):
     """The training set and its pixels."""
 
-    min_images: int
+    min_images: Annotated[int, Range(0, MOST)]
     """People with fewer images are left out; 0 or 1: none are."""
-    wrong_labels: float
+    wrong_labels: Annotated[float, Range(0, 1, below=True)]
     """Fraction of the images that are given another person's label, at random, for experiments on noise."""
 
 
@@ -140,22 +141,16 @@ class Config(shared.RunConfig):
         is_inter = classifier.kind == "margin" and classifier.inter > 0
         return [
             *super().rules(),
-            *_rules_of(classifier),
-            (0 <= self.model.dropout < 1, "model.dropout: must lie between 0 and 1"),
             (
                 self.model.dropout == 0 or self.model.batch_norm != "running",
                 'model.dropout: with batch_norm "running" a network is trained as evaluation sees it; set it to 0',
             ),
-            (loss.triplet >= 0 and loss.triplet_margin >= 0, "loss: triplet and triplet_margin must not be negative"),
             (
                 classifier.kind != "none" or loss.triplet > 0,
                 'loss: with classifier.kind "none" there is nothing to minimise; set triplet',
             ),
             (loss.triplet == 0 or per_identity >= 2, "batch.images_per_identity: triplets need at least 2"),
             (per_identity == 0 or per_identity >= 2, "batch.images_per_identity: 0, or at least 2"),
-            (head.sub_centres >= 1, "head.sub_centres: at least 1"),
-            (0 < head.sampling_rate <= 1, "head.sampling_rate: above 0, at most 1"),
-            (head.block >= 0, "head.block: must not be negative"),
             (
                 head.sub_centres == 1 or (classifier.kind == "margin" and not is_inter and head.sampling_rate == 1),
                 'head.sub_centres: more than one goes with loss.classifier.kind "margin", without inter and without '
@@ -170,9 +165,6 @@ class Config(shared.RunConfig):
                 head.sampling_rate == 1 or self.optimiser.name in ("sgd", "muon"),
                 'optimiser.name: "sgd" or "muon", as Partial FC carries each centre\'s momentum of SGD along',
             ),
-            (self.optimiser.head_weight_decay >= 0, "optimiser.head_weight_decay: must not be negative"),
-            (self.data.min_images >= 0, "data.min_images: must not be negative"),
-            (0 <= self.data.wrong_labels < 1, "data.wrong_labels: from 0 to below 1"),
         ]
 
     @classmethod
@@ -189,25 +181,3 @@ class Config(shared.RunConfig):
             of_kind |= {"m": int(m1) if isinstance(m1 := loss.get("m1"), float) and m1.is_integer() else m1}
             of_kind |= {"annealing_base": 1000.0, "annealing_gamma": 0.12, "annealing_minimum": 5.0}
         return {**tables, "loss": {"classifier": of_kind, **rest}}
-
-
-def _rules_of(classifier: SoftmaxConfig | MarginConfig | SphereFaceConfig | NoClassifierConfig) -> list[Rule]:
-    if classifier.kind == "margin":
-        return [
-            (
-                classifier.m1 > 0 and classifier.m2 >= 0 and classifier.m3 >= 0,
-                "loss.classifier: m1 must be positive, m2 and m3 not negative",
-            ),
-            (classifier.s > 0, "loss.classifier.s: must be positive"),
-            (classifier.margin_ramp_steps >= 0, "loss.classifier.margin_ramp_steps: must not be negative"),
-            (min(classifier.intra, classifier.inter) >= 0, "loss.classifier: intra and inter must not be negative"),
-        ]
-    if classifier.kind == "sphereface":
-        return [
-            (classifier.m >= 1, "loss.classifier.m: at least 1"),
-            (
-                min(classifier.annealing_base, classifier.annealing_gamma, classifier.annealing_minimum) >= 0,
-                "loss.classifier: annealing_base, annealing_gamma and annealing_minimum must not be negative",
-            ),
-        ]
-    return []

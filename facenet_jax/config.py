@@ -5,9 +5,10 @@ Not here: what both papers share (`faces.config`), and the paper's values (`pape
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from faces import config as shared
+from faces.ranges import MOST, Range
 from faces.schema import Rule
 
 
@@ -15,13 +16,13 @@ from faces.schema import Rule
 class LossConfig:
     """The triplet loss and the choice of its triplets."""
 
-    alpha: float
+    alpha: Annotated[float, Range(0, 4, above=True)]
     """Margin between squared distances."""
     mining: Literal["semi_hard", "hardest", "random_violator"]
     """Which negative each anchor-positive pair meets (`facenet_jax.mining`)."""
     reduction: Literal["sum", "mean_of_pairs", "mean_of_active"]
     """How the losses of a batch's pairs become one number; "active" are the pairs whose loss is above zero."""
-    classifier_weight: float
+    classifier_weight: Annotated[float, Range(0, 1e6)]
     """Weight of a softmax classifier over the training identities beside the triplets (`auxiliary.py`); 0: none."""
 
 
@@ -29,11 +30,11 @@ class LossConfig:
 class BatchConfig(shared.BatchConfig):
     """How a batch is composed. All numbers are of the GLOBAL batch, over all devices."""
 
-    images_per_identity: int
+    images_per_identity: Annotated[int, Range(2, MOST)]
     """K: at most so many images of one identity (all it has, where it has fewer)."""
-    random_negatives: int
+    random_negatives: Annotated[int, Range(0, MOST)]
     """Images out of B drawn at random from the whole training set instead."""
-    micro_batch: int
+    micro_batch: Annotated[int, Range(0, MOST)]
     """Images in one forward-backward pass of the gradient cache; 0: no cache, the whole batch at once."""
 
 
@@ -49,17 +50,11 @@ class Config(shared.RunConfig):
         batch = self.batch
         return [
             *super().rules(),
+            (batch.random_negatives < batch.images, "batch.random_negatives: fewer than batch.images are needed"),
             (
-                batch.images_per_identity >= 2,
-                "batch.images_per_identity: at least 2 are needed to make a positive pair",
-            ),
-            (0 <= batch.random_negatives < batch.images, "batch.random_negatives: fewer than batch.images are needed"),
-            (
-                batch.micro_batch == 0 or (batch.micro_batch > 0 and batch.images % batch.micro_batch == 0),
+                batch.micro_batch == 0 or batch.images % batch.micro_batch == 0,
                 "batch.micro_batch: must divide batch.images, or be 0 for no gradient cache",
             ),
-            (self.loss.alpha > 0, "loss.alpha: must be positive"),
-            (self.loss.classifier_weight >= 0, "loss.classifier_weight: must not be negative"),
             (
                 self.loss.classifier_weight == 0 or self.optimiser.name != "muon",
                 'optimiser.name: "muon" is for a network alone; with loss.classifier_weight take another, or set that '

@@ -109,6 +109,27 @@ def make_backbone(
     return Backbone(init, apply, (height, width))
 
 
+def check_size(backbone: Backbone, name: str, networks: Mapping[str, Network]) -> None:
+    """Refuse a size of images of which a network's layers leave nothing, or cannot halve; no array is made.
+
+    Args:
+        backbone: of `make_backbone`.
+        name, networks: as it took them.
+    Raises:
+        ConfigError: with the size that the network was published for.
+    """
+    published = networks[name].input_size
+    if backbone.input_size == published:
+        return
+    try:
+        jax.eval_shape(backbone.init, jax.eval_shape(lambda: jax.random.key(0)))
+    except (TypeError, ValueError, ZeroDivisionError) as error:
+        raise ConfigError(
+            f"model.input_size = {list(backbone.input_size)}: the layers of {name} cannot divide images of this size; "
+            f"it was published for {list(published)}."
+        ) from error
+
+
 def normalised(backbone: Backbone) -> Backbone:
     """The same network with embeddings of length 1."""
 

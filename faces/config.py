@@ -7,8 +7,9 @@ Not here: what is one paper's alone (`config.py` of each, which extends `RunConf
 """
 
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
+from faces.ranges import MOST, Range
 from faces.schema import Checked, Rule
 
 
@@ -18,9 +19,9 @@ class ModelConfig:
 
     name: str
     """Name in `facenet_jax.models` or `arcface_jax.models`."""
-    input_size: tuple[int, int]
+    input_size: Annotated[tuple[int, int], Range(1, 4096)]
     """Rows and columns of the input in pixels."""
-    embedding_dim: int
+    embedding_dim: Annotated[int, Range(1, 65536)]
     """d: number of values in an embedding."""
     dtype: Literal["float32", "bfloat16"]
     """Type of the backbone's arithmetic; parameters, distances and losses are float32 in either case."""
@@ -33,7 +34,7 @@ class ModelConfig:
 class BatchConfig:
     """Size of a batch: of the GLOBAL batch, over all devices."""
 
-    images: int
+    images: Annotated[int, Range(1, MOST)]
     """B: images in a batch."""
 
 
@@ -43,25 +44,25 @@ class OptimiserConfig:
 
     name: Literal["adagrad", "sgd", "adam", "muon"]
     """Update rule. "sgd" and "muon" use `momentum`; "muon" is for a network, and class centres go by "sgd" under it."""
-    learning_rate: float
+    learning_rate: Annotated[float, Range(0, 1000, above=True)]
     """Learning rate after warm-up."""
-    momentum: float
+    momentum: Annotated[float, Range(0, 1, below=True)]
     """Momentum of "sgd" and, as Nesterov's, of "muon"; 0 with the others."""
-    weight_decay: float
+    weight_decay: Annotated[float, Range(0, 10)]
     """L2 penalty on kernels (not on biases, scales and slopes), added to the gradient as SGD's authors do."""
-    initial_accumulator: float
+    initial_accumulator: Annotated[float, Range(0, 1e6)]
     """Start of AdaGrad's sum of squared gradients; 0 with the others."""
-    warmup_steps: int
+    warmup_steps: Annotated[int, Range(0, MOST)]
     """Steps of linear growth from 0 to `learning_rate`."""
     schedule: Literal["constant", "steps", "cosine"]
     """After warm-up: constant; divided by `decay` at each of `decay_steps`; or half a cosine to 0 at the last step."""
-    decay_steps: tuple[int, ...]
+    decay_steps: Annotated[tuple[int, ...], Range(1, MOST)]
     """Steps at which "steps" lowers the rate; empty with the others."""
-    decay: float
+    decay: Annotated[float, Range(0, 1e6, above=True)]
     """Divisor of "steps"; 1 with the others."""
-    clip_norm: float
+    clip_norm: Annotated[float, Range(0, 1e6)]
     """Gradients of a larger global norm are scaled to it; 0: never."""
-    backbone_rate: float | None = field(default=None, kw_only=True)
+    backbone_rate: Annotated[float, Range(0, 1000, above=True)] | None = field(default=None, kw_only=True)
     """Learning rate of the network, on the same schedule, where class centres go by `learning_rate`; may be absent."""
     freeze: tuple[str, ...] | None = field(default=None, kw_only=True)
     """Layers of the network that stay as they are, by the beginnings of their parameters' paths; may be absent."""
@@ -71,11 +72,11 @@ class OptimiserConfig:
 class DataConfig:
     """The training set and its pixels."""
 
-    images: int
+    images: Annotated[int, Range(0, MOST)]
     """Train on so many images, whole identities in random order; 0: all."""
-    mean: float
+    mean: Annotated[float, Range(-1e4, 1e4)]
     """Subtracted from RGB values of 0..255."""
-    scale: float
+    scale: Annotated[float, Range(0, 1e4, above=True)]
     """Divides them afterwards."""
 
 
@@ -85,15 +86,15 @@ class AugmentConfig:
 
     flip: bool
     """Mirror half of the images."""
-    shift: float
+    shift: Annotated[float, Range(0, 1, below=True)]
     """Crop shifted by up to this fraction of the side, either way."""
-    zoom: float
+    zoom: Annotated[float, Range(0, 1, below=True)]
     """Side of the crop changed by up to this fraction, either way."""
-    rotate: float
+    rotate: Annotated[float, Range(0, 180)]
     """Rotation by up to so many degrees, either way."""
-    colour: float
+    colour: Annotated[float, Range(0, 1)]
     """Brightness, contrast and saturation changed by up to this fraction each."""
-    jpeg_quality: int
+    jpeg_quality: Annotated[int, Range(0, 95)]
     """Re-encode half of the images as JPEG at a quality drawn from here to 95; 0: never."""
 
 
@@ -101,15 +102,15 @@ class AugmentConfig:
 class TrainConfig:
     """Length of the run and what happens on the way."""
 
-    steps: int
+    steps: Annotated[int, Range(1, MOST)]
     """Batches in all."""
-    seed: int
+    seed: Annotated[int, Range(0, MOST)]
     """The only source of randomness, of weights and of data order."""
-    log_every: int
+    log_every: Annotated[int, Range(1, MOST)]
     """Steps between two lines of the log."""
-    evaluate_every: int
+    evaluate_every: Annotated[int, Range(0, MOST)]
     """Steps between two evaluations on the way; 0: only before and after."""
-    checkpoint_every: int
+    checkpoint_every: Annotated[int, Range(0, MOST)]
     """Steps between two checkpoints; 0: only at the end."""
 
 
@@ -117,15 +118,15 @@ class TrainConfig:
 class EvaluationConfig:
     """What is done to the test images and with the embeddings."""
 
-    crop: tuple[float, float, float, float]
+    crop: Annotated[tuple[float, float, float, float], Range(0, 1)]
     """Left, top, right and bottom of the face's box in a test image, as fractions of its width and height."""
     flip: bool
     """Add the mirrored image's embedding, then normalise."""
-    jpeg_quality: int
+    jpeg_quality: Annotated[int, Range(0, 100)]
     """Re-encode test images at this JPEG quality first (Table 4); 0: as they are."""
-    pixels: int
+    pixels: Annotated[int, Range(0, 2**24)]
     """Shrink test images to so many pixels first (Table 4); 0: as they are."""
-    far: float
+    far: Annotated[float, Range(0, 1, above=True, below=True)]
     """False accept rate at which VAL is read."""
 
 
@@ -143,30 +144,13 @@ class RunConfig(Checked):
 
     def rules(self) -> list[Rule]:
         """Conditions on values that each fit the schema."""
-        optimiser, augment, evaluation = self.optimiser, self.augment, self.evaluation
+        evaluation = self.evaluation
         return [
             (self.batch.images >= 2, "batch.images: at least 2 are needed"),
-            (min(self.model.input_size) > 0 and self.model.embedding_dim > 0, "model: sizes must be positive"),
-            (self.train.steps > 0 and self.train.log_every > 0, "train: steps and log_every must be positive"),
-            (self.data.scale > 0, "data.scale: must be positive"),
-            (optimiser.learning_rate > 0, "optimiser.learning_rate: must be positive"),
-            (
-                optimiser.backbone_rate is None or optimiser.backbone_rate > 0,
-                "optimiser.backbone_rate: must be positive; layers that are to stay are named by freeze",
-            ),
-            (optimiser.warmup_steps >= 0, "optimiser.warmup_steps: must not be negative"),
-            (optimiser.decay > 0, "optimiser.decay: must be positive"),
-            (0 <= augment.zoom < 1 and 0 <= augment.shift < 1, "augment: zoom and shift lie between 0 and 1"),
-            (
-                0 <= augment.jpeg_quality <= 95 and 0 <= evaluation.jpeg_quality <= 100,
-                "jpeg_quality: 0 for none, or up to 95 in augment and 100 in evaluation",
-            ),
             (
                 evaluation.crop[0] < evaluation.crop[2] and evaluation.crop[1] < evaluation.crop[3],
                 "evaluation.crop: left, top, right, bottom are expected, in this order",
             ),
-            (self.train.seed >= 0, "train.seed: must not be negative"),
-            (0 < evaluation.far < 1, "evaluation.far: must lie between 0 and 1"),
         ]
 
 

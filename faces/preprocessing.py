@@ -9,13 +9,14 @@ Not here: the alignments themselves (`align.py`), and reading the stored file (`
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
 from faces.align import ALIGNMENTS
 from faces.errors import ConfigError
 from faces.ops import PerChannel
+from faces.ranges import Range
 from faces.schema import Rule
 
 
@@ -23,22 +24,22 @@ from faces.schema import Rule
 class Preprocessing:
     """From a photograph to the network's input, and from its outputs to one embedding."""
 
-    size: tuple[int, int]
+    size: Annotated[tuple[int, int], Range(1, 65536)]
     """Rows and columns of the input."""
     channels: Literal["rgb", "bgr"]
     """Order of the input's channels."""
-    mean: PerChannel
+    mean: Annotated[PerChannel, Range(-1e6, 1e6)]
     """Subtracted from values of 0..255."""
-    scale: PerChannel
+    scale: Annotated[PerChannel, Range(0, 1e6, above=True)]
     """Divides them afterwards: (x - mean) / scale."""
     alignment: Literal["five_points", "box_margin", "two_eyes", "centre_crop", "fixed_box"]
     """Name in `faces.align.ALIGNMENTS`."""
-    margin: float
+    margin: Annotated[float, Range(0, 65536)]
     """Of "box_margin": pixels added to the box's width and height, half on each side; 0 with the others."""
-    resized: int
+    resized: Annotated[int, Range(0, 65536)]
     """Of "box_margin": side of the square to which the box is stretched and of which the middle is kept; 0: no more
     than the input, and with the others."""
-    box: tuple[float, float, float, float]
+    box: Annotated[tuple[float, float, float, float], Range(0, 1)]
     """Of "fixed_box": left, top, right, bottom as fractions of width and height; all of the image with the others."""
     flip: Literal["none", "sum", "concatenate"]
     """The mirrored image's embedding: left out; added, as the network gives it; or put behind the other."""

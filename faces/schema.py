@@ -7,7 +7,7 @@ of a union tell themselves apart by `kind`, a field of one literal, and each hol
     class Softmax:
         kind: Literal["softmax"] = field(default="softmax", kw_only=True)
 
-A table or a value that may be left out says so by `| None`.
+A table or a value that may be left out says so by `| None`. A number says between which it lies (`faces.ranges`).
 
 Not here: files (`faces.toml_config`), and any schema (`faces.config` has that of a training run).
 """
@@ -16,10 +16,13 @@ import dataclasses
 import difflib
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Protocol, Self, TypeVar, Union
 
+import numpy as np
+
 from faces.errors import ConfigError
+from faces.ranges import outside
 
 KIND = "kind"
 """The field that says which table of a union one is."""
@@ -113,6 +116,8 @@ def check(config: AnyConfig, where: object = "") -> AnyConfig:
     Raises:
         ConfigError: which value, and why.
     """
+    if sentence := outside(config):
+        raise ConfigError(f"{_start(where)}{sentence}.")
     for holds, sentence in config.rules():
         if not holds:
             raise ConfigError(f"{_start(where)}{sentence}.")
@@ -220,7 +225,9 @@ def _table(table: Any, values: Tables, start: str, place: tuple[str, ...]) -> An
     keys = [field.name for field in dataclasses.fields(table)]
     for key in values:
         if key not in keys:
-            raise ConfigError(f"{start}unknown key {'.'.join((*place, key))!r}{nearest(key, keys)}")
+            below = [".".join((*place, *path)) for path in _paths(table) if len(path) > 1 and path[-1] == key]
+            hint = f"; did you mean {' or '.join(map(repr, dict.fromkeys(below)))}?" if below else nearest(key, keys)
+            raise ConfigError(f"{start}unknown key {'.'.join((*place, key))!r}{hint}")
     made = {}
     for key in keys:
         path = ".".join((*place, key))
@@ -240,6 +247,16 @@ def _table(table: Any, values: Tables, start: str, place: tuple[str, ...]) -> An
             of_kind = _of_kind(kinds_of(hint), value, start, path) if kinds_of(hint) else hint
             made[key] = _table(of_kind, value, start, (*place, key))
     return table(**made)
+
+
+def _paths(table: Any) -> Iterator[tuple[str, ...]]:
+    """Of all values of a table and of those in it, whatever their kinds."""
+    for key, hint in typing.get_type_hints(table).items():
+        hint, _ = without_none(hint)
+        inside = [hint] if _is_dataclass(hint) else kinds_of(hint).values()
+        yield from ((key, *path) for one in inside for path in _paths(one))
+        if not inside:
+            yield (key,)
 
 
 def without_none(hint: Any) -> tuple[Any, bool]:
@@ -268,6 +285,8 @@ def _of_kind(kinds: dict[str, Any], values: Tables, start: str, path: str) -> An
 
 
 def _value(hint: Any, value: Any, start: str, path: str) -> Any:
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (Union, types.UnionType):  # a value, or a list of such
         is_list = isinstance(value, list | tuple)

@@ -20,7 +20,7 @@ from typing import Any
 
 from faces.errors import ConfigError
 from faces.opening import check_depth, read_bytes
-from faces.schema import AnyConfig, Checked, build, merged, nearest, turns
+from faces.schema import AnyConfig, Checked, build, flatten, merged, nearest, turns
 
 LARGEST = 256 * 1024
 """Bytes of a config; ours have up to 12,000."""
@@ -49,6 +49,8 @@ def find_config(name: str) -> Path:
             return Path(name)
         raise ConfigError(f"{name}: no such config file.")
     shipped = shipped_configs()
+    if name not in shipped and Path(name).is_file():
+        raise ConfigError(f"{name}: a config file's name ends in .toml; rename it to {Path(name).name}.toml.")
     if name not in shipped:
         raise ConfigError(f"config {name!r}: not in paper_configs/{nearest(name, shipped)}")
     return _shipped_folder() / f"{name}.toml"
@@ -76,12 +78,36 @@ def load_config(name: str, schema: type[AnyConfig]) -> tuple[AnyConfig, dict[str
     path = find_config(name)
     tables = _read_with_base(path, seen=())
     sources = tables.pop("source", {})
-    config = build(schema, tables, path)
+    try:
+        config = build(schema, tables, path)
+    except ConfigError as error:
+        ours = schema.__module__.removesuffix("_jax.config")
+        if (paper := _paper_of(tables, ours)) != ours:
+            both = f"python -m experiments.{paper}"
+            other = f"{path}: a config of another paper ({paper}, not {ours}); run it with {both}."
+            raise ConfigError(other) from error
+        raise
     if isinstance(sources, str):  # one origin for all values
         sources = _for_all(tables, sources)
     elif not isinstance(sources, dict):
         raise ConfigError(f"{path}: source: a sentence or a table is expected, {sources!r} found.")
     return config, sources
+
+
+def _paper_of(tables: Mapping[str, Any], ours: str) -> str:
+    """The folder of `paper_configs/` whose configs have the most keys in common with some tables; `ours` of a draw."""
+    keys = set(flatten(tables))
+
+    def likeness(name: str) -> float:
+        others = read_toml(_shipped_folder() / f"{name}.toml")
+        others = set() if "base" in others else set(flatten({k: v for k, v in others.items() if k != "source"}))
+        return len(keys & others) / len(keys | others) if others else 0.0
+
+    best: dict[str, float] = {}
+    for name in shipped_configs():
+        paper = name.partition("/")[0]
+        best[paper] = max(best.get(paper, 0.0), likeness(name))
+    return max(best, key=lambda paper: (best[paper], paper == ours)) if ours in best else ours
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -7,8 +7,10 @@ Not here: the values (`paper_configs/mtcnn/`), and what they do (`windows.py`, `
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Annotated
 
 from faces.config import BatchConfig, OptimiserConfig, TrainConfig
+from faces.ranges import MOST, Range
 from faces.schema import Checked, Rule
 from mtcnn_jax.networks import Name
 
@@ -20,17 +22,17 @@ NAMES: tuple[Name, ...] = ("p", "r", "o")
 class WindowConfig:
     """Which windows of the images teach what."""
 
-    min_face: float
+    min_face: Annotated[float, Range(12, 65536)]
     """Side of the smallest window that is drawn, in pixels."""
-    negative: float
+    negative: Annotated[float, Range(0, 1, above=True, below=True)]
     """A window that overlaps no face by this much, intersection over union, shows no face."""
-    part: float
+    part: Annotated[float, Range(0, 1, above=True, below=True)]
     """A window that overlaps a face by at least this, but no more than `positive`, shows a part of it."""
-    positive: float
+    positive: Annotated[float, Range(0, 1, above=True, below=True)]
     """A window that overlaps a face by more shows it."""
-    shares: tuple[int, int, int, int]
+    shares: Annotated[tuple[int, int, int, int], Range(1, 65536)]
     """Negatives, parts, positives, and windows that teach points, in a batch as in the pool: in this proportion."""
-    thresholds: tuple[float, float]
+    thresholds: Annotated[tuple[float, float], Range(0, 1, above=True, below=True)]
     """Least scores with which P-net and R-net let windows pass on which the next network is trained."""
 
 
@@ -38,13 +40,13 @@ class WindowConfig:
 class NetConfig:
     """What differs between the three networks."""
 
-    windows: int
+    windows: Annotated[int, Range(1, MOST)]
     """Windows to cut from the images, of all kinds, about so many."""
-    steps: int
+    steps: Annotated[int, Range(1, MOST)]
     """Batches in all."""
-    images: int
+    images: Annotated[int, Range(1, MOST)]
     """Windows in a batch."""
-    points_weight: float
+    points_weight: Annotated[float, Range(0, 1e6)]
     """Weight of the points' error beside the classification's, which is 1."""
 
 
@@ -52,9 +54,9 @@ class NetConfig:
 class LossConfig:
     """The loss, as far as the three networks share it."""
 
-    hard_share: float
+    hard_share: Annotated[float, Range(0, 1, above=True)]
     """Of the windows that are classified only this share, those of the largest loss, counts."""
-    box_weight: float
+    box_weight: Annotated[float, Range(0, 1e6)]
     """Weight of the boxes' error beside the classification's, which is 1."""
 
 
@@ -62,13 +64,13 @@ class LossConfig:
 class CourseConfig:
     """The course of each network's training."""
 
-    seed: int
+    seed: Annotated[int, Range(0, MOST)]
     """The only source of randomness."""
-    log_every: int
+    log_every: Annotated[int, Range(1, MOST)]
     """Steps between two lines of the log."""
-    evaluate_every: int
+    evaluate_every: Annotated[int, Range(0, MOST)]
     """Steps between two evaluations on the way; 0: only before and after."""
-    checkpoint_every: int
+    checkpoint_every: Annotated[int, Range(0, MOST)]
     """Steps between two checkpoints; 0: only at the end."""
 
 
@@ -106,24 +108,12 @@ class Config(Checked):
         """What values that fit the schema must fulfil to make sense together."""
         windows, nets = self.windows, [getattr(self, name) for name in NAMES]
         return [
-            (windows.min_face >= 12, "windows.min_face: at least 12, the pixels that P-net sees, is expected"),
             (
-                0 < windows.negative <= windows.part < windows.positive < 1,
-                "windows: 0 < negative <= part < positive < 1 is expected",
+                windows.negative <= windows.part < windows.positive,
+                "windows: negative <= part < positive is expected",
             ),
-            (min(windows.shares) > 0, "windows.shares: must be positive"),
-            (all(0 < t < 1 for t in windows.thresholds), "windows.thresholds: must lie between 0 and 1"),
             (
                 all(net.images >= sum(windows.shares) for net in nets),
                 f"images: at least {sum(windows.shares)}, the sum of windows.shares, are expected in a batch",
             ),
-            (all(net.windows > 0 and net.steps > 0 for net in nets), "windows and steps of each net: must be positive"),
-            (0 < self.loss.hard_share <= 1, "loss.hard_share: more than 0 and at most 1 is expected"),
-            (min(self.loss.box_weight, *(net.points_weight for net in nets)) >= 0, "weights must not be negative"),
-            (
-                self.optimiser.learning_rate > 0 and self.optimiser.decay > 0,
-                "optimiser: learning_rate and decay must be positive",
-            ),
-            (self.optimiser.warmup_steps >= 0, "optimiser.warmup_steps: must not be negative"),
-            (self.course.log_every > 0 and self.course.seed >= 0, "course: log_every must be positive, seed 0 or more"),
         ]

@@ -6,11 +6,12 @@ Not here: opening one (`model.py`), the networks (`networks.py`).
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from faces.backbone import Apply, Backbone, BatchStats, Params
 from faces.config import ModelConfig
 from faces.preprocessing import Preprocessing, pixels_of
+from faces.ranges import Range
 from faces.schema import Checked, Rule
 from recognizer.manifest import MANIFEST, Detection, known_files
 from recognizer.networks import backbone_of
@@ -25,7 +26,7 @@ class NetworkConfig:
 
     name: str
     """Name in `facenet_jax.models` or `arcface_jax.models`."""
-    embedding_dim: int
+    embedding_dim: Annotated[int, Range(1, 65536)]
     """d."""
 
 
@@ -46,7 +47,7 @@ class Origin:
 class Verification:
     """When two faces are taken for one person's, as chosen on people who are in no test set."""
 
-    threshold: float
+    threshold: Annotated[float, Range(-1, 1)]
     """Cosine of the embeddings from which on they are."""
 
 
@@ -54,7 +55,7 @@ class Verification:
 class Clustering:
     """When two clusters of faces are one person's, as chosen on people who are in no test set."""
 
-    threshold: float
+    threshold: Annotated[float, Range(-1, 1)]
     """Mean cosine over all pairs between them from which on they are."""
 
 
@@ -71,18 +72,7 @@ class Description(Checked):
 
     def rules(self) -> list[Rule]:
         """As `faces.schema.Checked.rules`."""
-        return [
-            *self.preprocessing.rules(),
-            (self.network.embedding_dim > 0, "network.embedding_dim: not positive"),
-            (
-                self.verification is None or -1 <= self.verification.threshold <= 1,
-                "verification.threshold: a cosine, -1 to 1, is expected",
-            ),
-            (
-                self.clustering is None or -1 <= self.clustering.threshold <= 1,
-                "clustering.threshold: a cosine, -1 to 1, is expected",
-            ),
-        ]
+        return self.preprocessing.rules()
 
 
 @dataclass(frozen=True)

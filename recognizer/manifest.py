@@ -10,11 +10,12 @@ import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from faces.detect.detections import Rule
 from faces.errors import ConfigError, WeightsError, option
 from faces.preprocessing import Preprocessing
+from faces.ranges import Range
 from faces.schema import Checked, build, nearest_of_all
 from faces.schema import Rule as MustHold
 from faces.toml_config import read_toml
@@ -30,7 +31,7 @@ Kind = Literal["model", "detector"]
 class Threshold:
     """A cosine that was chosen for a model."""
 
-    threshold: float
+    threshold: Annotated[float, Range(-1, 1)]
     """From it on two faces, or two clusters in the mean, are taken for one person's."""
     how: str
     """On what, and by which rule."""
@@ -68,7 +69,7 @@ class Entry(Checked):
     """Numbers that its makers give."""
     ours: tuple[str, ...]
     """Numbers that were reached here."""
-    bytes: int | None = None
+    bytes: Annotated[int, Range(0, 2**50)] | None = None
     """Of all files together; None where that is not known here."""
     package: str | None = None
     """The package that brings the files; None where none does."""
@@ -85,12 +86,10 @@ class Entry(Checked):
 
     def rules(self) -> list[MustHold]:
         """As `faces.schema.Checked.rules`."""
-        cosines = [one.threshold for one in (self.verification, self.clustering) if one is not None]
         return [
             (bool(self.files), "files: at least one is expected"),
             ((self.kind == "detector") == (self.detector is not None), "detector: is of kind detector alone"),
             ((self.kind == "model") == (self.preprocessing is not None), "preprocessing: is of kind model alone"),
-            (all(-1 <= cosine <= 1 for cosine in cosines), "threshold: a cosine, -1 to 1, is expected"),
             *(self.preprocessing.rules() if self.preprocessing is not None else []),
         ]
 

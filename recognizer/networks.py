@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 import arcface_jax.models
 import facenet_jax.models
-from faces.backbone import Backbone, normalised
+from faces.backbone import Backbone, check_size, normalised
 from faces.config import ModelConfig
 from faces.errors import ConfigError
 from faces.schema import nearest_of_all
@@ -37,3 +37,14 @@ def backbone_of(model: ModelConfig, trained_as: str, dropout: float = 0.0) -> Ba
         return normalised(backbone) if trained_as == "facenet" else backbone
     known = [*facenet_jax.models.NETWORKS, *arcface_jax.models.NETWORKS]
     raise ConfigError(f'there is no network "{model.name}"; {nearest_of_all(model.name, known)}')
+
+
+def check_network(model: ModelConfig, dropout: float = 0.0) -> None:
+    """Refuse a network that there is none of, or one whose layers do not fit its images, before anything is made.
+
+    Raises:
+        ConfigError: as `backbone_of` and `faces.backbone.check_size`.
+    """
+    papers = (facenet_jax.models.NETWORKS, arcface_jax.models.NETWORKS)
+    networks = {name: network for known in papers for name, network in known.items()}
+    check_size(backbone_of(model, "arcface", dropout), model.name, networks)

@@ -5,8 +5,10 @@ Not here: the values (`paper_configs/retinaface/`), and what they do (`matching.
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from faces.config import BatchConfig, OptimiserConfig, TrainConfig
+from faces.ranges import MOST, Range
 from faces.schema import Checked, Rule
 from retinaface_jax.network import BODIES, STRIDES
 
@@ -17,9 +19,9 @@ class InputConfig:
 
     network: str
     """Body, of `network.BODIES`."""
-    size: int
+    size: Annotated[int, Range(1, 65536)]
     """Sides of a training image in pixels, a multiple of the coarsest stride."""
-    faces: int
+    faces: Annotated[int, Range(1, 65536)]
     """Most faces of one image; of more, the largest are kept."""
 
 
@@ -27,17 +29,17 @@ class InputConfig:
 class LossConfig:
     """Which anchors stand for faces, and what their errors weigh."""
 
-    face_overlap: float
+    face_overlap: Annotated[float, Range(0, 1, above=True)]
     """An anchor whose best overlap with a face is at least this stands for that face."""
-    background_overlap: float
+    background_overlap: Annotated[float, Range(0, 1, above=True)]
     """An anchor whose best overlap is below this is background; between the two it counts for nothing."""
-    forced_overlap: float
+    forced_overlap: Annotated[float, Range(0, 1e6, above=True)]
     """A face gets the anchor that overlaps it most, where that is at least this much; above 1: never."""
-    negatives_per_face: int
+    negatives_per_face: Annotated[int, Range(1, MOST)]
     """Of the background anchors of an image only so many for each that stands for a face count, the worst ones."""
-    box_weight: float
+    box_weight: Annotated[float, Range(0, 1e6)]
     """Weight of the boxes' error beside the classification's, which is 1."""
-    points_weight: float
+    points_weight: Annotated[float, Range(0, 1e6)]
     """Weight of the points' error."""
 
 
@@ -45,11 +47,11 @@ class LossConfig:
 class CropConfig:
     """Random changes of each training image (`augment.py`)."""
 
-    least_side: float
+    least_side: Annotated[float, Range(0, 1, above=True)]
     """A square is cut whose side is this fraction of the image's shorter one, or more."""
     flip: bool
     """Mirror half of the images."""
-    colour: float
+    colour: Annotated[float, Range(0, 1, below=True)]
     """Brightness, contrast and saturation of half of the images changed by up to this fraction each."""
 
 
@@ -66,26 +68,15 @@ class Config(Checked):
 
     def rules(self) -> list[Rule]:
         """What values that fit the schema must fulfil to make sense together."""
-        loss, rate = self.loss, self.optimiser.learning_rate
+        loss = self.loss
         return [
             (self.input.network in BODIES, f"input.network: one of {', '.join(BODIES)} is expected"),
             (
-                self.input.size > 0 and self.input.size % STRIDES[-1] == 0,
+                self.input.size % STRIDES[-1] == 0,
                 f"input.size: a multiple of {STRIDES[-1]} is expected",
             ),
-            (self.input.faces > 0, "input.faces: must be positive"),
             (
-                0 < loss.background_overlap <= loss.face_overlap <= 1,
-                "loss: 0 < background_overlap <= face_overlap <= 1 is expected",
+                loss.background_overlap <= loss.face_overlap,
+                "loss: background_overlap <= face_overlap is expected",
             ),
-            (loss.forced_overlap > 0, "loss.forced_overlap: must be positive"),
-            (loss.negatives_per_face > 0, "loss.negatives_per_face: must be positive"),
-            (min(loss.box_weight, loss.points_weight) >= 0, "loss: weights must not be negative"),
-            (0 < self.augment.least_side <= 1, "augment.least_side: more than 0 and at most 1 is expected"),
-            (0 <= self.augment.colour < 1, "augment.colour: at least 0 and less than 1 is expected"),
-            (self.batch.images > 0, "batch.images: must be positive"),
-            (rate > 0 and self.optimiser.decay > 0, "optimiser: learning_rate and decay must be positive"),
-            (self.optimiser.warmup_steps >= 0, "optimiser.warmup_steps: must not be negative"),
-            (self.train.steps > 0 and self.train.log_every > 0, "train: steps and log_every must be positive"),
-            (self.train.seed >= 0, "train.seed: must not be negative"),
         ]

@@ -12,6 +12,7 @@ from faces.evaluate.pair_set import GENERATED
 from faces.keep import parse as parse_keep
 from faces.processes import WAIT
 from recognizer import starting
+from recognizer.networks import check_network
 
 
 def parse(
@@ -67,10 +68,13 @@ def parse(
     if options.freeze:
         values = {"optimiser.freeze": options.freeze} | values
     if options.init is None:
-        return _with_keep(options, override(config, values))
+        config = override(config, values)
+        check_network(config.model, getattr(config.model, "dropout", 0.0))
+        return _with_keep(options, config)
     network = starting.network_of(options.init, config)
     config = override(config, network | values)
     starting.check_network(options.init, network, config)
+    check_network(config.model, getattr(config.model, "dropout", 0.0))
     return _with_keep(options, config)
 
 

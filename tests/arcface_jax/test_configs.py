@@ -214,11 +214,11 @@ def test_our_runs_end_with_the_whole_margin(name):
         ({"kind": "none", "intra": 1.0}, "loss.classifier.intra: belongs to kind 'margin', and kind is 'none' here."),
         ({"m": 4}, "loss.classifier.m: belongs to kind 'sphereface', and kind is 'margin' here."),
         ({"m4": 4}, "unknown key 'loss.classifier.m4'; did you mean 'm"),
-        ({"m1": 0}, "loss.classifier: m1 must be positive, m2 and m3 not negative."),
-        ({"m2": -0.1}, "loss.classifier: m1 must be positive, m2 and m3 not negative."),
-        ({"s": 0}, "loss.classifier.s: must be positive."),
-        ({"inter": -1}, "loss.classifier: intra and inter must not be negative."),
-        ({"margin_ramp_steps": -1}, "loss.classifier.margin_ramp_steps: must not be negative."),
+        ({"m1": 0}, "loss.classifier.m1 = 0.0: a number above 0 and at most 16 is expected."),
+        ({"m2": -0.1}, "loss.classifier.m2 = -0.1: a number of at least 0 and at most 3.1416 is expected."),
+        ({"s": 0}, "loss.classifier.s = 0.0: a number above 0 and at most 10,000 is expected."),
+        ({"inter": -1}, "loss.classifier.inter = -1.0: a number of at least 0 and at most 1,000,000 is expected."),
+        ({"margin_ramp_steps": -1}, "loss.classifier.margin_ramp_steps = -1: a number of at least 0 and"),
         ({"kind": "none"}, 'loss: with classifier.kind "none" there is nothing to minimise; set triplet.'),
     ],
 )
@@ -230,9 +230,9 @@ def test_a_classifier_that_makes_no_sense(changes, sentence):
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"m": 0}, "loss.classifier.m: at least 1."),
+        ({"m": 0}, "loss.classifier.m = 0: a number of at least 1 and at most 16 is expected."),
         ({"m": 1.5}, "loss.classifier.m: a whole number is expected, 1.5 found."),
-        ({"annealing_base": -1}, "loss.classifier: annealing_base, annealing_gamma and annealing_minimum must not be"),
+        ({"annealing_base": -1}, "loss.classifier.annealing_base = -1.0: a number of at least 0 and"),
     ],
 )
 def test_a_sphereface_that_makes_no_sense(changes, sentence):

@@ -63,7 +63,7 @@ def test_whole_numbers_serve_as_numbers_but_not_the_other_way(tmp_path):
         ('dtype = "float32"', 'dtype = "!"', "model.dtype = '!'; known are float32, bfloat16."),
         ('dtype = "float32"', "dtype = 32", "model.dtype = 32; did you mean 'float32'?"),
         ("[loss]", "[loss", "not valid TOML: "),
-        ("alpha = 0.2", "alpha = -0.2", "loss.alpha: must be positive."),
+        ("alpha = 0.2", "alpha = -0.2", "loss.alpha = -0.2: a number above 0 and at most 4 is expected."),
     ],
 )
 def test_a_wrong_file_is_refused_in_one_sentence(tmp_path, line, by, message):

@@ -153,7 +153,7 @@ def test_a_run_is_a_model(arcface_run: tuple[Path, Any]):
         ({"layer4.0.bn1.weight": None}, [], "'layer4.0.bn1.weight' is missing, which iresnet4 needs"),
         ({"layer4.1.bn1.weight": np.zeros(5, np.float32)}, [], "an IResNet of 1, 1, 1, 2 units in its stages"),
         ({"fc.bias": None}, [], "none of the networks whose names are known here; its 96 tensors begin with 'conv1.w"),
-        ({"fc.bias": np.zeros(0, np.float32)}, [], "network.embedding_dim: not positive"),
+        ({"fc.bias": np.zeros(0, np.float32)}, [], "network.embedding_dim = 0: a number of at least 1"),
         ({}, ["--network", "iresnet18"], "'layer1.1.bn1.weight' is missing, which iresnet18 needs"),
         ({}, ["--network", "mobilefacenet_y1"], "not mobilefacenet_y1; its 97 tensors begin with"),
         ({}, ["--network", "vgg"], "no published weights of 'vgg' are known here, only those of inception_resnet_v1, "),
@@ -214,7 +214,7 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
     [
         ("embedding_dim = 6", "embedding_dim = 7", CheckpointError, "not those of iresnet4 with 7 dimensions"),
         ("size = [16, 16]", "size = [48, 48]", CheckpointError, r"on \(48, 48\) pixels, which model.toml says"),
-        ("scale = 127.5", "scale = 0.0", ConfigError, r"model\.toml: preprocessing\.scale: must be positive"),
+        ("scale = 127.5", "scale = 0.0", ConfigError, r"model\.toml: preprocessing\.scale = 0\.0: a number above 0"),
         ('flip = "sum"', 'flip = "som"', ConfigError, r"model\.toml: preprocessing\.flip = 'som'; did you mean 'sum'"),
         ("margin = 0.0\n", "", ConfigError, r"model\.toml: key 'preprocessing\.margin' is missing"),
         ('name = "iresnet4"', 'name = "iresnet44"', ConfigError, r'no network "iresnet44"; the nearest is "iresnet4"'),
@@ -244,7 +244,7 @@ def test_a_threshold_is_optional_and_may_be_known_by_the_hash(converted: Path, t
     (folder / "model.toml").write_text(text.replace("threshold = 0.3", "threshold = 0.4"))
     assert open_model(folder).threshold == 0.4
     (folder / "model.toml").write_text(text.replace("threshold = 0.3", "threshold = 1.5"))
-    with pytest.raises(ConfigError, match=r"model\.toml: verification\.threshold: a cosine, -1 to 1, is expected"):
+    with pytest.raises(ConfigError, match=r"model\.toml: verification\.threshold = 1\.5: a number of at least -1"):
         open_model(folder)
 
 

@@ -58,8 +58,8 @@ def test_values_by_their_paths(words, changes):
         (["--train.steps", "many"], "command line: train.steps: a whole number is expected, 'many' found."),
         (["--model.input-size", "16"], "command line: model.input_size: a list of 2 values is expected, [16] found."),
         (["--loss.mining", "hard"], "command line: loss.mining = 'hard'; did you mean 'hardest'?"),
-        (["--loss.alpha=-1"], "command line: loss.alpha: must be positive."),
-        (["--train.seed", "-1"], "command line: train.seed: must not be negative."),
+        (["--loss.alpha=-1"], "command line: loss.alpha = -1.0: a number above 0 and at most 4 is expected."),
+        (["--train.seed", "-1"], "command line: train.seed = -1: a number of at least 0"),
     ],
 )
 def test_what_is_refused(words, sentence):
