@@ -18,7 +18,7 @@ from faces.checkpoint import Checkpoints
 from faces.checkpoint_folder import steps_in
 from faces.checkpoint_match import check_same, to_json
 from faces.data.fingerprint import Fingerprint
-from faces.errors import CheckpointError, ImageError
+from faces.errors import CheckpointError
 from faces.keep import Keep
 from faces.run_record import LOGS, OF_START, check_logs, check_training_set, read_log
 from faces.schema import flatten
@@ -38,21 +38,16 @@ def kept(folder: Path, is_new: bool, keep: Keep | None = None) -> Iterator[Check
         folder: of the run.
         is_new: nothing is resumed.
         keep: which checkpoints stay.
-    Raises:
-        ImageError: with the remedy, where a training image cannot be read: raw folders are read while training.
     """
     checkpoints, keep = folder / CHECKPOINTS, keep or Keep()
     try:
         with Checkpoints(checkpoints, keep, lambda: scores(folder, keep)) as opened:
             yield opened
-    except BaseException as error:
+    except BaseException:
         if is_new and not steps_in(checkpoints) and jax.process_index() == 0:
             for entry in outputs.contents(folder):
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-        if not isinstance(error, ImageError):
-            raise
-        remedy = "python -m experiments.prepare puts such files in quarantine; train on what it writes."
-        raise ImageError(f"{error} {remedy}") from error
+        raise
 
 
 def scores(folder: Path, keep: Keep) -> dict[int, float]:

@@ -118,7 +118,7 @@ def test_softmax_first_triplet_after_with_a_classifier_beside(
     given = [*other, "--data", str(faces_folder / "train"), "--out", str(out), "--init", str(partial_fc)]
     given += ["--batch.random-negatives", "4", "--train.steps", "1", "--devices", "1"]
     wrong = ["--model.name", "iresnet_small"]
-    words = "its network has model.name = iresnet_of_one_matrix, and --model.name asks for iresnet_small"
+    words = "has model.name = iresnet_of_one_matrix, and iresnet_small is asked for"
     refused(facenet.main, capsys, [*given, *wrong], words)
     assert not out.exists()
     small = ["--optimiser.learning-rate", "1e-12", "--loss.classifier-weight", "0.5"]
@@ -140,7 +140,7 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(faces_folder: Path, tmp_pa
     for more, words in {
         ("--only", str(foreign)): (str(foreign), "not a list that experiments.clean has written"),
         ("--only", str(tmp_path / "none.json")): ("none.json: cannot be read",),
-        ("--head.sampling-rate", "0"): ("head.sampling_rate: above 0",),
+        ("--head.sampling-rate", "0"): ("head.sampling_rate = 0.0", "above 0"),
         ("--data.min-images", "7"): ("data.min_images = 7", "6 is the most"),
         ("--model.dropout", "1"): ("model.dropout",),
         ("--model.name", "iresnet_tin"): ('the nearest is "iresnet_tiny"',),

@@ -9,7 +9,12 @@ from pathlib import Path
 
 import pytest
 
-BEFORE = """
+HEARD = """
+import signal
+for name in ("SIGTERM", "SIGHUP", "SIGUSR1"):  # these tests may themselves have been started to ignore one
+    signal.signal(getattr(signal, name), signal.SIG_DFL)
+"""
+BEFORE = f"""{HEARD}
 import sys, time
 sys.argv = ["-m"]
 from faces import stopping
@@ -17,7 +22,7 @@ stopping.quit_while_importing()
 print("importing", flush=True)
 time.sleep(60)
 """
-COMMAND = """
+COMMAND = f"""{HEARD}
 import sys, time
 from faces import cli, start
 start.choose_routines = start.keep_programs = lambda: None

@@ -106,6 +106,8 @@ def test_a_signal_within_a_step_leaves_state_and_loader_in_the_same_place(tmp_pa
 def heard():
     """Signals as a command hears them."""
     before = {one: signal.getsignal(one) for one in (signal.SIGINT, *ASKING)}
+    for one in ASKING:  # these tests may themselves have been started to ignore one
+        signal.signal(one, signal.SIG_DFL)
     install()
     try:
         yield
