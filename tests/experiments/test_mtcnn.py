@@ -78,9 +78,9 @@ def test_outputs_and_result_line(tmp_path: Path):
         assert [row["step"] for row in rows_of(out / name / "log.jsonl")] == [1, 2, 3]
         assert all(np.isfinite(row["loss"]) for row in rows_of(out / name / "log.jsonl"))
         assert [row["step"] for row in rows_of(out / name / "evaluations.jsonl")] == [2]
-        weights = np.load(out / "weights" / f"{name}net.npz")
-        assert weights["matrix"].shape == (432, 16)
-        assert read_record(out, weights[RECORD]) == ("mtcnn", Sizes(20, TILE, 128))
+        with np.load(out / "weights" / f"{name}net.npz") as weights:
+            assert weights["matrix"].shape == (432, 16)
+            assert read_record(out, weights[RECORD]) == ("mtcnn", Sizes(20, TILE, 128))
         assert not (out / name / "windows.npz").exists()
     for picture in ("detections", "training"):
         assert cv2.imread(str(out / f"{picture}.png")) is not None

@@ -63,9 +63,9 @@ def test_outputs_and_result_line(tmp_path: Path):
     assert [row["step"] for row in rows_of(out / "evaluations.jsonl")] == [2]
     for picture in ("detections", "training"):
         assert cv2.imread(str(out / f"{picture}.png")) is not None
-    weights = np.load(out / "retinaface.npz")
-    assert weights["norm.weight"].shape == (3,)
-    assert read_record(out, weights[RECORD]) == ("retinaface_patches", Sizes(20, 64 * 0.5 / 0.6, 64))
+    with np.load(out / "retinaface.npz") as weights:
+        assert weights["norm.weight"].shape == (3,)
+        assert read_record(out, weights[RECORD]) == ("retinaface_patches", Sizes(20, 64 * 0.5 / 0.6, 64))
     assert "size = 64" in (out / "config.toml").read_text()
 
 
