@@ -72,7 +72,7 @@ def run_one(name: str, runs: int, out: Path, corpus: Path) -> None:
             tally["read"] += 1
         except FacesError:
             tally["refused"] += 1
-        except Exception as error:
+        except Exception as error:  # counted: whatever is no refusal of ours is what the fuzzer looks for
             where = traceback.extract_tb(error.__traceback__)[-1]
             key = f"{type(error).__name__} at {Path(where.filename).name}:{where.lineno}: {error!s:.120}"
             tally["defects"].setdefault(key, base64.b64encode(data).decode())

@@ -104,12 +104,19 @@ def command(kind: str, args: argparse.Namespace, place: Path) -> tuple[Start, Ca
     if kind in TRAINING:
         main, *options = TRAINING[kind]
         data = ["--data", str(args.data)] if args.data else []
-        words = lambda out: [main, *options, *data, "--out", str(out), *(["--resume"] if out.is_dir() else [])]  # noqa: E731
-        return lambda out, seconds, number: run(words(out), seconds, number, place), of_weights
+
+        def train(out: Path, seconds: float, number: signal.Signals) -> int:
+            resume = ["--resume"] if out.is_dir() else []
+            return run([main, *options, *data, "--out", str(out), *resume], seconds, number, place)
+
+        return train, of_weights
     if (args.pairs if kind == "evaluate" else args.photographs) is None:
         raise SystemExit(f"{kind}: needs --photographs, and evaluate --pairs.")
     photographs, pairs = str(args.photographs), str(args.pairs)
-    cache = lambda out: ["--cache", str(out.with_suffix(".cache"))]  # noqa: E731
+
+    def cache(out: Path) -> list[str]:
+        return ["--cache", str(out.with_suffix(".cache"))]
+
     given: dict[str, Callable[[Path], list[str]]] = {
         "prepare": lambda out: [photographs, "--detector", "mtcnn"],
         "detect": lambda out: [photographs, "--detector", "mtcnn"],
@@ -117,8 +124,11 @@ def command(kind: str, args: argparse.Namespace, place: Path) -> tuple[Start, Ca
         "evaluate": lambda out: ["--weights", "inception_resnet_v1", "--detector", "mtcnn", *cache(out), "--data",
                                  f"lfw={pairs}"],
     }  # fmt: skip
-    words = lambda out: [kind, *given[kind](out), "--out", str(out)]  # noqa: E731
-    return lambda out, seconds, number: run(words(out), seconds, number, place), of_files
+
+    def look(out: Path, seconds: float, number: signal.Signals) -> int:
+        return run([kind, *given[kind](out), "--out", str(out)], seconds, number, place)
+
+    return look, of_files
 
 
 def run(words: list[str], seconds: float, number: signal.Signals, place: Path) -> int:

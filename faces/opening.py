@@ -70,7 +70,7 @@ def open_regular(path: Path | str | os.DirEntry[str], most: int | None = None) -
             raise OSError(errno.EFBIG, f"{_size(found.st_size)}, more than the {_size(most)} that are read")
         if most is not None and found.st_size >= _MOSTLY_HOLES:
             _check_written(number, found.st_size)
-        return open(number, "rb")  # noqa: PTH123
+        return open(number, "rb")  # noqa: PTH123, no path but what was opened above
     except BaseException:
         os.close(number)
         raise
@@ -113,11 +113,11 @@ def read_json(path: Path | str, most: int) -> Any:
 def parse_json(data: bytes | str) -> Any:
     """As `read_json`, of a text."""
     try:
-        content = json.loads(data if isinstance(data, str) else data.decode("utf-8"))
+        text = data if isinstance(data, str) else data.decode("utf-8")
+        content = json.loads(text)
     except RecursionError:
         raise ValueError("lists and tables within each other without end") from None
-    brackets = (b"[", b"{") if isinstance(data, bytes) else ("[", "{")
-    if sum(map(data.count, brackets)) > _DEEPEST:  # type: ignore[arg-type]
+    if text.count("[") + text.count("{") > _DEEPEST:
         check_depth(content, _DEEPEST)
     return content
 

@@ -7,7 +7,6 @@ several faces (`faces.detect.detections`).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache, partial
 
 import jax
@@ -17,41 +16,10 @@ import numpy as np
 from faces.backbone import Params
 from faces.detect.buckets import Batch, of_each_image
 from faces.detect.detections import Detections, Detector
-from faces.errors import ConfigError
+from faces.detect.one_pass import DEFAULT, Options
 from scrfd_jax.decode import Found, find_faces, make_places
 from scrfd_jax.network import make_network, to_input
 from scrfd_jax.weights import Weights
-
-
-@dataclass(frozen=True)
-class Options:
-    """How to look for faces.
-
-    Attributes:
-        confidence: a face scores this or more; 0.5 as in the authors' code. For average precision, that takes 0.02.
-        overlap: of two faces whose boxes overlap by more, intersection over union, the weaker is dropped.
-        top_k: most candidates of an image that are compared with each other.
-        keep: most faces of an image.
-        pixels_at_once: most pixels of a batch.
-    """
-
-    confidence: float = 0.5
-    overlap: float = 0.4
-    top_k: int = 5000
-    keep: int = 750
-    pixels_at_once: int = 16 * 256 * 256
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.confidence < 1:
-            raise ConfigError(f"confidence {self.confidence}: at least 0 and less than 1 is expected")
-        if not 0 <= self.overlap <= 1:
-            raise ConfigError(f"overlap {self.overlap}: 0 to 1 is expected")
-        for name in ("top_k", "keep", "pixels_at_once"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} {getattr(self, name)}: at least 1 is expected")
-
-
-DEFAULT = Options()
 
 
 def make_detector(weights: Weights, options: Options = DEFAULT) -> Detector:
