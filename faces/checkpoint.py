@@ -20,7 +20,7 @@ import orbax.checkpoint as ocp
 from jax.sharding import NamedSharding, PartitionSpec
 
 from faces import checkpoint_folder as files
-from faces import checksums, orbax_metrics, room
+from faces import checksums, orbax_leaks, room
 from faces.checkpoint_match import by_path, check_same, check_shapes, to_json, with_rows
 from faces.errors import OutputError
 from faces.keep import Keep
@@ -48,7 +48,7 @@ class Checkpoints:
     ):
         self._folder, self._keep, self._scores = folder.resolve(), keep or Keep(), scores
         self._steps = [int(step) for step in agreed(" ".join(map(str, files.steps_in(self._folder)))).split()]
-        orbax_metrics.switch_off()
+        orbax_leaks.mend()
         self._checkpointer = ocp.AsyncCheckpointer(ocp.StandardCheckpointHandler())
         self._writer: _Writer | None = None
         self._has_saved = False
