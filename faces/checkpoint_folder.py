@@ -13,7 +13,6 @@ Those of earlier versions have no checksums, and are told by a file of Orbax's: 
 Not here: taking and restoring a run's (`checkpoint.py`).
 """
 
-import json
 import logging
 import os
 import shutil
@@ -30,6 +29,8 @@ import orbax.checkpoint as ocp
 from faces import checksums
 from faces.errors import CheckpointError
 from faces.mesh import agreed
+from faces.opening import MIB
+from faces.opening import read_json as read_json_file
 from faces.outputs import write_json
 from faces.terminal import make_console
 
@@ -37,6 +38,8 @@ STATE, LOADER, CONFIG, TENSORS = "state", "loader/metadata", "config/metadata", 
 PARTIAL, ASIDE = ".partial", ".damaged"
 _OF_EARLIER = "_CHECKPOINT_METADATA"  # Orbax's, of checkpoints that it finished itself
 _OF_ORBAX = ".orbax-checkpoint-tmp"  # within the name of those that it did not
+
+_LARGEST_JSON = 64 * MIB
 
 Content = TypeVar("Content")
 
@@ -157,13 +160,14 @@ def _damage_of(place: Path) -> str:
     if not place.is_dir():
         return "is no folder"
     if not os.path.lexists(place / checksums.SUMS):
-        return "" if os.path.lexists(place / _OF_EARLIER) else f"{checksums.SUMS} is missing"
+        is_earlier = os.path.lexists(place / _OF_EARLIER)
+        return checksums.not_regular(place) if is_earlier else f"{checksums.SUMS} is missing"
     return checksums.damage(place)
 
 
 def read_json(path: Path) -> Any:
     """A JSON file of a checkpoint."""
-    return json.loads(path.read_bytes())
+    return read_json_file(path, _LARGEST_JSON)
 
 
 def check_arrays(place: Path, found: Mapping[str, str]) -> None:

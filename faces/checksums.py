@@ -15,21 +15,24 @@ Not here: which folders and arrays are checked, and what is done when one is dam
 import hashlib
 import os
 import re
-import stat
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
+from faces.opening import MIB, open_regular, read_bytes
 from faces.outputs import write_text
 
 SUMS = "SHA256SUMS"
 """Of a sealed folder: the list of its files."""
+_LARGEST_SUMS = 64 * MIB
+_LARGEST_FILE = 1 << 50
+"""More than there is: a file of this size at most is looked at for holes, and not read where it is one."""
 
 _LINE = re.compile(r"([0-9a-f]{64})  ([^\n]+)\n")
 
@@ -43,7 +46,7 @@ def seal(folder: Path) -> None:
     """
     lines = []
     for name in sorted(set(_files(folder)) - {SUMS}):
-        with (folder / name).open("rb") as file:
+        with open_regular(folder / name) as file:
             os.fsync(file.fileno())
             lines.append(f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {name}\n")
     write_text(folder / SUMS, "".join(lines))
@@ -69,7 +72,7 @@ def damage(folder: Path) -> str:
         PermissionError: a file may not be read.
     """
     try:
-        text = (folder / SUMS).read_bytes().decode(errors="replace")
+        text = read_bytes(folder / SUMS, _LARGEST_SUMS).decode(errors="replace")
         expected = {name: digest for digest, name in _LINE.findall(text)}
         if text != "".join(f"{digest}  {name}\n" for name, digest in expected.items()) or not text:
             return f"{SUMS} is damaged"
@@ -79,17 +82,38 @@ def damage(folder: Path) -> str:
         if more := found - expected.keys():
             return f"{min(more)} does not belong there"
         for name in sorted(expected):
-            path = folder / name
-            if not stat.S_ISREG(path.stat().st_mode):
-                return f"{name} is no file"
-            with path.open("rb") as file:
+            with _opened(folder, name) as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() != expected[name]:
                     return f"{name} is not as it was written"
     except PermissionError:
         raise
     except OSError as error:
-        return f"a file cannot be read ({error.strerror})"
+        return f"{error.filename or 'a file'} cannot be read ({error.strerror})"
     return ""
+
+
+def not_regular(folder: Path) -> str:
+    """What in a folder without a list is no file that ends, as the end of a sentence; "" if all of it is.
+
+    Raises:
+        PermissionError: a file may not be read.
+    """
+    try:
+        for name in _files(folder):
+            _opened(folder, name).close()
+    except PermissionError:
+        raise
+    except OSError as error:
+        return f"{error.filename or 'a file'} cannot be read ({error.strerror})"
+    return ""
+
+
+def _opened(folder: Path, name: str) -> BinaryIO:
+    try:
+        return open_regular(folder / name, _LARGEST_FILE)
+    except OSError as error:
+        error.filename = name
+        raise
 
 
 def _files(folder: Path) -> Iterator[str]:

@@ -48,6 +48,14 @@ def special(mode: int) -> str:
     return next((what for holds, what in _SPECIAL if holds(mode)), "neither file nor folder")
 
 
+def check_kind(mode: int) -> None:
+    """OSError for what is no regular file, by the `st_mode` of it."""
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, f"{special(mode)} and no file")
+
+
 def open_regular(path: Path | str | os.DirEntry[str], most: int | None = None) -> io.BufferedReader:
     """A file, opened to be read; see the table above.
 
@@ -59,13 +67,13 @@ def open_regular(path: Path | str | os.DirEntry[str], most: int | None = None) -
         OSError: it is refused.
     """
     try:
-        _check_kind(os.stat(path).st_mode)  # noqa: PTH116, an entry of a scan is no Path; a device is not even opened
+        check_kind(os.stat(path).st_mode)  # noqa: PTH116, an entry of a scan is no Path; a device is not even opened
         number = os.open(path, os.O_RDONLY | _FLAGS)
     except ValueError:  # a zero byte, or half of a character
         raise OSError(errno.EINVAL, "no name that a file can have") from None
     try:
         found = os.fstat(number)
-        _check_kind(found.st_mode)  # it may have changed in between
+        check_kind(found.st_mode)  # it may have changed in between
         if most is not None and found.st_size > most:
             raise OSError(errno.EFBIG, f"{_size(found.st_size)}, more than the {_size(most)} that are read")
         if most is not None and found.st_size >= _MOSTLY_HOLES:
@@ -132,13 +140,6 @@ def check_depth(content: Any, most: int) -> None:
         if not level:
             return
     raise ValueError(f"lists and tables within each other, more than {most} levels")
-
-
-def _check_kind(mode: int) -> None:
-    if stat.S_ISDIR(mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    if not stat.S_ISREG(mode):
-        raise OSError(errno.EINVAL, f"{special(mode)} and no file")
 
 
 def _check_written(number: int, size: int) -> None:

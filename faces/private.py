@@ -5,9 +5,12 @@ Files are made 0600 and folders 0700, whatever the umask (which may take more aw
 Not here: when and where files are written (`outputs.py`).
 """
 
+import contextlib
 import os
 from pathlib import Path
 from typing import BinaryIO
+
+from faces.opening import check_kind
 
 PRIVATE_FILE, PRIVATE_FOLDER = 0o600, 0o700
 
@@ -34,5 +37,7 @@ def make_private(folder: Path) -> None:
 
 
 def open_to_append(path: Path) -> BinaryIO:
-    """Open a file whose end is added to; a new one is its owner's alone."""
+    """Open a file whose end is added to; a new one is its owner's alone. OSError for a pipe or device, at once."""
+    with contextlib.suppress(FileNotFoundError):
+        check_kind(path.stat().st_mode)  # a pipe that nobody reads is waited for
     return os.fdopen(os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, PRIVATE_FILE), "ab")

@@ -117,11 +117,14 @@ class Looks:
         """What lies there.
 
         Raises:
-            DataError: the file is cut.
+            DataError: the file is cut, or cannot be read.
         """
         with self._opening:
             if self._content is None:
-                self._content = self._faces.open("rb")
+                try:
+                    self._content = open_regular(self._faces)
+                except OSError as error:
+                    raise DataError(f"{self._faces}: cannot be read ({error.strerror}).") from None
         content = os.pread(self._content.fileno(), span[1], span[0])  # safe for many threads
         if len(content) != span[1]:
             raise DataError(f"{self._faces}: ends too early; delete its folder and look anew.")

@@ -48,7 +48,7 @@ def test_what_else_lies_there(sealed: Path):
     (sealed / "a" / "more").unlink()
     (sealed / "a" / "two").unlink()
     os.mkfifo(sealed / "a" / "two")  # never opened: a reader would wait for ever
-    assert checksums.damage(sealed) == "a/two is no file"
+    assert checksums.damage(sealed) == "a/two cannot be read (a named pipe and no file)"
 
 
 @pytest.mark.parametrize("devices", [1, 2, 8])
