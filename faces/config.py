@@ -82,7 +82,7 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """Random changes of each training image (`faces.data.augment`)."""
+    """Random changes of each training image (`faces.data.augment`, and from gain on `faces.data.variations`)."""
 
     flip: bool
     """Mirror half of the images."""
@@ -96,6 +96,26 @@ class AugmentConfig:
     """Brightness, contrast and saturation changed by up to this fraction each."""
     jpeg_quality: Annotated[int, Range(0, 95)]
     """Re-encode half of the images as JPEG at a quality drawn from here to 95; 0: never."""
+    gain: Annotated[float, Range(0, 1)] | None = field(default=None, kw_only=True)
+    """Values multiplied by up to this fraction more or less; this and what follows may be absent, which is 0."""
+    bias: Annotated[float, Range(0, 255)] | None = field(default=None, kw_only=True)
+    """Up to so many grey values added or taken away."""
+    gamma: Annotated[float, Range(0, 9)] | None = field(default=None, kw_only=True)
+    """Exponent of values in 0..1, between 1 / (1 + gamma) and 1 + gamma, evenly in its logarithm."""
+    gradient: Annotated[float, Range(0, 1)] | None = field(default=None, kw_only=True)
+    """Light from a random side: values near it multiplied by up to 1 + gradient, far from it by as little as 1 -."""
+    saturation: Annotated[float, Range(0, 1)] | None = field(default=None, kw_only=True)
+    """Saturation multiplied by up to this fraction more or less."""
+    occlusion: Annotated[float, Range(0, 1, below=True)] | None = field(default=None, kw_only=True)
+    """A rectangle of one random colour over up to this fraction of the area."""
+    blur: Annotated[float, Range(0, 0.25)] | None = field(default=None, kw_only=True)
+    """Gaussian blur of a standard deviation up to this fraction of the width."""
+    low_resolution: Annotated[float, Range(0, 1, below=True)] | None = field(default=None, kw_only=True)
+    """Sides shrunk by up to this fraction, and enlarged again."""
+    grey: Annotated[float, Range(0, 1)] | None = field(default=None, kw_only=True)
+    """Fraction of the images that become grey."""
+    share: Annotated[float, Range(0, 1)] | None = field(default=None, kw_only=True)
+    """Fraction of the images to which each of gain to low_resolution is done, drawn for each apart; absent: to all."""
 
 
 @dataclass(frozen=True)

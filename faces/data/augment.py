@@ -3,7 +3,8 @@
 All geometry (crop, zoom, shift, rotation, mirror) is a single affine map, so that a pixel is interpolated once. A box
 more than twice as large as the input is first shrunk by area averaging; bilinear sampling alone would skip pixels.
 
-Not here: alignment by landmarks, which needs a detector; normalisation of the values, which is done on the device.
+Not here: other light, lenses and sensors (`variations.py`); alignment by landmarks, which needs a detector;
+normalisation of the values, which is done on the device.
 """
 
 import math
@@ -12,6 +13,7 @@ import cv2
 import numpy as np
 
 from faces.config import AugmentConfig
+from faces.data.variations import IDENTITY, LUMA, varies, vary
 
 FULL = (0.0, 0.0, 1.0, 1.0)  # the whole image, as a crop
 
@@ -99,8 +101,11 @@ def augment(image: np.ndarray, size: tuple[int, int], config: AugmentConfig, rng
         shift=(config.shift * uniform[2], config.shift * uniform[3]),
         rotation=config.rotate * uniform[4],
     )
+    colours = rng.uniform(-1, 1, size=3)
     if config.colour > 0:
-        image = _colour(image, config.colour * rng.uniform(-1, 1, size=3))
+        image = _colour(image, config.colour * colours)
+    if varies(config):
+        image = vary(image, config, rng)
     if config.jpeg_quality > 0 and uniform[5] < 0:
         image = recompress(image, round(config.jpeg_quality + (95 - config.jpeg_quality) * (uniform[6] + 1) / 2))
     return image
@@ -131,10 +136,6 @@ def reduce_pixels(image: np.ndarray, pixels: int) -> np.ndarray:
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
-_IDENTITY = np.eye(3)
-_LUMA = np.tile([0.299, 0.587, 0.114], (3, 1))  # of ITU-R BT.601, for each channel of the result
-
-
 def _colour(image: np.ndarray, change: np.ndarray) -> np.ndarray:
     """Brightness, contrast and saturation multiplied by 1 + change[0], [1], [2] (b, c, s), in this order.
 
@@ -147,7 +148,7 @@ def _colour(image: np.ndarray, change: np.ndarray) -> np.ndarray:
     brightness, contrast, saturation = 1 + change
     mean = sum(cv2.mean(image)) / 3
     mixed = np.empty((3, 4))
-    mixed[:, :3] = contrast * brightness * (saturation * _IDENTITY + (1 - saturation) * _LUMA)
+    mixed[:, :3] = contrast * brightness * (saturation * IDENTITY + (1 - saturation) * LUMA)
     mixed[:, 3] = (1 - contrast) * brightness * mean
     values = cv2.transform(image.astype(np.float32), mixed)  # (rows, columns, 3)
     return cv2.convertScaleAbs(np.maximum(values, 0, out=values))  # rounds, and cuts off above 255

@@ -11,7 +11,10 @@ from faces.data.loader import make_loader
 from faces.data.source import ArraySource, Relabelled, Subset, limit_images
 
 OFF = AugmentConfig(flip=False, shift=0.0, zoom=0.0, rotate=0.0, colour=0.0, jpeg_quality=0)
-ON = AugmentConfig(flip=True, shift=0.1, zoom=0.1, rotate=10.0, colour=0.2, jpeg_quality=40)
+ON = AugmentConfig(
+    flip=True, shift=0.1, zoom=0.1, rotate=10.0, colour=0.2, jpeg_quality=40, gain=0.3, bias=20.0, gamma=0.5,
+    gradient=0.5, saturation=0.5, occlusion=0.2, blur=0.03, low_resolution=0.5, grey=0.2, share=0.5,
+)  # fmt: skip
 SIZE = (8, 6)
 STEPS = 8  # two epochs of 3 batches and a part of the third
 
