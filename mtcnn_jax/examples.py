@@ -14,11 +14,11 @@ from functools import partial
 from pathlib import Path
 from typing import cast
 
-import grain
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from faces.data.batches import Batches
 from faces.detect.buckets import batches
 from faces.detect.detections import Detections, Detector
 from faces.detect.examples import Example, Examples
@@ -199,14 +199,24 @@ class _Steps:
         return self._config.train.steps
 
     def __getitem__(self, index: int) -> Batch:
-        rng = np.random.default_rng((self._config.train.seed, int(index)))
+        chosen = self.indices(int(index))
+        return cast(Batch, {key: self._pool[key][chosen] for key in Batch.__annotations__})
+
+    def whole(self, index: int) -> Batch:
+        return self[index]
+
+    def indices(self, index: int) -> np.ndarray:
+        """Rows of the windows."""
+        rng = np.random.default_rng((self._config.train.seed, index))
         drawn = [
             rows[rng.integers(len(rows), size=count)]
             for rows, count in zip(self._rows, self._counts, strict=True)
             if count
         ]
-        chosen = np.concatenate(drawn)
-        return cast(Batch, {key: self._pool[key][chosen] for key in Batch.__annotations__})
+        return np.concatenate(drawn)
+
+    def people(self, indices: np.ndarray) -> list[str]:
+        return []
 
 
 def batch_shares(available: Sequence[int], config: StageConfig) -> list[int]:
@@ -217,7 +227,6 @@ def batch_shares(available: Sequence[int], config: StageConfig) -> list[int]:
     return counts
 
 
-def make_loader(pool: Batch, config: StageConfig, threads: int = 2) -> "grain.DatasetIterator[Batch]":
-    """An iterator over the batches of steps 0 .. steps - 1; `get_state()` and `set_state()` give and take its place."""
-    read = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
-    return iter(grain.MapDataset.source(_Steps(pool, config)).to_iter_dataset(read))
+def make_loader(pool: Batch, config: StageConfig, threads: int = 2) -> Batches[Batch]:
+    """An iterator over the batches of steps 0 .. steps - 1, which tells which windows a step has seen."""
+    return Batches(_Steps(pool, config), threads, 2 * threads)

@@ -7,9 +7,9 @@ Not here: the images (`faces.data.wider`, `faces.data.synthetic.scenes`), placin
 
 import functools
 
-import grain
 import numpy as np
 
+from faces.data.batches import Batches
 from faces.data.order import shuffled
 from faces.detect.examples import Example, Examples
 from retinaface_jax.augment import augment
@@ -46,17 +46,26 @@ class _Steps:
 
     def __getitem__(self, index: int) -> Batch:
         step, config = int(index), self._config
-        epoch, row = divmod(step, self._batches_per_epoch)
 
         def one(place: int, image: int) -> Example:
             rng = np.random.default_rng((config.train.seed, step, place))
             return augment(self._examples.example(image), config.input.size, config.augment, rng)
 
-        chosen = self._order(epoch)[row].tolist()
+        chosen = self.indices(step).tolist()
         return to_batch([one(place, image) for place, image in enumerate(chosen)], config.input.faces)
 
+    def whole(self, index: int) -> Batch:
+        return self[index]
 
-def make_loader(examples: Examples, config: Config, threads: int = 2) -> "grain.DatasetIterator[Batch]":
+    def indices(self, index: int) -> np.ndarray:
+        epoch, row = divmod(index, self._batches_per_epoch)
+        return self._order(epoch)[row]
+
+    def people(self, indices: np.ndarray) -> list[str]:
+        return []
+
+
+def make_loader(examples: Examples, config: Config, threads: int = 2) -> Batches[Batch]:
     """An iterator over the batches of steps 0 .. steps - 1.
 
     Args:
@@ -64,9 +73,8 @@ def make_loader(examples: Examples, config: Config, threads: int = 2) -> "grain.
         config: sizes, augmentation, seed and length.
         threads: batches read at the same time, and read ahead.
     Returns:
-        A grain iterator; `get_state()` and `set_state()` give and take its place in the run.
+        An iterator that tells which images a step has seen.
     Raises:
         DataError: there are fewer images than a batch has.
     """
-    read = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
-    return iter(grain.MapDataset.source(_Steps(examples, config)).to_iter_dataset(read))
+    return Batches(_Steps(examples, config), threads, 2 * threads)

@@ -4,18 +4,19 @@ The order comes as a function of the epoch (`facenet_jax.sampling.epoch_order`);
 depends on (seed, t, j). So a batch is the same whether the run was interrupted before it or not, and whether one
 process reads it or eight.
 
-Not here: composing batches (the papers' packages), placing them on devices (`faces.mesh`).
+Not here: reading ahead (`batches.py`), composing batches (the papers' packages), placing them on devices
+(`faces.mesh`).
 """
 
 import functools
 import os
 from collections.abc import Callable
 
-import grain
 import numpy as np
 
 from faces.config import AugmentConfig
 from faces.data.augment import augment
+from faces.data.batches import Batches
 from faces.data.source import FaceSource, stream_images
 from faces.train_state import Batch
 
@@ -39,18 +40,30 @@ class _Steps:
         index, count = part
         if batch % count:
             raise ValueError(f"a batch of {batch} images cannot be read by {count} processes in equal parts")
-        self._columns = range(index * batch // count, (index + 1) * batch // count)
+        self._columns, self._all = range(index * batch // count, (index + 1) * batch // count), range(batch)
 
     def __len__(self) -> int:
         return self._steps
 
     def __getitem__(self, index: int) -> Batch:
-        step = int(index)
-        epoch, row = divmod(step, self._batches_per_epoch)
-        chosen = self._order(epoch)[row]
-        indices = chosen[self._columns.start : self._columns.stop]
+        return self._read(int(index), self._columns)
+
+    def whole(self, index: int) -> Batch:
+        return self._read(index, self._all)
+
+    def indices(self, index: int) -> np.ndarray:
+        epoch, row = divmod(index, self._batches_per_epoch)
+        return self._order(epoch)[row]
+
+    def people(self, indices: np.ndarray) -> list[str]:
+        names = self._source.identity_names
+        return [names[label] for label in self._source.identities[indices].tolist()]
+
+    def _read(self, step: int, columns: range) -> Batch:
+        """Some columns of a batch."""
+        indices = self.indices(step)[columns.start : columns.stop]
         images = np.empty((len(indices), *self._size, 3), np.uint8)  # (part of the batch, rows, columns, 3)
-        for j, image, place in zip(self._columns, stream_images(self._source, indices), images, strict=True):
+        for j, image, place in zip(columns, stream_images(self._source, indices), images, strict=True):
             place[:] = augment(image, self._size, self._config, np.random.default_rng((self._seed, step, j)))
         return {"images": images, "identities": self._source.identities[indices].astype(np.int32)}
 
@@ -64,7 +77,7 @@ def make_loader(
     seed: int,
     part: tuple[int, int] = (0, 1),
     threads: int | None = None,
-) -> "grain.DatasetIterator[Batch]":
+) -> Batches[Batch]:
     """An iterator over the batches of steps 0 .. steps - 1.
 
     Args:
@@ -78,9 +91,8 @@ def make_loader(
         threads: batches read at the same time; as many and two more are read ahead. By default half the cores, but at
             least 2 and at most 8.
     Returns:
-        A grain iterator; `get_state()` and `set_state()` give and take its place in the run.
+        An iterator that tells which images a step has seen.
     """
     steps_of_run = _Steps(source, order, steps, size, config, seed, part)
     threads = threads or min(max((os.cpu_count() or 1) // 2, 2), 8)
-    read = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads + 2)
-    return iter(grain.MapDataset.source(steps_of_run).to_iter_dataset(read))
+    return Batches(steps_of_run, threads, threads + 2)

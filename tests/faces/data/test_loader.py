@@ -101,6 +101,19 @@ def test_parts_make_up_the_whole(count):
     assert len(parts[0][0]["identities"]) == 6 // count
 
 
+@pytest.mark.parametrize("part", [(0, 1), (0, 2), (1, 2)])
+def test_it_tells_what_a_step_has_seen(part):
+    """The whole batch's, in any process, before or after it is read, whatever it has given until then."""
+    whole, faces = list(loader()), source()
+    telling = loader(part=part)
+    for step in (STEPS, 1, 5):
+        indices = telling.indices(step)
+        np.testing.assert_array_equal(faces.identities[indices], whole[step - 1]["identities"])
+        np.testing.assert_array_equal(telling.images(step), whole[step - 1]["images"])
+        assert telling.people(indices) == [str(label) for label in whole[step - 1]["identities"]]
+    assert_equal(list(telling), list(loader(part=part)))
+
+
 class Streamed:
     """A source that can only be streamed."""
 
