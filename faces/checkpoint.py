@@ -47,7 +47,7 @@ class Checkpoints:
         self, folder: Path, keep: Keep | None = None, scores: Callable[[], Mapping[int, float]] = lambda: _NO_SCORES
     ):
         self._folder, self._keep, self._scores = folder.resolve(), keep or Keep(), scores
-        self._steps = [int(step) for step in agreed(" ".join(map(str, files.steps_in(self._folder)))).split()]
+        self._steps = _numbers(agreed(_written(files.steps_in(self._folder))))
         orbax_leaks.mend()
         self._checkpointer = ocp.AsyncCheckpointer(ocp.StandardCheckpointHandler())
         self._writer: _Writer | None = None
@@ -82,7 +82,7 @@ class Checkpoints:
         held = (file for file in self._folder.rglob("*") if file.is_file() and files.ASIDE not in str(file))
         there = sum(file.stat().st_size for file in held)
         what = f"{count} checkpoints of {room.in_words(size)}, and one that is written, need"
-        self._refuse(lambda: room.check(self._folder, size * (count + 1) - there, what))
+        _refuse(lambda: room.check(self._folder, size * (count + 1) - there, what))
 
     def save(self, state: TrainState, loader_state: dict[str, Any], config: Checked) -> None:
         """Store the state as the checkpoint of its step; no effect if that step is stored already.
@@ -90,20 +90,21 @@ class Checkpoints:
         Returns when the state may be changed; what is written after that may fail, and is raised by the next call.
 
         Raises:
-            OutputError: the disk has no room, or refuses; those before it are whole.
+            OutputError: the disk has no room, in all processes; or it refuses, in the process whose write it was,
+                which others wait for and must be told of (`faces.partners`). Those before it are whole.
         """
         step = int(state.step)
         if step == self.latest_step():
             return
+        self.wait()
 
         def ready() -> None:
-            self.wait()
             if not self._has_saved:
                 with writing(self._folder):
                     files.remove_unfinished(self._folder)
             room.check(self._folder, room.size_of(state), f"the checkpoint of step {step:,} needs")
 
-        self._refuse(ready)
+        _refuse(ready)
         self._has_saved = True
         tensors = checksums.of_arrays(state, together=True)
         partial = files.partial_of(self._folder, step)
@@ -112,8 +113,9 @@ class Checkpoints:
                 partial / files.STATE,
                 args=ocp.args.StandardSave(state),  # pyright: ignore[reportCallIssue]
             )
-        stay = self._keep.of([*self._steps, step], self._scores())
-        gone, self._steps = set(self._steps) - stay, sorted(stay)
+        scores = self._scores() if jax.process_index() == 0 else {}
+        stay = _numbers(agreed(_written(sorted(self._keep.of([*self._steps, step], scores)))))
+        gone, self._steps = set(self._steps) - set(stay), stay
 
         def finish() -> None:
             self._checkpointer.wait_until_finished()
@@ -128,12 +130,12 @@ class Checkpoints:
     def check(self) -> None:
         """Raise what went wrong since the last `save`, if a write has ended; to be called often.
 
-        Where there are several processes, the next `save` raises it, in all of them.
+        Of several processes the one whose write it was raises it, and the others wait for it until they are told.
 
         Raises:
             OutputError: as `save`.
         """
-        if self._writer is not None and not self._writer.is_alive() and jax.process_count() == 1:
+        if self._writer is not None and not self._writer.is_alive():
             self.wait()
 
     def wait(self) -> None:
@@ -154,16 +156,6 @@ class Checkpoints:
         self._steps = files.steps_in(self._folder)
         with writing(self._folder):
             raise writer.error
-
-    def _refuse(self, check: Callable[[], None]) -> None:
-        """Call in process 0 what it alone can tell; its refusal is raised in all."""
-        said = ""
-        try:
-            check() if jax.process_index() == 0 else self.wait()
-        except OutputError as error:
-            said = str(error)
-        if said := agreed(said):
-            raise OutputError(said)
 
     def restore(self, like: TrainState, config: Checked, classes: int = 0) -> tuple[TrainState, dict[str, Any]]:
         """The newest sound checkpoint, placed on devices as `like` is; damaged ones after it are told of, and renamed.
@@ -193,14 +185,18 @@ class Checkpoints:
             check_same(flatten(config.of_earlier(nested(stored))), to_json(config), self._folder)
             return _read_state(place, like, classes), files.read_json(place / files.LOADER)
 
+        def check(place: Path, content: tuple[TrainState, dict[str, Any]]) -> None:
+            files.check_arrays(place, checksums.of_arrays(content[0], together=True))
+
         self.wait()
-        found = files.newest(self._folder, read, together=True)
+        found = files.newest(self._folder, read, together=True, check=check)
         if found.damaged and jax.process_index() == 0:
             with writing(self._folder):
                 for step in found.damaged:
                     _set_aside(self._folder / str(step))
         self._steps = [step for step in self._steps if step <= found.step]
-        return found.content
+        state, place = found.content
+        return _fitted(state, like, classes), place
 
 
 class _Writer(threading.Thread):
@@ -217,6 +213,26 @@ class _Writer(threading.Thread):
             self.error = error
 
 
+def _refuse(check: Callable[[], None]) -> None:
+    """Call in process 0 what it alone can tell; its refusal is raised in all, which must all ask."""
+    said = ""
+    try:
+        if jax.process_index() == 0:
+            check()
+    except OutputError as error:
+        said = str(error)
+    if said := agreed(said):
+        raise OutputError(said)
+
+
+def _written(steps: list[int]) -> str:
+    return " ".join(map(str, steps))
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(step) for step in text.split()]
+
+
 def _set_aside(place: Path) -> None:
     number = 1
     while os.path.lexists(aside := place.with_name(place.name + files.ASIDE + (f"-{number}" if number > 1 else ""))):
@@ -225,7 +241,10 @@ def _set_aside(place: Path) -> None:
 
 
 def _read_state(place: Path, like: TrainState, classes: int) -> TrainState:
-    """The state in a checkpoint; see `Checkpoints.restore`."""
+    """The state in a checkpoint, centres with as many rows as are stored; see `Checkpoints.restore`.
+
+    Orbax's `Checkpointer` would have all processes wait at the end for one that cannot read.
+    """
     handler = ocp.StandardCheckpointHandler()
     shapes = by_path(handler.metadata(place / files.STATE).tree)  # pyright: ignore[reportArgumentType]
     padded = check_shapes(shapes, by_path(like), classes, str(place))
@@ -237,11 +256,16 @@ def _read_state(place: Path, like: TrainState, classes: int) -> TrainState:
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
 
     restore = ocp.args.StandardRestore(jax.tree_util.tree_map_with_path(placed, like))  # pyright: ignore[reportCallIssue]
-    with ocp.Checkpointer(handler) as checkpointer:
-        state = checkpointer.restore(place / files.STATE, args=restore)
-    files.check_arrays(place, checksums.of_arrays(state, together=True))
+    try:
+        return handler.restore(place / files.STATE, args=restore)  # pyright: ignore[reportArgumentType]
+    finally:
+        handler.close()
 
-    def fitted(path: Any, leaf: Any, wanted: Any) -> Any:
-        return with_rows(leaf, wanted, classes) if checksums.name_of(path) in padded else leaf
 
-    return jax.tree_util.tree_map_with_path(fitted, state, like)
+def _fitted(state: TrainState, like: TrainState, classes: int) -> TrainState:
+    """A state with as many rows of centres as `like` has, placed as those are."""
+
+    def fitted(leaf: Any, wanted: Any) -> Any:
+        return leaf if leaf.shape == wanted.shape else with_rows(leaf, wanted, classes)
+
+    return jax.tree.map(fitted, state, like)

@@ -28,7 +28,7 @@ import orbax.checkpoint as ocp
 
 from faces import checksums
 from faces.errors import CheckpointError
-from faces.mesh import agreed
+from faces.mesh import agreed, first_said
 from faces.opening import MIB
 from faces.opening import read_json as read_json_file
 from faces.outputs import write_json
@@ -105,27 +105,49 @@ def remove_unfinished(folder: Path) -> None:
             shutil.rmtree(entry)
 
 
-def newest(folder: Path, read: Callable[[Path], Content], together: bool) -> Newest:
+def newest(
+    folder: Path,
+    read: Callable[[Path], Content],
+    together: bool,
+    check: Callable[[Path, Content], None] = lambda place, content: None,
+) -> Newest:
     """Read the newest sound checkpoint, and tell of those after it.
+
+    Where several processes read, all take the same one: which are there, and whether their files are as they were
+    written, process 0 decides, and one that any process cannot read counts as damaged in all.
 
     Args:
         folder: of the checkpoints.
-        read: what is wanted of one, whose files are as they were written; raises `Damaged`.
+        read: what is wanted of one, whose files are as they were written; raises `Damaged`. It must not wait for other
+            processes, which it may not reach.
         together: several processes read it, and all of them call this.
+        check: what all have read is looked at by all; raises `Damaged`.
     Raises:
         CheckpointError: there is none, or none is sound, or one may not be read; or as `read`.
     """
     damaged = dict[int, str]()
-    decide = agreed if together else str
     asks = not together or jax.process_index() == 0
-    steps = [int(word) for word in decide(" ".join(map(str, steps_in(folder)))).split()]
+    here = f", in process {jax.process_index()}" if together and jax.process_count() > 1 else ""
+    there = " ".join(map(str, steps_in(folder)))
+    steps = [int(word) for word in (agreed(there) if together else there).split()]
+
+    def stage(work: Callable[..., Any], where: str, *given: Any) -> Any:
+        done, reason = None, ""
+        try:
+            with _damage(given[0]):
+                done = work(*given)
+        except Damaged as error:
+            reason = f"{error}{where}"
+        if reason := first_said(reason) if together else reason:
+            raise Damaged(reason)
+        return done
+
     for step in reversed(steps):
         place = folder / str(step)
         try:
-            with _damage(place):
-                if reason := decide(_damage_of(place) if asks else ""):
-                    raise Damaged(reason)
-                content = read(place)
+            stage(_check_files if asks else lambda place: None, "", place)
+            content = stage(read, here, place)
+            stage(check, here, place, content)
         except Damaged as error:
             damaged[step] = str(error)
             continue
@@ -155,14 +177,18 @@ def _say(sentence: str) -> None:
     make_console(stderr=True).print(sentence)
 
 
-def _damage_of(place: Path) -> str:
-    """What is wrong with a checkpoint's files; "" also for those of earlier versions, of which nobody can tell."""
+def _check_files(place: Path) -> None:
+    """Raise `Damaged` if a checkpoint's files are; of those of earlier versions nobody can tell."""
     if not place.is_dir():
-        return "is no folder"
+        raise Damaged("is no folder")
     if not os.path.lexists(place / checksums.SUMS):
-        is_earlier = os.path.lexists(place / _OF_EARLIER)
-        return checksums.not_regular(place) if is_earlier else f"{checksums.SUMS} is missing"
-    return checksums.damage(place)
+        if not os.path.lexists(place / _OF_EARLIER):
+            raise Damaged(f"{checksums.SUMS} is missing")
+        reason = checksums.not_regular(place)
+    else:
+        reason = checksums.damage(place)
+    if reason:
+        raise Damaged(reason)
 
 
 def read_json(path: Path) -> Any:

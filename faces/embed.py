@@ -1,4 +1,8 @@
-"""Embeddings of many images, in blocks of one shape over all devices.
+"""Embeddings of many images, in blocks of one shape over all devices, those of other processes too.
+
+Several processes that make one run embed together: all have the images, each block is divided over the devices of all,
+and every process receives the embeddings of all. No image is embedded twice, and the numbers are those of one process
+with as many devices.
 
 Not here: how images are cropped (`faces.evaluate.pair_set`), networks (the papers' packages).
 """
@@ -55,7 +59,8 @@ def make_embedder(
         data: normalisation of the pixels.
         flip: add the embedding of the mirrored image before normalising. Embeddings are added as the network gives
             them; where their lengths differ, the longer counts for more.
-        mesh: a block's images are divided over its devices.
+        mesh: a block's images are divided over its devices. Where they are of several processes, all of these call the
+            embedder together, with the same images.
         unit: bring embeddings to length 1; otherwise they keep the length that the network gives.
         block: images that a device embeds at a time; None for what suits many images.
     Returns:
@@ -75,7 +80,7 @@ def make_embedder(
             part = images[start : start + block]
             padded = np.zeros((block, *part.shape[1:]), part.dtype)
             padded[: len(part)] = part
-            placed_images = jax.device_put(padded, sharded(mesh))
+            placed_images = jax.make_array_from_callback(padded.shape, sharded(mesh), padded.__getitem__)
             rows.append(np.asarray(compiled(params, batch_stats, placed_images))[: len(part)])
         return np.concatenate(rows)
 

@@ -1,11 +1,12 @@
 """Devices as a mesh with one axis, "data", and the two placements that are needed: sharded by image, or replicated.
 
 With several processes (several hosts of a TPU pod, say) the mesh spans the devices of all of them; each reads its part
-of a batch, and embeds test images on its own devices.
+of a batch, and embeds its part of the test images.
 
 Not here: what is computed on them (`train_step.py` of each paper).
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -25,12 +26,19 @@ def make_mesh(devices: int | None = None) -> Mesh:
     """A mesh over the first `devices` devices of all processes; over all of them if None.
 
     Raises:
-        ConfigError: there are fewer devices, or none is asked for.
+        ConfigError: there are fewer devices, or none is asked for, or one process would have more than another.
     """
     available = jax.devices()
     count = len(available) if devices is None else devices
     if not 1 <= count <= len(available):
         raise ConfigError(f"{count} devices asked for; 1 to {len(available)} can be had here.")
+    of_each = Counter(device.process_index for device in available[:count])
+    if len({of_each[process] for process in range(jax.process_count())}) > 1:
+        shares = ", ".join(str(of_each[process]) for process in range(jax.process_count()))
+        raise ConfigError(
+            f"{count} devices asked for, of which the {jax.process_count()} processes have {shares}: each needs the "
+            "same number; leave --devices out, or start other numbers of processes and devices."
+        )
     return jax.make_mesh((count,), (DATA,), axis_types=(AxisType.Auto,), devices=available[:count])
 
 
@@ -49,14 +57,6 @@ def check_division(mesh: Mesh, images: Mapping[str, int]) -> None:
             raise ConfigError(f"{key} = {count}: cannot be divided among {devices} devices; change it, or take fewer.")
 
 
-def local_mesh(mesh: Mesh) -> Mesh:
-    """The devices of `mesh` that belong to this process, as a mesh of their own; `mesh` itself with one process."""
-    if jax.process_count() == 1:
-        return mesh
-    mine = [device for device in mesh.devices.flat if device.process_index == jax.process_index()]
-    return jax.make_mesh((len(mine),), (DATA,), axis_types=(AxisType.Auto,), devices=mine)
-
-
 def sharded(mesh: Mesh) -> NamedSharding:
     """Placement of an array whose first axis is divided among the devices."""
     return NamedSharding(mesh, PartitionSpec(DATA))
@@ -65,13 +65,6 @@ def sharded(mesh: Mesh) -> NamedSharding:
 def replicated(mesh: Mesh) -> NamedSharding:
     """Placement of an array that every device holds whole."""
     return NamedSharding(mesh, PartitionSpec())
-
-
-def localised(mesh: Mesh, tree: Any) -> Any:
-    """Arrays that are replicated on all processes' devices -> the same on this process's `local_mesh`."""
-    if jax.process_count() == 1:
-        return tree
-    return jax.device_put(jax.device_get(tree), replicated(local_mesh(mesh)))
 
 
 def place_batch(mesh: Mesh, batch: Any) -> Any:
@@ -104,9 +97,18 @@ gathered.defvjp(_gathered_forward, _gathered_backward)
 
 def agreed(text: str) -> str:
     """What process 0 says, in every process; all of them must ask."""
+    return first_said(text if jax.process_index() == 0 else "")
+
+
+def first_said(text: str) -> str:
+    """What the first process says that says anything, in every process; "" where none does; all of them must ask."""
     if jax.process_count() == 1:
         return text
     said = np.frombuffer(text.encode(), np.uint8)
-    length = int(multihost_utils.broadcast_one_to_all(np.int32(len(said))))
-    heard = said if jax.process_index() == 0 else np.zeros(length, np.uint8)
-    return bytes(np.asarray(multihost_utils.broadcast_one_to_all(heard))).decode() if length else ""
+    lengths = np.ravel(multihost_utils.process_allgather(np.int32(len(said))))  # (processes,)
+    speaker = int(np.argmax(lengths > 0))
+    if not lengths[speaker]:
+        return ""
+    speaks = jax.process_index() == speaker
+    heard = said if speaks else np.zeros(lengths[speaker], np.uint8)
+    return bytes(np.asarray(multihost_utils.broadcast_one_to_all(heard, is_source=speaks))).decode()

@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from experiments.common.run_folder import claim, how_to_go_on, says_how_to_go_on
-from experiments.common.training_faces import ALL, Faces, Selection, find_faces
+from experiments.common.training_faces import ALL, Faces, Selection, find_faces, pair_sets
 from faces import processes, start
 from faces.config import RunConfig
 from faces.errors import ConfigError
+from faces.evaluate.pair_set import PairSet
 from faces.partners import Watch
 from faces.schema import flatten
 from faces.terminal import make_console
 
-_OF_ALL = ("config", "out", "resume", "init", "devices", "allow_missing")
+_OF_ALL = ("config", "out", "resume", "keep", "init", "devices", "allow_missing")
 """Options that all processes of a run must have alike; data may lie elsewhere on another machine."""
 
 
@@ -85,13 +86,20 @@ def _meet(
     def prepare() -> tuple[str, dict[str, str]]:
         """Whatever can fail in one process alone, and asks no device, which JAX must not meet before."""
         folder = claim(options, stack) if meeting.process == 0 else ""
-        if options.data is None:
-            return str(folder), {}
+        if options.data is None:  # faces are generated on devices
+            return str(folder), _told_of(pair_sets(options, config) if options.eval else [])
         faces.append(find_faces(options, config, make_console(quiet=meeting.process > 0), selection))
         training_set = faces[0].training_set
-        return str(folder), {"training set": f"{training_set.counts()}, {training_set.digest}"}
+        found = {"training set": f"{training_set.counts()}, {training_set.digest}"}
+        return str(folder), found | _told_of(faces[0].tests)
 
     started_with = {**flatten(config), **{key: str(getattr(options, key)) for key in _OF_ALL}}
     settled, watch = processes.join(meeting, started_with, prepare)
     start.compile_together()
     return Path(settled), faces[0] if faces else None, watch
+
+
+def _told_of(tests: list[PairSet]) -> dict[str, str]:
+    """The test sets, which processes embed together, by what they are called when one has others."""
+    told = "; ".join(f"{test.name} of {len(test.names):,} images, {test.digest()}" for test in tests)
+    return {"choice of test sets": told or "none"}

@@ -18,7 +18,6 @@ from faces.evaluate.pair_set import PairSet
 from faces.evaluate.report import result_dict
 from faces.evaluate.verification import VerificationResult
 from faces.keep import Keep
-from faces.mesh import local_mesh, localised
 from faces.train_state import TrainState
 
 PCA_FACES = 10_000
@@ -30,7 +29,7 @@ Evaluate = Callable[[TrainState, Sequence[PairSet]], dict[str, VerificationResul
 
 
 def make_evaluate(backbone: Backbone, config: RunConfig, mesh: Mesh, allow_missing: bool) -> Evaluate:
-    """Compile a backbone's evaluation form; each process evaluates on its own devices.
+    """Compile a backbone's evaluation form; several processes embed together, each its part, and all have the results.
 
     Args:
         backbone: of the run.
@@ -38,13 +37,12 @@ def make_evaluate(backbone: Backbone, config: RunConfig, mesh: Mesh, allow_missi
         mesh: that the states are on.
         allow_missing: give a number although test images are missing.
     """
-    embed = make_embedder(backbone.apply, config.data, config.evaluation.flip, local_mesh(mesh))
+    embed = make_embedder(backbone.apply, config.data, config.evaluation.flip, mesh)
 
     def evaluate(state: TrainState, tests: Sequence[PairSet]) -> dict[str, VerificationResult]:
         results = dict[str, VerificationResult]()
         for test in tests:
-            params, batch_stats = localised(mesh, (state.params, state.batch_stats))
-            embeddings = embed(params, batch_stats, test.images)
+            embeddings = embed(state.params, state.batch_stats, test.images)
             results[test.name] = test.evaluate(embeddings, config.evaluation.far, allow_missing)
         return results
 

@@ -164,7 +164,10 @@ def test_killed_and_resumed_is_never_interrupted(whole: Whole, faces_folder: Pat
 
 
 def test_two_processes_are_one_run(whole: Whole, faces_folder: Path, tmp_path: Path):
-    """Three steps of two processes of four devices each, joined on loopback, against one process of one device."""
+    """Three steps of two processes of four devices each, joined on loopback, against one process of one device.
+
+    Then the machine of one is no longer there, and the other goes on alone: with the same batches, and the same rate.
+    """
     two = tmp_path / "two"
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -195,6 +198,13 @@ def test_two_processes_are_one_run(whole: Whole, faces_folder: Path, tmp_path: P
     (after_three,) = rows_of(whole.folder / "evaluations.jsonl")
     accuracy = json.loads((two / "result.json").read_text())["accuracy"]
     assert accuracy == pytest.approx(after_three["accuracy"], abs=0.05)
+
+    given = arguments(faces_folder, two, 6)
+    assert "batches of 16 (4 a device)" in "\n".join(run(facenet.main, [*given, "--devices", "4", "--resume"]))
+    assert_same_log(whole.folder, two, 6)
+    (state, place), (resumed, their_place) = final_state(whole.given), final_state(given, devices=4)
+    assert int(resumed.step) == 6 and place == their_place
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-5), state.params, resumed.params)
 
 
 def refused(capsys: Any, given: list[str], *words: str) -> None:
