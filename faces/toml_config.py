@@ -167,6 +167,8 @@ def _read_with_base(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     below = _read_with_base(parent, seen)
     sources = below.pop("source", {})
     more = tables.pop("source", {} if isinstance(sources, Mapping) else sources)
+    if isinstance(sources, str) and isinstance(more, Mapping):
+        sources = _for_all(below, sources)
     if isinstance(sources, Mapping) and isinstance(more, Mapping):
         more = merged(_still_meant(sources, below, tables), more, lambda old, new: False)
     return merged(below, tables) | {"source": more}

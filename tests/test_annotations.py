@@ -40,7 +40,7 @@ SCHEMAS = {
 }
 OURS_ALONE = {f"{paper}/{name}" for paper in ("facenet", "arcface") for name in ("small", "tiny")}
 """Configs that have one source for all values."""
-OURS = OURS_ALONE | {"mtcnn/scenes", "retinaface/scenes"}
+OURS = OURS_ALONE | {"arcface/robust", "mtcnn/scenes", "retinaface/scenes"}
 PUBLIC_MODULES = {
     "facenet": (
         *("losses", "mining", "mining_fast", "sampling", "train_step", "gradient_cache", "auxiliary", "monitor"),

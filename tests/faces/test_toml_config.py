@@ -97,6 +97,15 @@ def test_a_base_gives_what_the_file_leaves_out(tmp_path):
     assert sources == {"loss": {"alpha": "second", "mining": "first"}}
 
 
+def test_a_base_with_one_source_for_all_gives_it_to_each_value(tmp_path):
+    write(tmp_path, 'source = "ours: a guess"\n' + TEXT, "first.toml")
+    second = 'base = "first"\n[loss]\nalpha = 0.4\n[source.loss]\nalpha = "second"\n'
+    made, sources = config.load_config(write(tmp_path, second, "second.toml"), Config)
+    flat = flatten(sources)
+    assert set(flat) == set(flatten(made)) and flat.pop("loss.alpha") == "second"
+    assert set(flat.values()) == {"ours: a guess"}
+
+
 @pytest.mark.parametrize("files", [
     {"a": "a"},
     {"a": "b", "b": "a"},
