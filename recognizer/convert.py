@@ -205,7 +205,7 @@ def _symbol_beside(file: Path) -> Path | None:
 
 
 def _unknown(file: Path, tensors: Tensors, network: str | None) -> str:
-    known = (of_facenet.NETWORK, *of_arcface.NETWORKS)
+    known = (*of_facenet.NETWORKS, *of_arcface.NETWORKS)
     if network is not None and network not in (*known, *of_arcface.WHOSE):
         return f"{file}: no published weights of {network!r} are known here, only those of {', '.join(known)}."
     first = ", ".join(repr(name) for name in list(tensors)[:3])

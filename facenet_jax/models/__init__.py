@@ -15,6 +15,7 @@ from facenet_jax.models import openface
 from facenet_jax.models.inception import NN2_ROWS, NN4_ROWS, WITHOUT_5X5_ROWS, InceptionNet
 from facenet_jax.models.inception_resnet_v1 import InceptionResNetV1
 from facenet_jax.models.mini_inception import NNS1_ROWS, NNS1_STEM, NNS2_ROWS, NNS2_STEM, NNS_FC1
+from facenet_jax.models.mobilenet_v1 import MobileNetV1
 from facenet_jax.models.nn1 import NN1
 from facenet_jax.models.small import SMALL_STAGES, TINY_STAGES, SmallNet
 from faces import backbone
@@ -32,6 +33,7 @@ NETWORKS: dict[str, Network] = {
     "openface_nn4": Network(partial(openface.OpenFaceNet, rows=openface.NN4_ROWS), (96, 96)),
     "openface_nn4_small2": Network(partial(openface.OpenFaceNet, rows=openface.NN4_SMALL2_ROWS), (96, 96)),
     "inception_resnet_v1": Network(InceptionResNetV1, (160, 160)),
+    "mobilenet_v1": Network(MobileNetV1, (160, 160)),
     "small": Network(partial(SmallNet, stages=SMALL_STAGES, stem=32), (64, 64)),
     "tiny": Network(partial(SmallNet, stages=TINY_STAGES, stem=24), (48, 48)),
 }

@@ -1,15 +1,19 @@
-"""Published weights of Inception-ResNet-v1 by their names; of FaceNet's own networks (Sec. 3.3) there are none.
+"""Published weights of networks beside FaceNet's by their names; of FaceNet's own (Sec. 3.3) there are none.
 
-Two families of files hold them. A TensorFlow graph of davidsandberg/facenet names its constants after slim's scopes;
-where the graph was frozen for OpenCV, every batch norm but the last is folded into the kernel before it, and a bias is
-left. A state dict of facenet-pytorch, made from the former, counts branches and layers instead.
+Three families of files hold Inception-ResNet-v1. A TensorFlow graph of davidsandberg/facenet names its constants after
+slim's scopes; where the graph was frozen for OpenCV, every batch norm but the last is folded into the kernel before it,
+and a bias is left. A state dict of timesler/facenet-pytorch, made from the former, counts branches and layers instead.
+bubbliiiing/facenet-pytorch has the same names behind `backbone.model.`, its own training, and a MobileNetV1.
 
-Not here: reading files (`faces.weights`), and filling in the parameters (`faces.weights.layouts`).
+Not here: MobileNetV1's names (`mobilenet_v1_names.py`), reading files (`faces.weights`), and filling in the parameters
+(`faces.weights.layouts`).
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
+from facenet_jax.models import mobilenet_v1_names
 from facenet_jax.models.inception_resnet_v1 import (
     AFTER_POOL,
     BLOCK_8,
@@ -36,6 +40,9 @@ from faces.weights.layouts import (
 )
 
 NETWORK = "inception_resnet_v1"
+MOBILENET = "mobilenet_v1"
+NETWORKS = (NETWORK, MOBILENET)
+"""Of which published weights are known here."""
 
 PREPROCESSING = Preprocessing(
     size=(160, 160),
@@ -50,10 +57,15 @@ PREPROCESSING = Preprocessing(
 )
 """Of davidsandberg's models of 2018: the detector's box with 44 pixels at 182x182, of which the middle is kept."""
 
+BUBBLIIIING = replace(PREPROCESSING, mean=0.0, scale=255.0, alignment="two_eyes", margin=0.0, resized=0)
+"""Of bubbliiiing's, which divides by 255: the detector's box, turned until the eyes are level, in a letterbox."""
+
 SLIM = "InceptionResnetV1"
 """Scope that all of the network is in."""
-FIRST = ("conv2d_1a.conv.weight",)
-"""A tensor of the naming that may stand behind other words."""
+FIRST = ("conv2d_1a.conv.weight", mobilenet_v1_names.LAST)
+"""Tensors of the namings that may stand behind other words; the second has the network of the first inside."""
+_INNER = "backbone.model."
+"""Before the names of all but the head in bubbliiiing's files."""
 
 
 class Place(NamedTuple):
@@ -65,12 +77,15 @@ class Place(NamedTuple):
 
 
 def recognise(tensors: Tensors, network: str | None = None) -> Published | None:
-    """What the tensors are, or None where they are no Inception-ResNet-v1.
+    """What the tensors are, or None where no naming that is known here fits.
 
     Args:
         tensors: of a file, by their names there.
         network: the name of the network that they are of, where the caller knows it; else None.
     """
+    of_bubbliiiing = _bubbliiiing(tensors)
+    if of_bubbliiiing is not None:
+        return of_bubbliiiing if network in (None, of_bubbliiiing.network) else None
     if network not in (None, NETWORK):
         return None
     if (beta := tensors.get(f"{SLIM}/Bottleneck/BatchNorm/beta")) is not None:
@@ -78,6 +93,19 @@ def recognise(tensors: Tensors, network: str | None = None) -> Published | None:
     if (bias := tensors.get("last_bn.bias")) is not None:
         return Published(NETWORK, bias.size, _torch_rows(), _is_weight_of_torch, PREPROCESSING)
     return None
+
+
+def _bubbliiiing(tensors: Tensors) -> Published | None:
+    last = tensors.get(mobilenet_v1_names.LAST)
+    if last is None or last.ndim != 2:
+        return None
+    if mobilenet_v1_names.FIRST in tensors:
+        found, rows = MOBILENET, mobilenet_v1_names.mobilenet_v1_rows()
+    elif f"{_INNER}{FIRST[0]}" in tensors:
+        found, rows = NETWORK, _torch_rows(_INNER, mobilenet_v1_names.LAST)
+    else:
+        return None
+    return Published(found, len(last), rows, mobilenet_v1_names.is_weight, BUBBLIIIING)
 
 
 def _slim_rows(tensors: Tensors) -> list[Row]:
@@ -108,17 +136,18 @@ def _is_weight_of_slim(name: str) -> bool:
     return name.startswith(f"{SLIM}/") and name.endswith(endings)
 
 
-def _torch_rows() -> list[Row]:
+def _torch_rows(before: str = "", last_matrix: str = "last_linear.weight") -> list[Row]:
+    """Rows of a state dict, `before` being what stands before all names but the head's."""
     rows = []
     for ours, _, torch in _convolutions():
-        of_kernel = [Row(f"params/{ours}/conv/kernel", (f"{torch}.conv.weight",), kernel)]
-        rows += scaleless_norm(f"{ours}/norm", _torch_norm(f"{torch}.bn"), EPSILON, of_kernel)
+        of_kernel = [Row(f"params/{ours}/conv/kernel", (f"{before}{torch}.conv.weight",), kernel)]
+        rows += scaleless_norm(f"{ours}/norm", _torch_norm(f"{before}{torch}.bn"), EPSILON, of_kernel)
     for ours, _, torch in _projections():
         rows += [
-            Row(f"params/{ours}/kernel", (f"{torch}.weight",), kernel),
-            Row(f"params/{ours}/bias", (f"{torch}.bias",), same),
+            Row(f"params/{ours}/kernel", (f"{before}{torch}.weight",), kernel),
+            Row(f"params/{ours}/bias", (f"{before}{torch}.bias",), same),
         ]
-    last = [Row("params/fc/kernel", ("last_linear.weight",), matrix)]
+    last = [Row("params/fc/kernel", (last_matrix,), matrix)]
     return rows + scaleless_norm("embedding_norm", _torch_norm("last_bn"), EPSILON, last)
 
 

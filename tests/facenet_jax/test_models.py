@@ -11,6 +11,7 @@ from facenet_jax import models
 from facenet_jax.models import make_backbone
 from facenet_jax.models.inception import NN2_ROWS, InceptionNet
 from facenet_jax.models.mini_inception import NNS2_ROWS, NNS2_STEM
+from facenet_jax.models.mobilenet_v1 import MobileNetV1
 from facenet_jax.models.nn1 import NN1, maxout
 from facenet_jax.models.openface import OpenFaceNet
 from faces.backbone import Network
@@ -40,6 +41,7 @@ KINDS = {
         (24, 32),
     ),
     "short_openface": Network(partial(OpenFaceNet, rows={name: NN2_ROWS[name] for name in ("3b", "3c")}), (32, 32)),
+    "short_mobilenet_v1": Network(partial(MobileNetV1, stem=8, blocks=((16, 1), (24, 2))), (16, 24)),
 }
 
 
@@ -66,7 +68,7 @@ def test_embeddings_and_gradients(name):
     assert squared_distances(embeddings).min() > 1e-4
 
 
-@pytest.mark.parametrize("name", ["short_nn2", "short_openface"])
+@pytest.mark.parametrize("name", ["short_nn2", "short_openface", "short_mobilenet_v1"])
 def test_bfloat16_agrees_with_float32(name):
     rounded, exact = laws.embeddings_in_both_types(initialised(name), initialised(name, jnp.bfloat16))
     assert_unit_length(rounded)

@@ -170,7 +170,7 @@ def test_what_comes_with_the_program():
         if entry.kind == "detector":
             assert name in NETWORKS and entry.network in NETWORKS and entry.detector in DETECTORS
         else:
-            assert entry.network in (of_facenet.NETWORK, *of_arcface.NETWORKS)
+            assert entry.network in (*of_facenet.NETWORKS, *of_arcface.NETWORKS)
             assert entry.detection is None or entry.detection.detector in DETECTORS
     assert entries["inception_resnet_v1"].preprocessing == of_facenet.PREPROCESSING
     assert {network.body for network in NETWORKS.values()} - {""} == set(BODIES)
