@@ -32,7 +32,7 @@ class Preprocessing:
     """Subtracted from values of 0..255."""
     scale: Annotated[PerChannel, Range(0, 1e6, above=True)]
     """Divides them afterwards: (x - mean) / scale."""
-    alignment: Literal["five_points", "box_margin", "two_eyes", "centre_crop", "fixed_box"]
+    alignment: Literal["five_points", "box_margin", "two_eyes", "centre_crop", "fixed_box", "letterbox"]
     """Name in `faces.align.ALIGNMENTS`."""
     margin: Annotated[float, Range(0, 65536)]
     """Of "box_margin": pixels added to the box's width and height, half on each side; 0 with the others."""
@@ -84,7 +84,7 @@ def pixels_of(preprocessing: Preprocessing) -> dict[str, Any]:
     return {key: getattr(preprocessing, key) for key in PIXELS}
 
 
-NEED_NO_FACE = ("centre_crop", "fixed_box")
+NEED_NO_FACE = ("centre_crop", "fixed_box", "letterbox")
 """Alignments that ask no detector."""
 WHOLE = (0.0, 0.0, 1.0, 1.0)
 """Box of a whole image."""

@@ -136,8 +136,9 @@ def check_looks(alignment: str, looks: bool) -> None:
 
 
 def taken_whole(preprocessing: Preprocessing) -> Preprocessing:
-    """As the same network takes images that are faces already."""
-    return dataclasses.replace(preprocessing, alignment="fixed_box", margin=0.0, resized=0, box=WHOLE)
+    """As the same network takes images that are faces already: to its size, with bars where it knows bars."""
+    alignment = preprocessing.alignment if preprocessing.alignment == "letterbox" else "fixed_box"
+    return dataclasses.replace(preprocessing, alignment=alignment, margin=0.0, resized=0, box=WHOLE)
 
 
 def seen_in(cut: Cut, preprocessing: Preprocessing, what: str = "photographs", aligned: bool = False) -> str:

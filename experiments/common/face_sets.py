@@ -17,7 +17,7 @@ from faces.data.pair_people import PairPeople
 from faces.data.prepared import EncodedSource
 from faces.errors import DataError, ImageError
 from faces.evaluate.overlap import Embedded, embedded
-from faces.preprocessing import Preprocessing, align
+from faces.preprocessing import WHOLE, Preprocessing, align
 from recognizer.cached_embedder import CachedEmbedder
 from recognizer.photographs import NO_FACE
 from recognizer.pipeline import Search, taken_whole
@@ -122,7 +122,8 @@ class Cutter:
         self, search: Search, preprocessing: Preprocessing, box: Box, options: argparse.Namespace, console: Console
     ):
         self._search, self._preprocessing, self._console = search, preprocessing, console
-        self._whole = dataclasses.replace(taken_whole(preprocessing), box=box)
+        whole = taken_whole(preprocessing)
+        self._whole = whole if box == WHOLE else dataclasses.replace(whole, alignment="fixed_box", box=box)
         self._takes_middle = options.undetected == "centre_crop"
 
     def __call__(self, faces: FaceSet, rows: np.ndarray, label: str) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:

@@ -200,6 +200,27 @@ def test_crops_that_need_no_detection():
     np.testing.assert_array_equal(align.fixed_box(image, None, None, (100, 120)), image)
 
 
+@pytest.mark.parametrize(
+    ("height", "width", "size", "shown"),
+    [
+        (60, 30, (40, 40), (40, 20)),
+        (30, 60, (40, 40), (20, 40)),
+        (49, 49, (112, 112), (112, 112)),
+        (90, 70, (112, 96), (112, 87)),
+        (3, 400, (16, 16), (1, 16)),
+    ],
+)
+def test_letterbox_is_pillows_whole_picture_between_bars(height, width, size, shown):
+    image = picture(9, height, width)
+    result = align.letterbox(image, None, None, size)
+    inside = np.asarray(Image.fromarray(image).resize(shown[::-1], Image.Resampling.BILINEAR))
+    top, left = (size[0] - shown[0]) // 2, (size[1] - shown[1]) // 2
+    expected = np.full((*size, 3), 128, np.uint8)
+    expected[top : top + shown[0], left : left + shown[1]] = inside
+    assert np.abs(result.astype(int) - expected).max() <= 1
+    np.testing.assert_array_equal(align.letterbox(image, None, None, (height, width)), image)
+
+
 @pytest.mark.parametrize("name", align.ALIGNMENTS)
 def test_one_signature(name):
     image = picture(8, 90, 70)

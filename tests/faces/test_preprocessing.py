@@ -55,6 +55,7 @@ def test_what_makes_no_sense_breaks_a_rule(one: Preprocessing, changes: dict[str
         (FIXED_BOX, {"fractions": (0.2, 0.1, 0.8, 0.9)}),
         (dataclasses.replace(FIVE_POINTS, alignment="two_eyes"), {}),
         (dataclasses.replace(FIVE_POINTS, alignment="centre_crop"), {}),
+        (dataclasses.replace(FIVE_POINTS, alignment="letterbox"), {}),
     ],
 )
 def test_the_alignment_gets_what_is_stored(

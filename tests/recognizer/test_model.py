@@ -18,6 +18,7 @@ from experiments import convert as command
 from faces.backbone import Network
 from faces.errors import CheckpointError, ConfigError, OutputError, WeightsError
 from faces.mesh import make_mesh
+from faces.preprocessing import WHOLE
 from recognizer import convert as convert_module
 from recognizer import model as model_module
 from recognizer.model import (
@@ -31,6 +32,7 @@ from recognizer.model import (
     preprocessing_of,
     write_model,
 )
+from recognizer.pipeline import taken_whole
 from tests.arcface_jax import published_networks as theirs
 from tests.arcface_jax import setting as setting_of_run
 from tests.experiments import setting
@@ -289,3 +291,11 @@ def test_what_a_graph_does_to_pixels_is_the_preprocessing(mean, factor, expected
 def test_a_range_of_pixels_that_is_not_about_0_is_refused(mean, factor):
     with pytest.raises(WeightsError, match=r"a\.onnx: its graph begins with .* export the network without it"):
         convert_module._seen_by(of_arcface.PREPROCESSING, mean, factor, Path("a.onnx"))
+
+
+def test_faces_that_are_cut_out_are_taken_whole_with_bars_where_the_network_knows_bars():
+    by_box = dataclasses.replace(of_arcface.PREPROCESSING, alignment="box_margin", margin=32.0, resized=182)
+    whole = dataclasses.replace(of_arcface.PREPROCESSING, alignment="fixed_box", margin=0.0, resized=0, box=WHOLE)
+    assert taken_whole(by_box) == whole
+    boxed = dataclasses.replace(whole, alignment="letterbox")
+    assert taken_whole(boxed) == boxed
