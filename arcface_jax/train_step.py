@@ -24,7 +24,7 @@ from arcface_jax.config import Config, MarginConfig, SoftmaxConfig, SphereFaceCo
 from arcface_jax.margins import Margin, arccos
 from arcface_jax.models import LAST_LAYER, make_backbone
 from arcface_jax.related import sphereface
-from faces import frozen, ops, schedules
+from faces import frozen, gradient_norms, ops, schedules
 from faces.backbone import Backbone, training_form
 from faces.mesh import replicated, sharded
 from faces.train_state import Batch, TrainState, check_classes, keep_if_finite
@@ -98,7 +98,9 @@ def init_state(config: Config, mesh: Mesh, backbone: Backbone | None = None, cla
     return jax.jit(make, out_shardings=_placement(jax.eval_shape(make), mesh))()
 
 
-def make_train_step(config: Config, mesh: Mesh, backbone: Backbone | None = None, classes: int = 0) -> TrainStep:
+def make_train_step(
+    config: Config, mesh: Mesh, backbone: Backbone | None = None, classes: int = 0, by_layer: bool = False
+) -> TrainStep:
     """Compile one step of ArcFace training (Sec. 3.1).
 
     The returned function is `step(state, batch) -> (state, metrics)`. `state` is donated, the whole of it: its buffers
@@ -114,6 +116,7 @@ def make_train_step(config: Config, mesh: Mesh, backbone: Backbone | None = None
         config: of the run.
         mesh: the devices.
         backbone, classes: as for `init_state`.
+        by_layer: metrics have the gradient's norm of each layer too (`faces.gradient_norms`).
     Raises:
         ConfigError: as `init_state`.
     """
@@ -154,6 +157,7 @@ def make_train_step(config: Config, mesh: Mesh, backbone: Backbone | None = None
 
         learning_rate = schedules.learning_rate_of(network_opt)
         metrics |= {"loss": loss, "gradient_norm": gradient_norm, "learning_rate": learning_rate}
+        metrics |= gradient_norms.by_layer(*grads) if by_layer else {}
         new = (params, batch_stats, centres, {"network": network_opt, "centres": centres_opt})
         old = (state.params, state.batch_stats, state.centres, state.opt_state)
         params, batch_stats, centres, opt_state = keep_if_finite(loss, gradient_norm, new, old)

@@ -87,6 +87,7 @@ def main(arguments: list[str]) -> None:
                 partial(verification.on_the_way, evaluate, faces.tests, options.keep),
                 AngleMonitor(config),
                 console,
+                partial(make_train_step, config, mesh, backbone, faces.classes, by_layer=True),
             )
 
         after = evaluate(trained.state, faces.tests)

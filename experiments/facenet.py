@@ -85,6 +85,7 @@ def main(arguments: list[str]) -> None:
                 partial(verification.on_the_way, evaluate, faces.tests, options.keep),
                 TripletMonitor(config),
                 console,
+                partial(make_train_step, config, mesh, backbone, by_layer=True),
             )
 
         after = evaluate(trained.state, faces.tests)

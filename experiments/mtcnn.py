@@ -226,8 +226,9 @@ def train_net(
         console.print(f"{name.upper()}-net: resumed at step {int(begin.state.step)}")
     step = make_train_step(name, stage, mesh)
     monitor = DetectionMonitor(stage.optimiser)
+    by_layer = partial(make_train_step, name, stage, mesh, by_layer=True)
     run = stage
-    trained = train(step, begin.state, loader, run, mesh, folder, checkpoints, evaluate, monitor, console)
+    trained = train(step, begin.state, loader, run, mesh, folder, checkpoints, evaluate, monitor, console, by_layer)
     kept.unlink()
     return trained.state
 

@@ -47,7 +47,7 @@ def fit(
         ConfigError: the config makes no sense, or its batch cannot be divided among the devices, or
             a folder is asked for together with a backbone of your own, which its config would not name.
         DataError: no faces, arrays that do not fit, or too few of people with two or more for one batch.
-        TrainingStopped: the model has collapsed, or a number is not finite; what was trained is lost.
+        TrainingStopped: the model has collapsed, or too many steps in a row were not finite; what was trained is lost.
         OutputError: the folder is not empty, or cannot be written.
     """
     # Imported here, so that `import facenet_jax` does not load the readers of files and images.
@@ -64,4 +64,5 @@ def fit(
     backbone = backbone or own_backbone(config)
     state = init_state(config, mesh, backbone, len(faces.identity_names))
     step = make_train_step(config, mesh, backbone)
-    return fitting.run(config, mesh, faces, order, backbone, state, step, TripletMonitor(config), folder, quiet)
+    by_layer, monitor = partial(make_train_step, config, mesh, backbone, by_layer=True), TripletMonitor(config)
+    return fitting.run(config, mesh, faces, order, backbone, state, step, by_layer, monitor, folder, quiet)

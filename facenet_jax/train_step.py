@@ -17,7 +17,7 @@ from jax.sharding import Mesh
 from facenet_jax import auxiliary, gradient_cache, losses, mining, mining_fast
 from facenet_jax.config import Config
 from facenet_jax.models import make_backbone
-from faces import frozen, ops, schedules
+from faces import frozen, gradient_norms, ops, schedules
 from faces.backbone import Backbone, training_form
 from faces.mesh import gathered, replicated, sharded
 from faces.train_state import Batch, TrainState, check_classes, keep_if_finite
@@ -61,7 +61,9 @@ def init_state(config: Config, mesh: Mesh, backbone: Backbone | None = None, cla
     return jax.jit(make, out_shardings=replicated(mesh))()
 
 
-def make_train_step(config: Config, mesh: Mesh, backbone: Backbone | None = None) -> TrainStep:
+def make_train_step(
+    config: Config, mesh: Mesh, backbone: Backbone | None = None, by_layer: bool = False
+) -> TrainStep:
     """Compile one step of FaceNet training (Sec. 3).
 
     The returned function is `step(state, batch) -> (state, metrics)`. `state` is donated, the whole of it: its buffers
@@ -79,6 +81,7 @@ def make_train_step(config: Config, mesh: Mesh, backbone: Backbone | None = None
         config: of the run.
         mesh: the devices.
         backbone: as for `init_state`.
+        by_layer: metrics have the gradient's norm of each layer too (`faces.gradient_norms`).
     """
     backbone = backbone or own_backbone(config)
     tx = schedules.make_optimiser(config.optimiser, config.train.steps)
@@ -124,6 +127,7 @@ def make_train_step(config: Config, mesh: Mesh, backbone: Backbone | None = None
             updates = (jax.tree.map(lambda update: slower * update, of_both[0]), of_both[1])
             learning_rate = slower * learning_rate
         metrics |= {"loss": loss, "gradient_norm": gradient_norm, "learning_rate": learning_rate}
+        metrics |= gradient_norms.by_layer(*grads) if by_layer else {}
         moved: Any = optax.apply_updates(weights, updates)
         params, batch_stats = frozen.kept((moved[0], batch_stats), (state.params, state.batch_stats), freeze)
         new = ((params, moved[1]), batch_stats, opt_state)

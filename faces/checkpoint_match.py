@@ -59,7 +59,9 @@ def with_rows(stored: jax.Array, wanted: Any, classes: int) -> jax.Array:
     return jax.jit(fit, out_shardings=wanted.sharding)(stored)
 
 
-MAY_DIFFER = ("train.log_every", "train.evaluate_every", "train.checkpoint_every", "evaluation.")
+MAY_DIFFER = (
+    "train.log_every", "train.evaluate_every", "train.checkpoint_every", "train.most_not_finite", "evaluation.",
+)  # fmt: skip
 
 
 def check_same(stored: Mapping[str, Any], wanted: Mapping[str, Any], folder: Path) -> None:

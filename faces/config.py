@@ -132,6 +132,8 @@ class TrainConfig:
     """Steps between two evaluations on the way; 0: only before and after."""
     checkpoint_every: Annotated[int, Range(0, MOST)]
     """Steps between two checkpoints; 0: only at the end."""
+    most_not_finite: Annotated[int, Range(1, MOST)] | None = field(default=None, kw_only=True)
+    """So many steps in a row whose loss or gradient is not finite end the run; may be absent: 10."""
 
 
 @dataclass(frozen=True)

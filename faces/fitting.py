@@ -29,7 +29,7 @@ from faces.mesh import DATA, make_mesh
 from faces.run_record import LOGS, read_log, write_start
 from faces.schema import check
 from faces.terminal import make_console
-from faces.train_loop import Monitor, train
+from faces.train_loop import Monitor, Step, train
 from faces.train_state import TrainState
 
 Source = str | Path | tuple[Any, Any] | FaceSource
@@ -175,7 +175,8 @@ def run(
     order: Callable[[int], np.ndarray],
     backbone: Backbone,
     state: TrainState,
-    step: Callable[[TrainState, Any], Any],
+    step: Step,
+    by_layer: Callable[[], Step],
     monitor: Monitor,
     folder: Path | str | None = None,
     quiet: bool = False,
@@ -187,13 +188,13 @@ def run(
         faces: what it sees, in the `order` of `make_loader`.
         backbone: its network; `state` holds the weights, and is donated.
         step: as `make_train_step` gives it.
-        monitor: as for `faces.train_loop.train`.
+        by_layer, monitor: as for `faces.train_loop.train`.
         folder: where a run's folder is written when training has ended, with config, log and checkpoint; None: nowhere.
         quiet: show no progress.
     Raises:
         DataError: as `order`.
         OutputError: the folder holds something already, or cannot be written.
-        TrainingStopped: the monitor says that training is lost.
+        TrainingStopped: the monitor says that training is lost, or too many steps in a row were not finite.
     """
     loader = make_loader(faces, order, config.train.steps, backbone.input_size, config.augment, config.train.seed)
     with contextlib.ExitStack() as stack:
@@ -204,7 +205,20 @@ def run(
             checkpoints = stack.enter_context(Checkpoints(place / "checkpoints"))
             checkpoints.check_room(state, config.train.steps)
         console = make_console(quiet=quiet)
-        trained = train(step, state, loader, config, mesh, place, checkpoints, lambda state: {}, monitor, console)
+        trained = train(
+            step,
+            state,
+            loader,
+            config,
+            mesh,
+            place,
+            checkpoints,
+            lambda state: {},
+            monitor,
+            console,
+            by_layer,
+            reports=False,
+        )
         history = trained.history if place is None else read_log(place / LOGS[0])
     params, batch_stats = trained.state.params, trained.state.batch_stats
     embedder = make_embedder(backbone.apply, config.data, config.evaluation.flip, mesh)

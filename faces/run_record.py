@@ -34,6 +34,8 @@ LOGS = ("log.jsonl", "evaluations.jsonl")
 """Metrics of the steps, and evaluations on the way."""
 OF_LOGS = ("step", "minutes")
 """Keys that each of their lines has."""
+NOT_FINITE = "not_finite.jsonl"
+"""The steps that changed nothing, where there were any; see `faces.not_finite`."""
 
 LARGEST_RECORD, LARGEST_LOG = 64 * opening.MIB, 512 * opening.MIB
 """Bytes of a file that is read back: what a run was trained on names each person; a log has a line each few steps."""
@@ -163,13 +165,14 @@ class Log:
 
 
 def check_logs(folder: Path) -> None:
-    """Refuse to go on with a run one of whose `LOGS` is damaged, before anything is done.
+    """Refuse to go on with a run one of whose logs is damaged, before anything is done.
 
     Raises:
         DataError: as `read_log`.
     """
     for name in LOGS:
         read_log(folder / name, OF_LOGS)
+    read_log(folder / NOT_FINITE)
 
 
 def read_log(path: Path, keys: tuple[str, ...] = ("step",)) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ Not here: the values (`paper_configs/mtcnn/`), and what they do (`windows.py`, `
 """
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from faces.config import BatchConfig, OptimiserConfig, TrainConfig
@@ -72,6 +72,8 @@ class CourseConfig:
     """Steps between two evaluations on the way; 0: only before and after."""
     checkpoint_every: Annotated[int, Range(0, MOST)]
     """Steps between two checkpoints; 0: only at the end."""
+    most_not_finite: Annotated[int, Range(1, MOST)] | None = field(default=None, kw_only=True)
+    """So many steps in a row whose loss or gradient is not finite end a network's training; may be absent: 10."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from faces import ops, schedules
+from faces import gradient_norms, ops, schedules
 from faces.mesh import replicated, sharded
 from faces.train_state import TrainState, keep_if_finite
 from mtcnn_jax.config import StageConfig
@@ -37,7 +37,7 @@ def init_state(name: Name, config: StageConfig, mesh: Mesh) -> TrainState:
     return jax.jit(make, out_shardings=replicated(mesh))()
 
 
-def make_train_step(name: Name, config: StageConfig, mesh: Mesh) -> TrainStep:
+def make_train_step(name: Name, config: StageConfig, mesh: Mesh, by_layer: bool = False) -> TrainStep:
     """Compile one step of a network's training.
 
     The returned function is `step(state, batch) -> (state, metrics)`. `state` is donated, the whole of it: its buffers
@@ -48,7 +48,8 @@ def make_train_step(name: Name, config: StageConfig, mesh: Mesh) -> TrainStep:
         loss = classification + box_weight boxes + points_weight points
 
     Metrics, scalars: loss; classification, boxes, points (the terms, before their weights); accuracy (share of the
-    negatives and positives told apart); gradient_norm (before clipping); learning_rate (the one used).
+    negatives and positives told apart); gradient_norm (before clipping); learning_rate (the one used); with
+    `by_layer`, the gradient's norm of each layer (`faces.gradient_norms`).
     """
     net, optimiser = make_net(name, points=True), _optimiser(config)
 
@@ -68,6 +69,7 @@ def make_train_step(name: Name, config: StageConfig, mesh: Mesh) -> TrainStep:
         new, old = (optax.apply_updates(state.params, updates), opt_state), (state.params, state.opt_state)
         params, opt_state = keep_if_finite(loss, gradient_norm, new, old)
         metrics |= {"loss": loss, "gradient_norm": gradient_norm, "learning_rate": learning_rate}
+        metrics |= gradient_norms.by_layer(gradients) if by_layer else {}
         return TrainState(state.step + 1, params, {}, {}, opt_state, state.key), metrics
 
     whole = replicated(mesh)

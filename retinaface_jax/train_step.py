@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from faces import schedules
+from faces import gradient_norms, schedules
 from faces.mesh import replicated, sharded
 from faces.train_state import TrainState, keep_if_finite
 from retinaface_jax.anchors import make_anchors
@@ -40,7 +40,7 @@ def init_state(config: Config, mesh: Mesh) -> TrainState:
     return jax.jit(make, out_shardings=replicated(mesh))()
 
 
-def make_train_step(config: Config, mesh: Mesh) -> TrainStep:
+def make_train_step(config: Config, mesh: Mesh, by_layer: bool = False) -> TrainStep:
     """Compile one step of training.
 
     The returned function is `step(state, batch) -> (state, metrics)`. `state` is donated, the whole of it: its buffers
@@ -56,7 +56,8 @@ def make_train_step(config: Config, mesh: Mesh) -> TrainStep:
     all parameters.
 
     Metrics, scalars: loss; classification, boxes, points (the terms, before their weights); faces (anchors that stand
-    for faces, an image); gradient_norm (before clipping); learning_rate (the one that the optimiser has used).
+    for faces, an image); gradient_norm (before clipping); learning_rate (the one that the optimiser has used);
+    with `by_layer`, the gradient's norm of each layer (`faces.gradient_norms`).
     """
     apply, optimiser = make_network(config.input.network).apply, _optimiser(config)
     anchors = jnp.asarray(make_anchors(config.input.size, config.input.size))  # (anchors, 4)
@@ -87,6 +88,7 @@ def make_train_step(config: Config, mesh: Mesh) -> TrainStep:
         old = (state.params, state.batch_stats, state.opt_state)
         params, batch_stats, opt_state = keep_if_finite(loss, gradient_norm, new, old)
         metrics |= {"loss": loss, "gradient_norm": gradient_norm, "learning_rate": learning_rate}
+        metrics |= gradient_norms.by_layer(gradients) if by_layer else {}
         return TrainState(state.step + 1, params, batch_stats, state.centres, opt_state, state.key), metrics
 
     whole = replicated(mesh)

@@ -12,8 +12,9 @@ from pathlib import Path
 from faces import outputs
 from faces.checkpoint_folder import steps_in
 from faces.errors import CheckpointError, ConfigError, OutputError
+from faces.lost_report import FOLDER as OF_LOST
 from faces.refused import writing
-from faces.run_record import LOGS, OF_START
+from faces.run_record import LOGS, NOT_FINITE, OF_START
 
 
 def claim(options: argparse.Namespace, stack: contextlib.ExitStack) -> Path:
@@ -38,7 +39,7 @@ def claim(options: argparse.Namespace, stack: contextlib.ExitStack) -> Path:
     return options.out
 
 
-_OF_A_RUN = {*OF_START, *LOGS, "checkpoints", "p", "r", "o"}
+_OF_A_RUN = {*OF_START, *LOGS, NOT_FINITE, OF_LOST, "checkpoints", "p", "r", "o"}
 
 
 def _check_run(folder: Path) -> None:
