@@ -17,7 +17,8 @@ class ModelConfig(shared.ModelConfig):
     """The backbone x."""
 
     dropout: Annotated[float, Range(0, 1, below=True)]
-    """Fraction of values set to 0 before the last matrix, in networks that have dropout there."""
+    """Fraction of values set to 0 before or behind the last matrix, in networks that have dropout there; in vision
+    transformers of images that leave out a branch of the last block (stochastic depth)."""
 
 
 @dataclass(frozen=True)

@@ -42,14 +42,15 @@ class BatchConfig:
 class OptimiserConfig:
     """The update rule and the schedule of its learning rate."""
 
-    name: Literal["adagrad", "sgd", "adam", "muon"]
+    name: Literal["adagrad", "sgd", "adam", "adamw", "muon"]
     """Update rule. "sgd" and "muon" use `momentum`; "muon" is for a network, and class centres go by "sgd" under it."""
     learning_rate: Annotated[float, Range(0, 1000, above=True)]
     """Learning rate after warm-up."""
     momentum: Annotated[float, Range(0, 1, below=True)]
     """Momentum of "sgd" and, as Nesterov's, of "muon"; 0 with the others."""
     weight_decay: Annotated[float, Range(0, 10)]
-    """L2 penalty on kernels (not on biases, scales and slopes), added to the gradient as SGD's authors do."""
+    """L2 penalty on kernels (not on biases, scales and slopes), added to the gradient as SGD's authors do; of "adamw",
+    added to the step instead, so that kernels shrink by learning rate times this whatever their gradients were."""
     initial_accumulator: Annotated[float, Range(0, 1e6)]
     """Start of AdaGrad's sum of squared gradients; 0 with the others."""
     warmup_steps: Annotated[int, Range(0, MOST)]

@@ -36,6 +36,16 @@ def linear_init(key: jax.Array, shape: Sequence[int], dtype: DTypeLike = jnp.flo
     return _normal(key, shape, dtype, 1.0 / math.prod(shape[:-1]))
 
 
+def local_init(key: jax.Array, shape: Sequence[int], dtype: DTypeLike = jnp.float32) -> jax.Array:
+    """As `relu_init` for kernels (rows, columns, inputs, outputs), another at each place: the fan-in is the inputs."""
+    return _normal(key, shape, dtype, 2.0 / shape[-2])
+
+
+def narrow_init(key: jax.Array, shape: Sequence[int], dtype: DTypeLike = jnp.float32) -> jax.Array:
+    """Initial kernel of a transformer, N(0, 0.02^2) whatever the fan-in."""
+    return _normal(key, shape, dtype, 0.02**2)
+
+
 def xavier_init(key: jax.Array, shape: Sequence[int], dtype: DTypeLike = jnp.float32) -> jax.Array:
     """Initial kernel by Glorot and Bengio, N(0, 2 / (fan-in + fan-out)); fans count the places of the kernel."""
     return _normal(key, shape, dtype, 2.0 / (math.prod(shape[:-2]) * (shape[-2] + shape[-1])))

@@ -41,7 +41,8 @@ def learning_rate(config: OptimiserConfig, steps: int) -> optax.Schedule:
 def make_optimiser(
     config: OptimiserConfig, steps: int, decay: Callable[[Any], Any] | None = None
 ) -> optax.GradientTransformation:
-    """The update rule: clipping, L2 penalty on kernels, rule, learning rate, in this order.
+    """The update rule: clipping, L2 penalty on kernels, rule, learning rate, in this order; of "adamw" the penalty
+    comes after the rule (Loshchilov and Hutter, arXiv 1711.05101).
 
     Args:
         config: see `OptimiserConfig`.
@@ -57,15 +58,17 @@ def make_optimiser(
         # SphereFace used, it is inside: for some ten steps after a drop their momentum still has the old rate.
         "sgd": lambda: optax.trace(config.momentum) if config.momentum else optax.identity(),
         "adam": optax.scale_by_adam,
+        "adamw": optax.scale_by_adam,
         "muon": lambda: scale_by_muon(config.momentum),
     }
     parts = []
     if config.clip_norm > 0:
         parts.append(optax.clip_by_global_norm(config.clip_norm))
-    parts.append(_add_decay(decay))
+    rule = rules[config.name]()
+    parts += [rule, _add_decay(decay)] if config.name == "adamw" else [_add_decay(decay), rule]
     # With its hyperparameters in the state, so that a log can say which learning rate was used.
     scale = optax.inject_hyperparams(optax.scale_by_learning_rate)(learning_rate=learning_rate(config, steps))
-    return optax.chain(*parts, rules[config.name](), scale)
+    return optax.chain(*parts, scale)
 
 
 def learning_rate_of(opt_state: optax.OptState) -> jax.Array:

@@ -13,10 +13,14 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from arcface_jax.models import iresnet
+from arcface_jax.models.deepface import DeepFace
+from arcface_jax.models.deepid2 import DeepID2
 from arcface_jax.models.iresnet import IResNet
 from arcface_jax.models.layers import LAST_LAYER as LAST_LAYER
 from arcface_jax.models.mobilefacenet import MBF_LARGE_ROWS, MBF_ROWS, MobileFaceNet
 from arcface_jax.models.sphereface import SPHEREFACE_20, SPHEREFACE_64, SphereFaceNet
+from arcface_jax.models.vgg_face import VGGFace
+from arcface_jax.models.vit import VisionTransformer
 from faces import backbone
 from faces.backbone import Backbone, Network
 from faces.errors import ConfigError
@@ -54,6 +58,11 @@ NETWORKS: dict[str, Network] = {
     # Rows x columns, as SphereFace writes it.
     "sphereface20": Network(partial(SphereFaceNet, units=SPHEREFACE_20), (112, 96)),
     "sphereface64": Network(partial(SphereFaceNet, units=SPHEREFACE_64), (112, 96)),
+    "deepface": Network(DeepFace, (152, 152)),
+    "deepid2": Network(DeepID2, (55, 47)),
+    "vgg_face": Network(VGGFace, (224, 224)),
+    "vit_tiny": Network(partial(VisionTransformer, width=256), (112, 112)),
+    "vit_small": Network(partial(VisionTransformer, width=512), (112, 112)),
 }
 
 
@@ -72,8 +81,10 @@ def make_backbone(
         dtype: of the arithmetic, float32 or bfloat16. Parameters, batch statistics and embeddings are float32 in
             either.
         input_size: rows and columns of the images; None for the published size. The last matrix, in MobileFaceNet the
-            last depthwise kernel, has as many parameters as the size asks for.
-        dropout: rate before the last matrix of an IResNet, None for 0.4; the other networks have none.
+            last depthwise kernel, in VGG-Face the first matrix, in vision transformers the places and the matrix over
+            them, has as many parameters as the size asks for, as have locally connected layers.
+        dropout: rate of a network that has dropout, before or behind its last matrices; None for its published one. In
+            a vision transformer it is the rate of stochastic depth.
 
     Raises:
         ConfigError: for an unknown name, and for dropout where the network has none. `apply` raises it for images of
@@ -82,8 +93,14 @@ def make_backbone(
     networks = dict(NETWORKS)
     if dropout is not None and name in NETWORKS:
         module, published_size = NETWORKS[name]
-        if name.startswith(("iresnet", "ir_")):
+        if has_dropout(name):
             networks[name] = Network(partial(module, dropout=dropout), published_size)
         elif dropout > 0.0:
             raise ConfigError(f"{name} has no dropout and was given a rate of {dropout}: set model.dropout to 0")
     return backbone.make_backbone(networks, name, embedding_dim, dtype, input_size)
+
+
+def has_dropout(name: str) -> bool:
+    """Whether the network `name` of `NETWORKS` has dropout, whose rate is then an attribute of its module."""
+    module = NETWORKS[name].module
+    return "dropout" in getattr(getattr(module, "func", module), "__dataclass_fields__", {})

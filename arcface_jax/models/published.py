@@ -4,8 +4,8 @@ Programs that call their tensors alike may have trained on other colours: then t
 to see, and the person who gives the file does (`WHOSE`), unless the names have a program's own word before them
 (`wrapper`). ONNX files have lost most of their names; `onnx_names.py` gives them those of arcface_torch.
 
-Not here: the tables of names (`iresnet_names.py`, `mobilefacenet_names.py`), reading files (`faces.weights`), and
-filling in the parameters (`faces.weights.layouts`).
+Not here: the tables of names (`iresnet_names.py`, `mobilefacenet_names.py`, `vit_names.py`, `vgg_face_names.py`),
+reading files (`faces.weights`), and filling in the parameters (`faces.weights.layouts`).
 """
 
 import itertools
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from arcface_jax.models import iresnet, mobilefacenet
+from arcface_jax.models import iresnet, mobilefacenet, vgg_face_names, vit_names
 from arcface_jax.models.iresnet_names import (
     EPSILON,
     attention_of,
@@ -79,6 +79,19 @@ WHOSE: Mapping[str, Mapping[str, Any]] = {
 }
 """Programs whose files can be taken for each other's, with what each of them changes in `PREPROCESSING`."""
 
+VGG_PREPROCESSING = Preprocessing(
+    size=(224, 224),
+    channels="rgb",
+    mean=vgg_face_names.MEAN,
+    scale=1.0,
+    alignment="box_margin",
+    margin=0.0,
+    resized=256,
+    box=WHOLE,
+    flip="none",
+)
+"""Of VGG-Face. CHOICE: the detector's box at 256x256, of which the middle is taken."""
+
 _TORCH = ("arcface_torch", "magface")
 _WITH_SHIFT, _WITHOUT_SHIFT = ("insightface_pytorch", "face_evolve"), ("adaface", "tface")
 """Whose `ir_` networks end in a batch norm with a scale and a shift, and whose do not."""
@@ -94,7 +107,8 @@ _MBFS: Mapping[int, tuple[str, Sequence[mobilefacenet.Row] | None]] = {
 """arcface_torch's MobileFaceNets by the channels of their first convolution."""
 
 NETWORKS = (
-    "mobilefacenet_y1", *(name for name, _ in _MBFS.values()), "mobilefacenet_mbf_flat", *IRESNETS, *IRS, *IR_SES
+    "mobilefacenet_y1", *(name for name, _ in _MBFS.values()), "mobilefacenet_mbf_flat", *IRESNETS, *IRS, *IR_SES,
+    *vit_names.WIDTHS.values(), "vgg_face",
 )  # fmt: skip
 """Of which published weights are known here."""
 
@@ -148,8 +162,8 @@ def recognise(
 
 
 def _is_weight(name: str) -> bool:
-    """Others are PyTorch's counters, and the scale of MXNet's last batch norm, which its symbol fixes at 1."""
-    return not name.endswith("num_batches_tracked") and name != "fc1_gamma"
+    """Others are PyTorch's counters, the scale of MXNet's last batch norm, which its symbol fixes at 1, and masks."""
+    return not name.endswith("num_batches_tracked") and name not in ("fc1_gamma", vit_names.MASK)
 
 
 def _torch_iresnet(given: _Given) -> tuple[str, Sequence[Row], Preprocessing]:
@@ -203,6 +217,26 @@ def _y1(given: _Given) -> tuple[str, Sequence[Row], Preprocessing]:
     return "mobilefacenet_y1", y1_rows(given.symbol), seen
 
 
+def _vit(given: _Given) -> tuple[str, Sequence[Row], Preprocessing]:
+    width, blocks = len(given.tensors[vit_names.FIRST]), vit_names.blocks_of(given.tensors)
+    if width not in vit_names.WIDTHS or blocks != vit_names.BLOCKS:
+        known = "; ".join(f"{name}: {width}" for width, name in vit_names.WIDTHS.items())
+        raise WeightsError(
+            f"a vision transformer of width {width} and {blocks} blocks; those here have {vit_names.BLOCKS} blocks and "
+            f"a width of {known}."
+        )
+    return vit_names.WIDTHS[width], vit_names.vit_rows(), PREPROCESSING
+
+
+def _vgg_dag(given: _Given) -> tuple[str, Sequence[Row], Preprocessing]:
+    return "vgg_face", vgg_face_names.vgg_face_rows(vgg_face_names.FIRSTS[0]), VGG_PREPROCESSING
+
+
+def _vgg_t7(given: _Given) -> tuple[str, Sequence[Row], Preprocessing]:
+    rows = vgg_face_names.vgg_face_rows(vgg_face_names.FIRSTS[1])
+    return "vgg_face", rows, replace(VGG_PREPROCESSING, channels="bgr")
+
+
 _LAYOUTS = (
     _Layout("conv1.weight", ("fc.bias",), _torch_iresnet, _TORCH),
     _Layout("conv0_weight", ("pre_fc1_bias",), _mxnet_iresnet),
@@ -211,6 +245,9 @@ _LAYOUTS = (
     _Layout("conv_6_dw.conv.weight", ("bn.bias",), _insightface_pytorch_mfn, ("insightface_pytorch",)),
     _Layout("linear7.conv.weight", ("linear1.bn.bias",), _mobilefacenet_pytorch),
     _Layout("pre_fc1_bias", ("pre_fc1_bias",), _y1),
+    _Layout(vit_names.FIRST, (vit_names.LAST,), _vit, ("arcface_torch",)),
+    _Layout(vgg_face_names.FIRSTS[0], (vgg_face_names.LAST,), _vgg_dag),
+    _Layout(vgg_face_names.FIRSTS[1], (vgg_face_names.LAST,), _vgg_t7),
 )
 FIRST = tuple(layout.first for layout in _LAYOUTS)
 """A tensor of each naming."""

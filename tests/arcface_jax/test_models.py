@@ -9,9 +9,13 @@ import pytest
 
 from arcface_jax import models
 from arcface_jax.models import LAST_LAYER, make_backbone
+from arcface_jax.models.deepface import DeepFace, Layer
+from arcface_jax.models.deepid2 import DeepID2
 from arcface_jax.models.iresnet import IResNet, Unit, blocks_to_channels
 from arcface_jax.models.mobilefacenet import Bottleneck, MobileFaceNet
 from arcface_jax.models.sphereface import SphereFaceNet
+from arcface_jax.models.vgg_face import VGGFace
+from arcface_jax.models.vit import VisionTransformer
 from faces.backbone import Network
 from faces.errors import ConfigError
 from faces.layers import Depthwise
@@ -22,6 +26,12 @@ KINDS = {
     "iresnet_short": Network(partial(IResNet, units=(1, 1), widths=(8, 8), strides=(2, 1), dropout=0.5), (16, 24)),
     "mobilefacenet_short": Network(partial(MobileFaceNet, rows=((2, 8, 2, 2),), stem=8, group=2), (24, 16)),
     "sphereface_short": Network(partial(SphereFaceNet, units=(1,), widths=(8,)), (16, 24)),
+    "deepface_short": Network(
+        partial(DeepFace, convolutions=(Layer(8, 3), Layer(6, 3)), local=(Layer(6, 3), Layer(5, 2, 2))), (22, 20)
+    ),
+    "deepid2_short": Network(partial(DeepID2, widths=(5, 6, 7, 8), windows=(2, 2, 2, 2)), (27, 24)),
+    "vgg_short": Network(partial(VGGFace, stages=((6, 1), (8, 2)), hidden=24), (12, 8)),
+    "vit_short": Network(partial(VisionTransformer, width=24, depth=2, heads=3, patch=4, dropout=0.5), (13, 17)),
 }
 
 
@@ -172,6 +182,12 @@ def test_initial_values(name):
         owner = path[-2].key
         if name == "sphereface_short":
             return 1e-4 * np.prod(leaf.shape[:-1]) if "unit" in owner else 1.0
+        if name == "vit_short":
+            return 0.02**2 * np.prod(leaf.shape[:-1])
+        if owner == LAST_LAYER and name in ("deepface_short", "deepid2_short"):
+            return 2.0  # before a ReLU
+        if owner in {"deepface_short": ("L4", "L5"), "deepid2_short": ("conv3", "conv4")}.get(name, ()):
+            return 2.0 * np.prod(leaf.shape[:2])  # a kernel for each place: its fan-in is its window
         return 1.0 if owner in linear else 2.0
 
     laws.check_initial_kernels(params, variance_times_fan_in)

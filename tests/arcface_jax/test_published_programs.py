@@ -80,7 +80,8 @@ def test_ir_networks_are_told_by_their_units(name: str, has_norm: bool):
         network = theirs.Ir(units, (64, 128, 256, 512), 7, 512, has_norm, reduction)
     given: Any = {key: np.broadcast_to(np.float32(1), value.shape) for key, value in network.state_dict().items()}
     programs = ("adaface", "tface") if has_norm else ("insightface_pytorch", "face_evolve")
-    with pytest.raises(WeightsError, match=f"several programs.*--network {programs[0]} .* or --network {programs[1]} "):
+    asked = f"several programs.*--network NAME .* which, {programs[0]} for .* or {programs[1]} for "
+    with pytest.raises(WeightsError, match=asked):
         recognise(given)
     with pytest.raises(WeightsError, match="its names are not those of"):
         recognise(given, "insightface_pytorch" if has_norm else "adaface")

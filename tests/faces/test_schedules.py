@@ -91,8 +91,9 @@ def by_hand(config, steps=4):
                 g = float(gradient[name][at])
                 if config.clip_norm > 0 and norm > config.clip_norm:
                     g *= config.clip_norm / norm
-                if name == "kernel":
-                    g += config.weight_decay * values[at]
+                decay = config.weight_decay * values[at] if name == "kernel" else 0.0
+                if config.name != "adamw":
+                    g += decay
                 if config.name == "adagrad":
                     memory[name][at] += g * g
                     g /= math.sqrt(memory[name][at] + 1e-7)
@@ -103,7 +104,7 @@ def by_hand(config, steps=4):
                     second[name][at] = 0.999 * second[name][at] + 0.001 * g * g
                     mean = memory[name][at] / (1 - 0.9 ** (step + 1))
                     g = mean / (math.sqrt(second[name][at] / (1 - 0.999 ** (step + 1))) + 1e-8)
-                values[at] -= rate * g
+                values[at] -= rate * (g + decay if config.name == "adamw" else g)
     return params
 
 
@@ -121,6 +122,8 @@ def by_hand(config, steps=4):
         {"name": "sgd", "weight_decay": 0.3, "clip_norm": 0.5, "warmup_steps": 2, "schedule": "steps",
          "decay_steps": (3,), "decay": 10.0},
         {"name": "adam"},
+        {"name": "adam", "weight_decay": 0.3},
+        {"name": "adamw", "weight_decay": 0.3, "clip_norm": 0.5},
     ],
 )  # fmt: skip
 def test_updates_equal_loops(changes):
@@ -147,7 +150,7 @@ def test_adagrad_does_not_move_what_never_had_a_gradient():
     np.testing.assert_allclose(updates["x"], [0.0, -0.1], rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["adagrad", "sgd", "adam", "muon"])
+@pytest.mark.parametrize("name", ["adagrad", "sgd", "adam", "adamw", "muon"])
 @pytest.mark.parametrize(
     "schedule", [{"schedule": "cosine"}, {"schedule": "steps", "decay_steps": (3, 4), "decay": 10.0}]
 )
