@@ -9,21 +9,23 @@ training run wrote, or a file of published weights. DIR receives
 - `roc`, `det`, `distances` and `hardest_pairs`, as figures.
 
 Detections and embeddings are kept in `--cache` by the content of the images: a second run, or one with another
-alignment, looks at nothing twice.
+alignment, looks at nothing twice. Several processes, of several hosts, may each embed a share (`--coordinator`).
 """
 
 import argparse
 import dataclasses
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from rich.console import Console
 
-from experiments.common import passed_over, pipeline, report
+from experiments.common import hosts, passed_over, pipeline, report
 from experiments.common.arguments import AppendNamed, named_path
 from experiments.common.coverage import refuse_missing, undetected_rows
+from experiments.common.hosts import Hosts
 from experiments.common.results import deliver
 from faces import cli
 from faces.aligned import made
@@ -33,37 +35,105 @@ from faces.evaluate import plots
 from faces.evaluate.pair_set import PairSet, Photographs, open_photographs, unshrunk
 from faces.evaluate.report import error_table, fold_table, summary_table
 from faces.evaluate.verification import VerificationResult, few_names
-from faces.outputs import write_npz
+from faces.outputs import check_folder, write_npz
 from faces.preprocessing import Preprocessing
 from faces.schema import flatten
 from faces.terminal import make_console
 from recognizer.cached_embedder import CachedEmbedder
-from recognizer.pipeline import seen_in
+from recognizer.model import Model
+from recognizer.pipeline import Search, seen_in
 
 FAR = 1e-3
 
 
 def main(arguments: list[str]) -> None:
     """Parse, then evaluate with a folder for the results."""
-    options, console = parse(arguments), make_console()
+    options = parse(arguments)
     pipeline.check_apart(options, *(path for _, path in options.data))
-    deliver(options, console, lambda out: evaluate(options, out, console))
+    meeting = hosts.meeting(options)
+    console = make_console(quiet=meeting is not None and meeting.process > 0)
+    opened = list[Opened]()
+
+    def prepare() -> dict[str, str]:
+        opened.append(open_all(options, console))
+        return opened[0].told()
+
+    with hosts.together(meeting, _told_of(options), prepare) as here:
+        if here.process > 0:
+            help_with(opened[0], options, here)
+        else:
+            deliver(options, console, lambda out: evaluate(opened, options, out, console, here))
 
 
-def evaluate(options: argparse.Namespace, out: Path, console: Console) -> dict[str, Any]:
-    """Cut, embed, evaluate, report; what `result.json` says."""
+class Opened(NamedTuple):
+    """What is evaluated, and by what."""
+
+    sets: list[Photographs]
+    model: Model
+    search: Search
+    embed: CachedEmbedder
+
+    def told(self) -> dict[str, str]:
+        """What several processes must have alike, by what it is called."""
+        sets = {f"list of {photos.name}": _digest(*photos.names) for photos in self.sets}
+        return {**sets, "model": _digest(self.model.description.origin.sha256, str(self.model.preprocessing))}
+
+
+def open_all(options: argparse.Namespace, console: Console) -> Opened:
+    """Sets, model, detector and cache; no photograph is looked at."""
     sets = [open_photographs(name, path) for name, path in options.data]
     for photos in sets:
         passed_over.tell(console, photos.passed_over, f"{photos.name}: passed over")
         refuse_missing(photos.name, photos.missing, f"{len(photos.names):,} pictures that its list names", options)
     aligned = all(photos.aligned for photos in sets)
     model = pipeline.open_for(options, console, aligned)
-    wanted, network, origin = model.preprocessing, model.description.network, model.description.origin
     for photos in sets:
         if photos.cut_as is not None:
-            console.print(f"{photos.name}: {made.said(photos.cut_as)}{_other_than(photos.cut_as, wanted)}")
-    search = pipeline.open_search(options, wanted, aligned)
-    embed = CachedEmbedder(model, options.cache)
+            console.print(f"{photos.name}: {made.said(photos.cut_as)}{_other_than(photos.cut_as, model.preprocessing)}")
+    search = pipeline.open_search(options, model.preprocessing, aligned)
+    return Opened(sets, model, search, CachedEmbedder(model, options.cache))
+
+
+def embed_share(opened: Opened, options: argparse.Namespace, console: Console, here: Hosts) -> None:
+    """Find and embed this process's share of each set, into the cache, and say how much that was."""
+    seen = 0
+    for photos in opened.sets:
+        rows = here.share(len(photos.names))
+        given = (photos.name, opened.model.preprocessing, console, photos.aligned)
+        cut = opened.search.cut(photos.read(rows), len(rows), *given, rows)
+        faces = lowered(cut.faces, options.pixels, options.jpeg_quality)
+        seen += cut.seen
+        if (there := faces.any(axis=(1, 2, 3))).any():  # the others are missing, or show no face
+            opened.embed(faces[there], console)
+    share = f"process {here.process} of {here.processes}"
+    make_console().print(f"{share}: {seen:,} photographs looked at, {opened.embed.images:,} faces embedded")
+
+
+def help_with(opened: Opened, options: argparse.Namespace, here: Hosts) -> None:
+    """The part of a process that writes no results."""
+    with cli.interruptible(f"Faces found and embedded so far are kept in {options.cache}."):
+        check_folder(options.cache)
+        embed_share(opened, options, make_console(quiet=True), here)
+
+
+def evaluate(
+    before: list[Opened], options: argparse.Namespace, out: Path, console: Console, here: Hosts
+) -> dict[str, Any]:
+    """Cut, embed, evaluate, report; what `result.json` says.
+
+    Args:
+        before: what has been opened already, one or none.
+        options, out, console: of the command.
+        here: the processes that work on it.
+    """
+    opened = before[0] if before else open_all(options, console)
+    sets, model, search, embed = opened
+    if here.processes > 1:
+        embed_share(opened, options, console, here)
+        here.wait()
+        search.reread()
+        embed.reread()
+    wanted, network, origin = model.preprocessing, model.description.network, model.description.origin
     cut = {
         photos.name: search.cut(photos.read(), len(photos.names), photos.name, wanted, console, photos.aligned)
         for photos in sets
@@ -71,12 +141,15 @@ def evaluate(options: argparse.Namespace, out: Path, console: Console) -> dict[s
     seen = {p.name: seen_in(cut[p.name], wanted, aligned=p.aligned) for p in sets}
     quality = {"pixels": options.pixels, "jpeg_quality": options.jpeg_quality}
     tests = [degraded(photos, cut[photos.name], options, **quality) for photos in sets]
-    after = dict[str, VerificationResult]()
+    after, own = dict[str, VerificationResult](), embed.images
     for test in tests:
         embeddings = embed(test.images, console)
         _write_scores(out / f"scores_{test.name}.npz", test, embeddings)
         after[test.name] = test.evaluate(embeddings, FAR, options.allow_missing)
         _report(console, test, cut[test.name], after[test.name], options.select, seen[test.name], out)
+    if here.processes > 1 and embed.images > own + 1:  # what stands for a missing face is nobody's share
+        console.print(f"{embed.images - own:,} faces of the other processes were not in {options.cache}, and have been "
+                      "embedded here: give all the same --cache, on a disk that all see")  # fmt: skip
 
     result = report.result(tests, after, embed.images_per_second, network.name, origin.file)
     result |= {"preprocessing": flatten(wanted), "detection": {test.name: _counts(test, cut) for test in tests}}
@@ -85,6 +158,21 @@ def evaluate(options: argparse.Namespace, out: Path, console: Console) -> dict[s
         result["cut_as"] = cut_before
     result |= {"left_out": {photos.name: dict(photos.passed_over) for photos in sets}}
     return result | {"jpeg_quality": options.jpeg_quality, "pixels": options.pixels}
+
+
+_OF_EACH = ("data", "weights", "symbol", "manifest", "detector_weights", "out", "overwrite", "cache",
+            "coordinator", "process", "processes", "wait")  # fmt: skip
+
+
+def _told_of(options: argparse.Namespace) -> dict[str, Any]:
+    """The options that several processes must have alike: all but places, which may differ on another machine."""
+    alike = {key: str(value) for key, value in vars(options).items() if key not in _OF_EACH}
+    return {**alike, "command": "evaluate", "data": [name for name, _ in options.data]}
+
+
+def _digest(*words: str) -> str:
+    text = "\0".join(words).encode("utf-8", "surrogateescape")
+    return f"{len(words):,} names, {hashlib.sha256(text).hexdigest()[:16]}"
 
 
 def _other_than(cut_as: Mapping[str, Any], preprocessing: Preprocessing) -> str:
@@ -104,6 +192,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     pipeline.add_options(parser)
     parser.add_argument("--jpeg-quality", type=int, default=0, metavar="Q", help="compress the faces first, 1 to 100")
     parser.add_argument("--pixels", type=int, default=0, metavar="N", help="shrink the faces to so many pixels first")
+    hosts.add_options(parser, "--cache")
     options = parser.parse_args(arguments)
     pipeline.check_options(parser, options)
     if not 0 <= options.jpeg_quality <= 100 or options.pixels < 0:
@@ -118,13 +207,18 @@ def degraded(photos: Photographs, cut: Cut, options: argparse.Namespace, pixels:
         EvaluationError: a photograph shows no face, and the command line does not say what becomes of it.
     """
     lost = undetected_rows(photos.name, cut, photos.names.__getitem__, "photographs", options)
-    faces = cut.faces
+    faces = lowered(cut.faces, pixels, jpeg_quality)
     size = (faces.shape[1], faces.shape[2])
-    if jpeg_quality or pixels:
-        worse = (augment.lower_quality(face, pixels, jpeg_quality) for face in faces)
-        faces = np.stack([augment.crop(face, size) for face in worse])
     remark = unshrunk([size] * cut.seen, pixels)
     return dataclasses.replace(photos.with_images(faces, remark), undetected=tuple(photos.names[row] for row in lost))
+
+
+def lowered(faces: np.ndarray, pixels: int, jpeg_quality: int) -> np.ndarray:
+    """Faces, uint8 (n, rows, columns, 3), as `degraded` leaves them, one by one."""
+    if not (pixels or jpeg_quality) or not len(faces):
+        return faces
+    worse = (augment.lower_quality(face, pixels, jpeg_quality) for face in faces)
+    return np.stack([augment.crop(face, faces.shape[1:3]) for face in worse])
 
 
 def _write_scores(path: Path, test: PairSet, embeddings: np.ndarray) -> None:

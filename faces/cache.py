@@ -43,12 +43,7 @@ class Cache:
         self._path, self._row = path, row
         self._vectors: dict[bytes, np.ndarray] = {}
         self._changed = False
-        try:
-            self._vectors = _read(path, row)
-        except FileNotFoundError:
-            pass  # nothing has been kept yet
-        except OSError as error:
-            raise DataError(f"{path}: cannot be read ({error.strerror}); name another cache.") from None
+        self.reread()
 
     def __len__(self) -> int:
         return len(self._vectors)
@@ -61,6 +56,19 @@ class Cache:
         """Keep a vector, float32 (n,)."""
         self._vectors[key] = np.asarray(vector, np.float32)
         self._changed = True
+
+    def reread(self) -> None:
+        """Take in what other programs have added to the file since.
+
+        Raises:
+            DataError: as for a new one.
+        """
+        try:
+            self._vectors = _read(self._path, self._row) | self._vectors
+        except FileNotFoundError:
+            pass  # nobody has kept anything yet
+        except OSError as error:
+            raise DataError(f"{self._path}: cannot be read ({error.strerror}); name another cache.") from None
 
     def save(self) -> None:
         """Write the file, if anything is new, with what other programs have added to it meanwhile.

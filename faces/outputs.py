@@ -17,7 +17,9 @@ import json
 import os
 import secrets
 import shutil
+import stat
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -40,6 +42,7 @@ RECORDS = ("environment.json", "result.json", "settings.json", "config.toml", "p
 
 ROOM = 32768
 """Bytes that must fit on the disk before the work starts."""
+_CHECKS = 20  # again, where another command has been quicker
 
 
 @contextlib.contextmanager
@@ -101,15 +104,24 @@ def write_npz(path: Path, arrays: Mapping[str, Any]) -> None:
 def check_folder(folder: Path) -> None:
     """See that files can be written to a folder that many commands share, such as a cache; it is not yet made.
 
+    Another command may look at the same time, and take away in between what both have made: then it is tried again.
+
     Raises:
         OutputError: they cannot.
     """
-    made = _make(folder)
-    try:
-        with writing(folder):
-            _try(folder)
-    finally:
-        _remove_empty(made)
+    for is_last in (*[False] * _CHECKS, True):
+        made = list[Path]()
+        try:
+            made = _make(folder)
+            with writing(folder):
+                _try(folder)
+            return
+        except OutputError as error:
+            if is_last or not isinstance(error.__cause__, FileExistsError | FileNotFoundError):
+                raise
+        finally:
+            _remove_empty(made)
+        time.sleep(0.01)
 
 
 def _try(folder: Path) -> None:
@@ -293,8 +305,10 @@ def numbered(base: Path) -> Path:
 
 
 def _refuse_file(folder: Path) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{folder}: is a file; name a folder to write to.")
+    if folder.exists():
+        with contextlib.suppress(FileNotFoundError):  # another command has just taken it away
+            if not stat.S_ISDIR(folder.stat().st_mode):
+                raise OutputError(f"{folder}: is a file; name a folder to write to.")
 
 
 def _make(folder: Path) -> list[Path]:

@@ -29,6 +29,7 @@ SILENT = 20.0
 """Seconds without a word after which a process counts as gone; Gloo gives up a collective after 30."""
 _BEAT = 2.0  # seconds between two words
 _NAMING = 3.0  # seconds that an error of JAX waits for the name of the process which is gone
+_LOOK = 0.1  # seconds between two looks at who is done
 _HEARD = 1.0  # seconds in which a last word reaches the others, before JAX finds that its sender is gone
 
 _codes = {"exit": 1}
@@ -50,9 +51,10 @@ class Watch:
 
     def __init__(self, process: int, there: Mapping[int, socket.socket], silent: float = SILENT) -> None:
         self._process, self._there, self._silent = process, dict(there), silent
+        self._connections = tuple(there.values())
         self._hosts = {number: _address(connection) for number, connection in there.items()}
         self._done = set[int]()  # processes that need no watching any more
-        self._has_failed = False
+        self._has_failed = self._is_closed = False
         self._last_words: Callable[[], str] = lambda: f"go on with: {stopping.command()}"
         for connection in there.values():
             connection.settimeout(self._silent)
@@ -81,6 +83,21 @@ class Watch:
             raise
         tell(self._there, {"done": True})
 
+    def wait(self) -> None:
+        """Return when the others are done with their block; one that is lost ends this process meanwhile."""
+        while not self._hosts.keys() <= self._done:
+            time.sleep(_LOOK)
+
+    def close(self) -> None:
+        """Watch no longer, and be watched no longer; after the block of `guarding`."""
+        self._is_closed = True
+        for connection in self._connections:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)  # which wakes the thread
+        self._thread.join()
+        for connection in self._connections:
+            connection.close()
+
     def _leave_at_once(self) -> None:
         """After a failure, end without JAX, which would wait for the others."""
         if self._has_failed:
@@ -94,7 +111,7 @@ class Watch:
         with selectors.DefaultSelector() as selector:
             for number, connection in self._there.items():
                 selector.register(connection, selectors.EVENT_READ, number)
-            while self._there:
+            while self._there and not self._is_closed:
                 before = time.monotonic()
                 if before >= beat:
                     tell(self._there, {"host": socket.gethostname()})
@@ -138,7 +155,7 @@ class Watch:
             why: a sentence.
             has_time: the process that it speaks of is still there; this one may find the same by itself.
         """
-        if self._has_failed:
+        if self._has_failed or self._is_closed:
             return
         if self._process == 0:
             tell(self._there, {"lost": why})

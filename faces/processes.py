@@ -120,10 +120,7 @@ def join(where: Meeting, started_with: Mapping[str, Any], prepare: Prepare) -> t
     """
     import jax
 
-    with contextlib.ExitStack() as stack:
-        settled, there = _meet(where, started_with, prepare, stack)
-        stack.pop_all()  # the connections stay
-    watch = Watch(where.process, there)
+    settled, watch = watched(where, started_with, prepare)
     try:
         jax.distributed.initialize(
             where.address,
@@ -136,6 +133,21 @@ def join(where: Meeting, started_with: Mapping[str, Any], prepare: Prepare) -> t
     except (RuntimeError, ValueError) as error:
         raise ConfigError(f"{where.address}: JAX could not join the processes ({error}); start all again.") from error
     return settled, watch
+
+
+def watched(where: Meeting, started_with: Mapping[str, Any], prepare: Prepare) -> tuple[str, Watch]:
+    """Meet and prepare, without JAX: each process keeps to its own devices.
+
+    Args: as `meet`.
+    Returns:
+        What process 0 has settled, and the watch on the others.
+    Raises:
+        ConfigError, FacesError: as `meet`.
+    """
+    with contextlib.ExitStack() as stack:
+        settled, there = _meet(where, started_with, prepare, stack)
+        stack.pop_all()  # the connections stay
+    return settled, Watch(where.process, there)
 
 
 def meet(where: Meeting, started_with: Mapping[str, Any], prepare: Prepare) -> str:

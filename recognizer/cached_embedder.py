@@ -30,6 +30,15 @@ class CachedEmbedder:
         self._images, self._seconds = 0, 0.0
 
     @property
+    def images(self) -> int:
+        """How many were computed now."""
+        return self._images
+
+    def reread(self) -> None:
+        """Take in what other programs have added to the cache since."""
+        self._cache.reread()
+
+    @property
     def images_per_second(self) -> float | None:
         """Of those that were computed now, compilation included; None if the cache had all."""
         return self._images / self._seconds if self._images else None

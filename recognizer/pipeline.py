@@ -7,7 +7,7 @@ Not here: a command line's options (`experiments.common.pipeline`), the cutting 
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -73,8 +73,12 @@ class Search:
         preprocessing: Preprocessing,
         console: Console,
         aligned: bool = False,
+        rows: Sequence[int] | None = None,
     ) -> Cut:
-        """The faces of photographs, one of each; of `aligned` images all of the image, whatever the alignment."""
+        """The faces of photographs, one of each; of `aligned` images all of the image, whatever the alignment.
+
+        `rows` are the photographs' positions in the set, for messages; None where they are all of it.
+        """
         how = taken_whole(preprocessing) if aligned else preprocessing
         rule = self.settings.select
         assert rule != "all"  # a protocol asks for one face
@@ -83,9 +87,14 @@ class Search:
             fallback, cache = self._fallback(how), self._cache
 
             def name_of(row: int) -> str:
-                return f"{name}, number {row + 1}"
+                return f"{name}, number {(row if rows is None else rows[row]) + 1}"
 
             return cut_faces(photographs, count, how, detect, rule, fallback, cache, progress, name_of)
+
+    def reread(self) -> None:
+        """Take in what other programs have found since."""
+        if self._cache is not None:
+            self._cache.reread()
 
     def look(
         self,

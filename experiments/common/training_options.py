@@ -5,12 +5,12 @@ Not here: what it asks for (`facenet.py`, `arcface.py`), kinds of arguments (`ar
 
 import argparse
 
+from experiments.common import hosts
 from experiments.common.arguments import AppendNamed, config_of, named_path, place
 from experiments.common.overrides import override, parse_overrides
 from faces.config import AnyRun
 from faces.evaluate.pair_set import GENERATED
 from faces.keep import parse as parse_keep
-from faces.processes import WAIT
 from recognizer import starting
 from recognizer.networks import check_network
 
@@ -53,13 +53,7 @@ def parse(
                         "last K; default 2), every:N (for good, those of each N-th step) and best:NAME (the best by "
                         "the --eval of that name)")  # fmt: skip
     parser.add_argument("--devices", type=int, help="use so many devices (default: all)")
-    parser.add_argument("--coordinator", metavar="HOST:PORT", help="with several processes: where process 0 listens; "
-                        "each needs --process and --processes, unless SLURM, Open MPI or Kubernetes tells them, and "
-                        "the same --out; auto: where SLURM, Open MPI or a TPU slice of GKE says")  # fmt: skip
-    parser.add_argument("--processes", type=int, help="number of processes")
-    parser.add_argument("--process", type=int, help="this one's number, from 0")
-    parser.add_argument("--wait", type=float, metavar="SECONDS",
-                        help=f"how long the processes wait for one another (default {WAIT:g})")
+    hosts.add_options(parser, "--out")
     parser.add_argument("--allow-missing", action="store_true",
                         help="print a number although test images are missing, with its coverage")
     options, values = parse_overrides(parser, schema, arguments)

@@ -8,7 +8,7 @@ Not here: the reading of the pickle (`faces.unpickle.restricted_pickle`), the ru
 (`pair_files.ten_folds`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,15 +46,16 @@ class PairBin:
     fold: np.ndarray
     remark: str
 
-    def decoded(self) -> Iterator[np.ndarray]:
-        """The distinct images, uint8 (height, width, 3), RGB, all of one size.
+    def decoded(self, rows: Sequence[int] | None = None) -> Iterator[np.ndarray]:
+        """The distinct images, or those at some `rows`, uint8 (height, width, 3), RGB, all of one size.
 
         Raises:
             ImageError: an image that does not decode, by number.
             DataError: an image of another size than the first.
         """
         size = ""
-        for number, data in zip(self.numbers, self.encoded, strict=True):
+        for row in range(len(self.numbers)) if rows is None else rows:
+            number, data = self.numbers[row], self.encoded[row]
             image = decode_image(data, f"{self.path}, image {number}")
             own_size = f"{image.shape[1]}x{image.shape[0]}"
             size = size or own_size

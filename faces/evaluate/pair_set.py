@@ -85,7 +85,8 @@ class Photographs:
 
     Args:
         name, names, first, second, same, fold, missing, remark: as in `PairSet`.
-        read: the photographs in the order of `names`, uint8 (height, width, 3), RGB; None for a missing one.
+        read: the photographs at some rows of `names`, or at all without an argument, in their order, uint8 (height,
+            width, 3), RGB; None for a missing one.
         aligned: the photographs are faces already, which are taken whole.
         passed_over: what lies between the photographs and is none, with the reason.
         cut_as: of faces that were cut out of photographs before, how, where that is known.
@@ -99,7 +100,7 @@ class Photographs:
     fold: np.ndarray
     missing: tuple[str, ...]
     remark: str
-    read: Callable[[], Iterator[np.ndarray | None]]
+    read: Callable[..., Iterator[np.ndarray | None]]
     aligned: bool
     passed_over: Mapping[str, str] = field(default_factory=dict)
     cut_as: Mapping[str, Any] | None = None
@@ -185,8 +186,9 @@ def _listed(name: str, listed: Lfw | PairFolder) -> Photographs:
     row = {image: index for index, image in enumerate(names)}
     absent = set(listed.missing)
 
-    def read() -> Iterator[np.ndarray | None]:
-        return (None if image in absent else listed.load(image) for image in names)
+    def read(rows: Sequence[int] | None = None) -> Iterator[np.ndarray | None]:
+        wanted = names if rows is None else [names[row] for row in rows]
+        return (None if image in absent else listed.load(image) for image in wanted)
 
     return Photographs(
         name,

@@ -3,7 +3,9 @@
 import dataclasses
 import json
 import shutil
+import socket
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -75,6 +77,34 @@ def test_scores_pictures_and_result_line(given: list[str], model: Path, faces_fo
     assert again["images_per_second"] is None and result["images_per_second"] > 0
     assert "embeddings of 48 pictures are from the cache" in printed
     assert {**again, "images_per_second": 0} == {**result, "images_per_second": 0}
+
+
+def test_several_processes_each_embed_a_share_and_one_has_the_results(model: Path, tmp_path: Path):
+    """Three, as threads, with nothing but options in common; 40 images are not divisible by three."""
+    given = ["--weights", str(model), "--data", f"bin={pair_bin(tmp_path / 'pairs.bin')}"]
+    alone = result_of(run(evaluate.main, [*given, "--cache", str(tmp_path / "own"), "--out", str(tmp_path / "one")]))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        joined = ["--coordinator", f"127.0.0.1:{free.getsockname()[1]}", "--processes", "3", "--process"]
+
+    def part(number: int) -> None:
+        places = ["--cache", str(tmp_path / "cache"), "--out", str(tmp_path / f"of{number}")]
+        evaluate.main([*given, *places, *joined, str(number)])
+
+    def together(_: list[str]) -> None:
+        with ThreadPoolExecutor(3) as pool:
+            list(pool.map(part, range(3)))
+
+    printed = run(together, [])
+    assert [entry.name for entry in tmp_path.glob("of*")] == ["of0"]
+    shares = sorted(line for line in printed if line.startswith("process "))
+    for number, count in enumerate((13, 13, 14)):
+        assert shares[number] == f"process {number} of 3: {count} photographs looked at, {count} faces embedded"
+    assert "embeddings of 40 pictures are from the cache" in printed
+    result = result_of(printed)
+    assert {**result, "images_per_second": 0} == {**alone, "images_per_second": 0}
+    scores = [np.load(tmp_path / place / "scores_bin.npz")["score"] for place in ("one", "of0")]
+    np.testing.assert_allclose(*scores, atol=1e-6)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -293,3 +294,10 @@ with outputs.locked(Path({str(tmp_path)!r})):
 def test_numbered_folders_are_made_once(tmp_path):
     made = [outputs.numbered(tmp_path / "runs" / "tiny") for _ in range(3)]
     assert [folder.name for folder in made] == ["tiny", "tiny-2", "tiny-3"] and all(f.is_dir() for f in made)
+
+
+def test_many_may_look_at_one_place_that_is_not_yet_there(tmp_path):
+    """Each makes it and takes it away again, under the others' hands."""
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(outputs.check_folder, [tmp_path / "a" / "cache"] * 100))
+    outputs.check_folder(tmp_path / "a" / "cache")
