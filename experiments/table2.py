@@ -15,16 +15,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jax
 from rich.table import Table
 
 from arcface_jax.config import Config
+from arcface_jax.monitor import AngleMonitor
 from arcface_jax.sampling import epoch_order
 from arcface_jax.train_step import init_state, make_train_step
 from experiments.common.arguments import place
 from experiments.common.overrides import override, parse_overrides
 from experiments.common.training_faces import Selection, generated_pairs, training_faces
 from faces import cli
+from faces.backbone import check_statistics
 from faces.continued import continued
 from faces.data.fingerprint import fingerprint
 from faces.data.loader import make_loader
@@ -32,13 +33,14 @@ from faces.data.source import FaceSource
 from faces.embed import make_embedder
 from faces.errors import DataError
 from faces.evaluate.pair_set import PairSet, open_pair_set
-from faces.mesh import make_mesh, place_batch
+from faces.mesh import make_mesh
 from faces.outputs import append_text, write_json, write_text
 from faces.run_record import TRAINING_SET, check_training_set, environment, read_log, write_training_set
 from faces.schema import flatten
 from faces.terminal import make_console
 from faces.toml_config import load_config, shipped_configs
-from recognizer.networks import backbone_of
+from faces.train_loop import train
+from recognizer.networks import backbone_of, check_network
 
 FILES = ("rows.jsonl", "table2.md", "environment.json", TRAINING_SET)
 PREFIX = "arcface/table2_"
@@ -62,6 +64,8 @@ def main(arguments: list[str]) -> None:
         raise DataError("--data and --eval belong together: real faces are tested on real pairs.")
     base, _ = load_config(options.base, Config)
     base = override(base, values)
+    check_network(base.model, base.model.dropout)
+    check_statistics(base.model.batch_norm, has_weights=False)
     names = [name.removeprefix(PREFIX) for name in shipped_configs() if name.startswith(PREFIX)]
     chosen = options.rows or names
     if unknown := sorted(set(chosen) - set(names)):
@@ -136,15 +140,16 @@ def _train(config: Config, source: FaceSource, test: PairSet) -> dict[str, Any]:
     backbone = backbone_of(config.model, "arcface", config.model.dropout)
     state = init_state(config, mesh, backbone, classes)
     step = make_train_step(config, mesh, backbone, classes)
-    batch, train = config.batch, config.train
-    order = partial(epoch_order, source.identities, batch.images, batch.images_per_identity, train.seed)
-    loader = make_loader(source, order, train.steps, config.model.input_size, config.augment, train.seed)
-    metrics: dict[str, jax.Array] = {}
-    for _ in range(train.steps):
-        state, metrics = step(state, place_batch(mesh, next(loader)))
+    batch, seed = config.batch, config.train.seed
+    order = partial(epoch_order, source.identities, batch.images, batch.images_per_identity, seed)
+    loader = make_loader(source, order, config.train.steps, config.model.input_size, config.augment, seed)
+    by_layer, monitor = partial(make_train_step, config, mesh, backbone, classes, by_layer=True), AngleMonitor(config)
+    console = make_console(quiet=True)
+    trained = train(step, state, loader, config, mesh, None, None, lambda state: {}, monitor, console, by_layer)
     embed = make_embedder(backbone.apply, config.data, config.evaluation.flip, mesh)
-    result = test.evaluate(embed(state.params, state.batch_stats, test.images), config.evaluation.far)
-    return {"accuracy": result.accuracy, "accuracy_se": result.accuracy_se, "loss": float(metrics["loss"])}
+    result = test.evaluate(embed(trained.state.params, trained.state.batch_stats, test.images), config.evaluation.far)
+    last = trained.history[-1]["loss"]
+    return {"accuracy": result.accuracy, "accuracy_se": result.accuracy_se, "loss": last}
 
 
 def _summary(done: list[dict[str, Any]], name: str) -> tuple[str, str, str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from jax.sharding import Mesh
 
 from facenet_jax.config import Config
+from facenet_jax.models import NETWORKS
 from facenet_jax.sampling import epoch_order
 from facenet_jax.train_step import init_state, make_train_step, own_backbone
 from faces.backbone import Backbone
@@ -44,8 +45,10 @@ def fit(
             nothing is written.
         quiet: show no progress.
     Raises:
-        ConfigError: the config makes no sense, or its batch cannot be divided among the devices, or
-            a folder is asked for together with a backbone of your own, which its config would not name.
+        ConfigError: the config makes no sense, or names no network of this paper, or one whose layers cannot divide its
+            images, or statistics of batch norm that stay as they came, where none came; its batch cannot be divided
+            among the devices; or a folder is asked for together with a backbone of your own, which its config would
+            not name.
         DataError: no faces, arrays that do not fit, or too few of people with two or more for one batch.
         TrainingStopped: the model has collapsed, or too many steps in a row were not finite; what was trained is lost.
         OutputError: the folder is not empty, or cannot be written.
@@ -56,12 +59,12 @@ def fit(
 
     fitting.check_folder(folder, backbone)
     config, mesh = fitting.config_of(config, Config), fitting.mesh_of(mesh)
+    backbone = fitting.network_of(backbone, partial(own_backbone, config), config.model, NETWORKS)
     batch, seed = config.batch, config.train.seed
     check_division(mesh, {"batch.images": batch.images, "batch.micro_batch": batch.micro_batch})
     faces = fitting.faces_of(source, config.data.images, seed=seed, quiet=quiet)
     together, at_random = batch.images_per_identity, batch.random_negatives
     order = partial(epoch_order, faces.identities, batch.images, together, at_random, seed)
-    backbone = backbone or own_backbone(config)
     state = init_state(config, mesh, backbone, len(faces.identity_names))
     step = make_train_step(config, mesh, backbone)
     by_layer, monitor = partial(make_train_step, config, mesh, backbone, by_layer=True), TripletMonitor(config)

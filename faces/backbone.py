@@ -130,6 +130,22 @@ def check_size(backbone: Backbone, name: str, networks: Mapping[str, Network]) -
         ) from error
 
 
+def check_statistics(batch_norm: str, has_weights: bool) -> None:
+    """Refuse statistics of batch norm that are to stay as they came, where nothing came.
+
+    Args:
+        batch_norm: of a config's model.
+        has_weights: whether training starts with weights from elsewhere.
+    Raises:
+        ConfigError: as said.
+    """
+    if batch_norm == "running" and not has_weights:
+        raise ConfigError(
+            'model.batch_norm = "running": keeps the statistics that the weights of --init came with (in a program: '
+            'of a backbone of your own), and there is no --init and no such backbone; give one, or take "global".'
+        )
+
+
 def normalised(backbone: Backbone) -> Backbone:
     """The same network with embeddings of length 1."""
 

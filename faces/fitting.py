@@ -5,7 +5,7 @@ Not here: what is a paper's own, which calls this (`fitting.py` of each package)
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,9 +15,9 @@ import numpy as np
 from jax.sharding import Mesh
 
 from faces import outputs
-from faces.backbone import Backbone
+from faces.backbone import Backbone, Network, check_size, check_statistics
 from faces.checkpoint import Checkpoints
-from faces.config import RunConfig
+from faces.config import ModelConfig, RunConfig
 from faces.data.augment import crop
 from faces.data.fingerprint import fingerprint
 from faces.data.loader import make_loader
@@ -89,6 +89,28 @@ def mesh_of(mesh: Mesh | None) -> Mesh:
     if mesh.axis_names != (DATA,):
         raise ConfigError(f"mesh: one axis, {DATA!r}, is expected, and {mesh.axis_names} given; faces.mesh makes one.")
     return mesh
+
+
+def network_of(
+    given: Backbone | None, own: Callable[[], Backbone], model: ModelConfig, networks: Mapping[str, Network]
+) -> Backbone:
+    """The caller's network, or the one that a config names, which is refused where the mains refuse it.
+
+    Args:
+        given: by the caller; None for the config's.
+        own: makes that of the config.
+        model: of the config.
+        networks: of the paper's package.
+    Raises:
+        ConfigError: there is none of its name, or its layers cannot divide images of its size; or statistics of batch
+            norm are to stay as they came, and none came.
+    """
+    check_statistics(model.batch_norm, has_weights=given is not None)
+    if given is not None:
+        return given
+    made = own()
+    check_size(made, model.name, networks)
+    return made
 
 
 def check_folder(folder: Path | str | None, backbone: Backbone | None) -> None:

@@ -186,8 +186,7 @@ def train(
         if by_layer is not None:  # the weights are those of before; it is the same step once more
             state, again = by_layer()(dataclasses.replace(state, step=state.step - 1), batch)
             metrics = _floats(again) | metrics
-        if most > 1:
-            sentence += f" So were the {not_finite.in_a_row - 1} steps before it."
+        sentence += f" It is number {not_finite.in_a_row} of such steps in a row (train.most_not_finite = {most})."
         sentence += lost_report.said_of_layers(metrics)
         if folder is not None and reports and is_writer:
             try:

@@ -13,8 +13,8 @@ from typing import NamedTuple
 from experiments.common.run_folder import claim, how_to_go_on, says_how_to_go_on
 from experiments.common.training_faces import ALL, Faces, Selection, find_faces, pair_sets
 from faces import processes, start
+from faces.backbone import check_statistics
 from faces.config import RunConfig
-from faces.errors import ConfigError
 from faces.evaluate.pair_set import PairSet
 from faces.partners import Watch
 from faces.schema import flatten
@@ -55,11 +55,7 @@ def start_run(
         FacesError: as `claim`; in every process, what one of them has refused.
         ConfigError: statistics of batch norm are to stay as they came, and there is nothing that they come with.
     """
-    if config.model.batch_norm == "running" and options.init is None and not options.resume:
-        raise ConfigError(
-            'model.batch_norm = "running": keeps the statistics that the weights of --init came with, and there is no '
-            '--init; give one, or take "global".'
-        )
+    check_statistics(config.model.batch_norm, options.init is not None or options.resume)
     given = options.coordinator, options.processes, options.process, options.wait
     meeting = processes.meeting(*given, os.environ)
     with contextlib.ExitStack() as stack:

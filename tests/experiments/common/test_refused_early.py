@@ -5,7 +5,7 @@ import pytest
 import arcface_jax
 import facenet_jax
 from experiments import arcface, facenet
-from faces.errors import ConfigError
+from faces.errors import ConfigError, DataError
 from faces.toml_config import to_toml
 
 
@@ -27,6 +27,44 @@ def test_an_option(main, arguments, sentence, tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match=sentence):
         main.main(arguments)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("paper", "values"),
+    [
+        ("facenet", {"model__input_size": (1, 1)}),
+        ("facenet", {"model__input_size": (21, 21)}),
+        ("facenet", {"model__name": "inception_resnet_v1"}),
+        ("facenet", {"model__name": "tinny"}),
+        ("facenet", {"model__batch_norm": "running"}),
+        ("arcface", {"model__input_size": (21, 21)}),
+        ("arcface", {"model__name": "iresnet_tin"}),
+        ("arcface", {"model__batch_norm": "running"}),
+        ("arcface", {"model__name": "mobilefacenet", "model__dropout": 0.5}),
+    ],
+)
+def test_a_program_is_refused_in_the_same_words(paper, values, tmp_path, monkeypatch):
+    """Before a face is opened."""
+    monkeypatch.chdir(tmp_path)
+    package, main = {"facenet": (facenet_jax, facenet), "arcface": (arcface_jax, arcface)}[paper]
+    options = [word for path, value in values.items() for word in _option(path, value)]
+    with pytest.raises(ConfigError) as of_main:
+        main.main(options)
+    with pytest.raises(ConfigError) as of_program:
+        package.fit("nowhere", package.Config.load(f"{paper}/tiny").with_(**values))
+    of_both = [str(refused.value).partition(" (all: ")[0] for refused in (of_main, of_program)]
+    assert of_both[0] == of_both[1]  # but for the list of all networks, of which a main knows more
+
+
+def _option(path, value):
+    words = [str(one) for one in value] if isinstance(value, tuple) else [str(value)]
+    return [f"--{path.replace('__', '.').replace('_', '-')}", *words]
+
+
+def test_statistics_of_a_backbone_of_ones_own_may_stay():
+    config = facenet_jax.Config.load("facenet/tiny").with_(model__batch_norm="running")
+    with pytest.raises(DataError, match="nowhere: no such"):
+        facenet_jax.fit("nowhere", config, backbone=facenet_jax.make_backbone("tiny", 64))
 
 
 def test_a_config_file(tmp_path, monkeypatch):
