@@ -5,15 +5,15 @@ slim's scopes; where the graph was frozen for OpenCV, every batch norm but the l
 and a bias is left. A state dict of timesler/facenet-pytorch, made from the former, counts branches and layers instead.
 bubbliiiing/facenet-pytorch has the same names behind `backbone.model.`, its own training, and a MobileNetV1.
 
-Not here: MobileNetV1's names (`mobilenet_v1_names.py`), reading files (`faces.weights`), and filling in the parameters
-(`faces.weights.layouts`).
+Not here: the names of MobileNetV1 and of OpenFace's network (`mobilenet_v1_names.py`, `openface_names.py`), reading
+files (`faces.weights`), and filling in the parameters (`faces.weights.layouts`).
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from facenet_jax.models import mobilenet_v1_names
+from facenet_jax.models import mobilenet_v1_names, openface_names
 from facenet_jax.models.inception_resnet_v1 import (
     AFTER_POOL,
     BLOCK_8,
@@ -40,8 +40,8 @@ from faces.weights.layouts import (
 )
 
 NETWORK = "inception_resnet_v1"
-MOBILENET = "mobilenet_v1"
-NETWORKS = (NETWORK, MOBILENET)
+MOBILENET, OPENFACE = "mobilenet_v1", "openface_nn4_small2"
+NETWORKS = (NETWORK, MOBILENET, OPENFACE)
 """Of which published weights are known here."""
 
 PREPROCESSING = Preprocessing(
@@ -62,7 +62,7 @@ BUBBLIIIING = replace(PREPROCESSING, mean=0.0, scale=255.0, alignment="two_eyes"
 
 SLIM = "InceptionResnetV1"
 """Scope that all of the network is in."""
-FIRST = ("conv2d_1a.conv.weight", mobilenet_v1_names.LAST)
+FIRST = ("conv2d_1a.conv.weight", mobilenet_v1_names.LAST, openface_names.LAST)
 """Tensors of the namings that may stand behind other words; the second has the network of the first inside."""
 _INNER = "backbone.model."
 """Before the names of all but the head in bubbliiiing's files."""
@@ -83,9 +83,9 @@ def recognise(tensors: Tensors, network: str | None = None) -> Published | None:
         tensors: of a file, by their names there.
         network: the name of the network that they are of, where the caller knows it; else None.
     """
-    of_bubbliiiing = _bubbliiiing(tensors)
-    if of_bubbliiiing is not None:
-        return of_bubbliiiing if network in (None, of_bubbliiiing.network) else None
+    other = _bubbliiiing(tensors) or _openface(tensors)
+    if other is not None:
+        return other if network in (None, other.network) else None
     if network not in (None, NETWORK):
         return None
     if (beta := tensors.get(f"{SLIM}/Bottleneck/BatchNorm/beta")) is not None:
@@ -106,6 +106,14 @@ def _bubbliiiing(tensors: Tensors) -> Published | None:
     else:
         return None
     return Published(found, len(last), rows, mobilenet_v1_names.is_weight, BUBBLIIIING)
+
+
+def _openface(tensors: Tensors) -> Published | None:
+    last = tensors.get(openface_names.LAST)
+    if last is None or last.ndim != 2:
+        return None
+    rows, is_weight = openface_names.openface_rows(), openface_names.is_weight
+    return Published(OPENFACE, len(last), rows, is_weight, openface_names.PREPROCESSING)
 
 
 def _slim_rows(tensors: Tensors) -> list[Row]:
