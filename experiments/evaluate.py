@@ -8,6 +8,9 @@ training run wrote, or a file of published weights. DIR receives
 - `scores_NAME.npz` for each set: `score`, cosine of each pair in the order of its list, float32, and `same`;
 - `roc`, `det`, `distances` and `hardest_pairs`, as figures.
 
+With `--one-byte` embeddings are rounded to one byte a dimension before they are compared (FaceNet, Sec. 5.4), and the
+numbers of those that are not stand beside.
+
 Detections and embeddings are kept in `--cache` by the content of the images: a second run, or one with another
 alignment, looks at nothing twice. Several processes, of several hosts, may each embed a share (`--coordinator`).
 """
@@ -27,13 +30,14 @@ from experiments.common.arguments import AppendNamed, named_path
 from experiments.common.coverage import refuse_missing, undetected_rows
 from experiments.common.hosts import Hosts
 from experiments.common.results import deliver
+from facenet_jax import one_byte
 from faces import cli
 from faces.aligned import made
 from faces.cut_faces import Cut
 from faces.data import augment
 from faces.evaluate import plots
 from faces.evaluate.pair_set import PairSet, Photographs, open_photographs, unshrunk
-from faces.evaluate.report import error_table, fold_table, summary_table
+from faces.evaluate.report import error_table, fold_table, result_dict, summary_table
 from faces.evaluate.verification import VerificationResult, few_names
 from faces.outputs import check_folder, write_npz
 from faces.preprocessing import Preprocessing
@@ -141,12 +145,18 @@ def evaluate(
     seen = {p.name: seen_in(cut[p.name], wanted, aligned=p.aligned) for p in sets}
     quality = {"pixels": options.pixels, "jpeg_quality": options.jpeg_quality}
     tests = [degraded(photos, cut[photos.name], options, **quality) for photos in sets]
-    after, own = dict[str, VerificationResult](), embed.images
+    after, as_floats, own = dict[str, VerificationResult](), dict[str, VerificationResult](), embed.images
     for test in tests:
         embeddings = embed(test.images, console)
+        if options.one_byte:
+            as_floats[test.name] = test.evaluate(embeddings, FAR, options.allow_missing)
+            embeddings = one_byte.from_bytes(one_byte.to_bytes(embeddings))
         _write_scores(out / f"scores_{test.name}.npz", test, embeddings)
         after[test.name] = test.evaluate(embeddings, FAR, options.allow_missing)
-        _report(console, test, cut[test.name], after[test.name], options.select, seen[test.name], out)
+        rows = {"": after[test.name]}
+        if options.one_byte:
+            rows = {"one byte": after[test.name], "float32": as_floats[test.name]}
+        _report(console, test, cut[test.name], rows, options.select, seen[test.name], out)
     if here.processes > 1 and embed.images > own + 1:  # what stands for a missing face is nobody's share
         console.print(f"{embed.images - own:,} faces of the other processes were not in {options.cache}, and have been "
                       "embedded here: give all the same --cache, on a disk that all see")  # fmt: skip
@@ -156,6 +166,8 @@ def evaluate(
     result |= pipeline.detection_record(options)
     if cut_before := {photos.name: photos.cut_as for photos in sets if photos.cut_as is not None}:
         result["cut_as"] = cut_before
+    if options.one_byte:
+        result["as_floats"] = {name: result_dict(of_test) for name, of_test in as_floats.items()}
     result |= {"left_out": {photos.name: dict(photos.passed_over) for photos in sets}}
     return result | {"jpeg_quality": options.jpeg_quality, "pixels": options.pixels}
 
@@ -192,6 +204,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     pipeline.add_options(parser)
     parser.add_argument("--jpeg-quality", type=int, default=0, metavar="Q", help="compress the faces first, 1 to 100")
     parser.add_argument("--pixels", type=int, default=0, metavar="N", help="shrink the faces to so many pixels first")
+    parser.add_argument("--one-byte", action="store_true", help="store embeddings in one byte a dimension first")
     hosts.add_options(parser, "--cache")
     options = parser.parse_args(arguments)
     pipeline.check_options(parser, options)
@@ -233,11 +246,12 @@ def _report(
     console: Console,
     test: PairSet,
     cut: Cut,
-    result: VerificationResult,
+    rows: Mapping[str, VerificationResult],
     rule: str,
     seen: str,
     out: Path,
 ) -> None:
+    """Tables and figures of a set: `rows` by label, of which the first is drawn."""
     console.print(f"{test.name}: {cut.seen:,} of {len(test.names):,} photographs are there")
     if cut.looked:
         found = cut.seen - len(cut.undetected)
@@ -247,7 +261,8 @@ def _report(
         console.print(f"  none found in {few_names([test.names[row] for row in cut.undetected])}")
     if test.remark:
         console.print(f"  {test.remark}")
-    console.print(summary_table({"": result}, f"Verification on {test.name}"))
+    result = next(iter(rows.values()))
+    console.print(summary_table(rows, f"Verification on {test.name}"))
     console.print(fold_table(result, f"{test.name}, fold by fold"))
     console.print(error_table(result, f"{test.name}, all pairs: what a threshold would cost"))
     curves, title = {test.name: result}, f"Verification, {test.name}"

@@ -77,8 +77,9 @@ def forget_replaced(path: Path, new: Index, cache: Path, console: Console) -> No
     except DataError:
         console.print(f"  the index before cannot be read: {cache} may hold vectors of people who were in it alone")
         return
-    kept = {row.tobytes() for row in new.embeddings}
-    is_gone = np.array([row.tobytes() not in kept for row in old.embeddings])
+    coarser = new if new.embeddings.dtype == np.int8 else old
+    kept = {row.tobytes() for row in coarser.as_stored(new.vectors())}
+    is_gone = np.array([row.tobytes() not in kept for row in coarser.as_stored(old.vectors())])
     if old.made_by != new.made_by:  # other vectors of the same pictures are no sign that anybody is gone
         is_gone &= ~np.isin(np.array(old.pictures), np.array(new.pictures))
     if is_gone.any():
@@ -107,17 +108,16 @@ def _forget_in(cache: Path, gone: Sequence[Index]) -> tuple[int, list[Path]]:
     """
     photographs, are_read = _digests([name for index in gone for name in index.pictures])
     vectors = [{row.tobytes() for row in index.embeddings} for index in gone]
-    of_all = set[bytes]().union(*vectors)
     count, unclear = 0, list[Path]()
     for file in sorted(cache.glob("*.npz")):
         if file.match(_OF_EMBEDDINGS):
             seen = set[bytes]()
 
             def is_gone(_: bytes, vector: np.ndarray, seen: set[bytes] = seen) -> bool:
-                data = vector.tobytes()
-                if data in of_all:
-                    seen.add(data)
-                return data in of_all
+                forms = [index.as_stored(vector[None]).tobytes() for index in gone]
+                found = {data for data, wanted in zip(forms, vectors, strict=True) if data in wanted}
+                seen.update(found)
+                return bool(found)
 
             count += remove_from(file, is_gone)
             is_clear = any(wanted <= seen for wanted in vectors)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from facenet_jax import one_byte
 from faces.errors import DataError, WeightsError
 from faces.opening import parse_json
 from faces.outputs import write_npz
@@ -22,7 +23,7 @@ class Index:
     """Enrolled people.
 
     Args:
-        embeddings: float32 (images, d), of length 1.
+        embeddings: float32 (images, d), of length 1; or int8, one byte a dimension (`facenet_jax.one_byte`).
         person: number of each image's person, int64 (images,).
         people: their names.
         pictures: path of each image.
@@ -35,12 +36,20 @@ class Index:
     pictures: tuple[str, ...]
     made_by: str
 
+    def as_stored(self, embeddings: np.ndarray) -> np.ndarray:
+        """Embeddings, float32 (images, d) of length 1, as this index holds its own."""
+        return one_byte.to_bytes(embeddings) if self.embeddings.dtype == np.int8 else embeddings
+
+    def vectors(self) -> np.ndarray:
+        """The embeddings that are compared, float32 (images, d) of length 1."""
+        return one_byte.from_bytes(self.embeddings) if self.embeddings.dtype == np.int8 else self.embeddings
+
 
 def write_index(path: Path, index: Index) -> None:
     """Write an index, whole or not at all: arrays of numbers, and the text as JSON in UTF-8."""
     text = {"people": index.people, "pictures": index.pictures, "made_by": index.made_by}
     arrays = {
-        "embeddings": index.embeddings.astype(np.float32),
+        "embeddings": index.embeddings,
         "person": index.person.astype(np.int64),
         "text": np.frombuffer(json.dumps(text).encode(), np.uint8),
     }
@@ -69,7 +78,7 @@ def read_index(path: Path) -> Index:
         )
         rows = len(index.pictures)
         fits = (
-            index.embeddings.dtype == np.float32
+            index.embeddings.dtype in (np.float32, np.int8)
             and index.embeddings.ndim == 2
             and bool(np.isfinite(index.embeddings).all())
             and index.person.dtype == np.int64

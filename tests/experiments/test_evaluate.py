@@ -125,6 +125,20 @@ def one_has_no_face(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return asked
 
 
+def test_one_byte_a_dimension_stands_beside_what_was_rounded(given: list[str], tmp_path: Path):
+    results = {
+        name: result_of(run(evaluate.main, [*given, *CROP, *more, "--out", str(tmp_path / name)]))
+        for name, more in (("floats", []), ("bytes", ["--one-byte"]))
+    }
+    assert results["bytes"]["as_floats"] == results["floats"]["tests"] and "as_floats" not in results["floats"]
+    scores = {}
+    for name in results:
+        with np.load(tmp_path / name / "scores_lfw.npz") as stored:
+            scores[name] = stored["score"]
+    moved = np.abs(scores["bytes"] - scores["floats"])
+    assert 1e-6 < moved.max() < 0.02
+
+
 def test_a_face_that_is_not_found_refuses_the_number(
     given: list[str], tmp_path: Path, one_has_no_face: list[int], capsys
 ):

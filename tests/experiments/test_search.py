@@ -92,19 +92,26 @@ def test_an_album_becomes_people(model: Path, album: Path, tmp_path: Path, capsy
     assert one["sizes"] == [14] and one["agreement"]["recall"] == 1.0 > one["agreement"]["precision"]
 
 
-def test_people_are_enrolled_and_found(model: Path, album: Path, tmp_path: Path, capsys):
+@pytest.mark.parametrize("stored", [[], ["--one-byte"]])
+def test_people_are_enrolled_and_found(model: Path, album: Path, tmp_path: Path, capsys, stored: list[str]):
     options = ["--weights", str(model), "--cache", str(tmp_path / "cache")]
     people = tmp_path / "people"
     for path in album.glob("*/[01].png"):
         if path.parent.name != "Person 3":
             (people / path.parent.name).mkdir(parents=True, exist_ok=True)
             (people / path.parent.name / path.name).write_bytes(path.read_bytes())
-    enrolled = result_of(run(search.main, ["enrol", str(people), *options, "--out", str(tmp_path / "index")]))
+    printed = run(search.main, ["enrol", str(people), *options, *stored, "--out", str(tmp_path / "index")])
+    assert any("the cosine to what was rounded is at least 0.99" in line for line in printed) == bool(stored)
+    held = people_index.read_index(tmp_path / "index" / "index.npz").embeddings
+    assert held.dtype == (np.int8 if stored else np.float32)
+    enrolled = result_of(printed)
     assert (enrolled["people"], enrolled["pictures"]) == (3, 6)
 
     probes = [album / "Person 0" / "2.png", album / "Person 1" / "4.png", album / "Person 3" / "0.png"]
     gallery = sorted(people.glob("*/*.png"))
     x, y = embeddings(model, probes), embeddings(model, gallery)
+    if stored:
+        y = np.stack([whole / np.linalg.norm(whole) for whole in (np.round(127 * row / abs(row).max()) for row in y)])
     scores = (x @ y.T).reshape(3, 3, 2).max(axis=2)  # (probes, people)
     threshold = (scores[2].max() + min(scores[0, 0], scores[1, 1])) / 2
     index = str(tmp_path / "index" / "index.npz")
@@ -336,12 +343,15 @@ def held(*folders: Path) -> bytes:
 
 
 @pytest.fixture
-def enrolled(model: Path, album: Path, detector: list[str], tmp_path: Path) -> list[str]:
+def enrolled(
+    model: Path, album: Path, detector: list[str], tmp_path: Path, request: pytest.FixtureRequest
+) -> list[str]:
     """The options of an index of all people of an album, one of whom has a file that is no photograph."""
     shutil.copytree(album, tmp_path / "people")
     (tmp_path / "people" / "Person 1" / "raw.nef").write_bytes(b"raw")
     options = ["--weights", str(model), "--cache", str(tmp_path / "cache"), *detector, "--allow-missing"]
-    run(search.main, ["enrol", str(tmp_path / "people"), *options, "--out", str(tmp_path / "index")])
+    stored = getattr(request, "param", [])
+    run(search.main, ["enrol", str(tmp_path / "people"), *options, *stored, "--out", str(tmp_path / "index")])
     return options
 
 
@@ -393,3 +403,25 @@ def test_who_is_enrolled_no_more_leaves_the_cache(enrolled: list[str], tmp_path:
     assert any("where faces are in photographs" in line and "retinaface" in line for line in printed)
     content = held(tmp_path / "index", tmp_path / "cache")
     assert not any(row in content for row in gone) and before.embeddings[0].tobytes() in content
+
+
+@pytest.mark.parametrize("enrolled", [["--one-byte"]], indirect=True)
+@pytest.mark.parametrize("again", [[], ["--one-byte"]])
+def test_bytes_of_a_person_lead_to_the_vectors_in_the_cache(enrolled: list[str], tmp_path: Path, again: list[str]):
+    index, cache = tmp_path / "index" / "index.npz", next((tmp_path / "cache").glob("embeddings-*.npz"))
+    before = people_index.read_index(index)
+
+    def in_cache(person: int) -> list[bool]:
+        wanted = {row.tobytes() for row in before.embeddings[before.person == person]}
+        with np.load(cache) as stored:
+            vectors = stored["values"].reshape(-1, before.embeddings.shape[1])
+        return [row.tobytes() in wanted for row in before.as_stored(vectors)]
+
+    assert [sum(in_cache(person)) for person in range(4)] == [3, 5, 2, 4]
+    assert result_of(run(search.main, forget(tmp_path, "Person 1")))["cache_entries"] == 10
+    assert [sum(in_cache(person)) for person in range(4)] == [3, 0, 2, 4]
+    (tmp_path / "people" / "Person 1").rename(tmp_path / "elsewhere")
+    (tmp_path / "people" / "Person 2").rename(tmp_path / "elsewhere too")
+    enrolling = ["enrol", str(tmp_path / "people"), *enrolled, *again, "--out", str(tmp_path / "index"), "--overwrite"]
+    assert any("2 pictures are enrolled no more; 2 entries of" in line for line in run(search.main, enrolling))
+    assert [sum(in_cache(person)) for person in range(4)] == [3, 0, 0, 4]
