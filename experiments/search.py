@@ -6,13 +6,13 @@
 
 PEOPLE holds a folder for each person, PERSON/IMAGE, and each image gives one face, the one that `--select` names.
 Enrolling writes `index.npz`: their embeddings with names, and weights, preprocessing and detector that made them, which
-are then asked for. With `--one-byte` an embedding takes one byte a dimension (FaceNet, Sec. 5.4), a quarter of the room. A person's score is the cosine of the most similar image; whose best score is below the threshold,
-the model's own unless `--threshold` gives another, is unknown. Finding looks at every face of a photograph unless
-`--select` means one, and writes `matches.jsonl`, a line for each photograph: its name, its size (height, width), and
-its faces, the best first, each with its box and the detector's score, `person` (null if unknown), and the ranked people
-with score and image. Faces are found, aligned and embedded as `experiments.evaluate` does; both leave `result.json`,
-the line that is printed last, and `environment.json`. DIR holds the results of one command, which `--overwrite`
-replaces together.
+are then asked for. With `--one-byte` an embedding takes one byte a dimension (FaceNet, Sec. 5.4), a quarter of the
+room. A person's score is the cosine of the most similar image; whose best score is below the threshold, the model's own
+unless `--threshold` gives another, is unknown. Finding looks at every face of a photograph unless `--select` means one,
+and writes `matches.jsonl`, a line for each photograph: its name, its size (height, width), and its faces, the best
+first, each with its box and the detector's score, `person` (null if unknown), and the ranked people with score and
+image. Faces are found, aligned and embedded as `experiments.evaluate` does; both leave `result.json`, the line that is
+printed last, and `environment.json`. DIR holds the results of one command, which `--overwrite` replaces together.
 
 Forgetting takes a person out of indexes and caches; so does enrolling anew without the person in the same DIR. No other
 command may use the cache meanwhile: it would write what it has read. Results of earlier commands are not looked at.
