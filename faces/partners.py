@@ -99,9 +99,13 @@ class Watch:
             connection.close()
 
     def _leave_at_once(self) -> None:
-        """After a failure, end without JAX, which would wait for the others."""
+        """After a failure, end without JAX, which would wait for the others.
+
+        JAX ends a process, in its own words, soon after process 0 is gone: so that is the last to go.
+        """
         if self._has_failed:
-            self._thread.join(2 * _HEARD)  # until the others are gone
+            if self._process == 0:
+                self._thread.join(2 * _HEARD)  # until the others are gone
             _exit(_codes["exit"])
 
     def _watch(self) -> None:

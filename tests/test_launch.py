@@ -5,6 +5,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
+
+from experiments import facenet
+from faces import processes
 
 ROOT = Path(__file__).parents[1]
 PRINT = '#!/bin/bash\necho "$(basename "$0")" "$@" >> "$CALLS"\n'
@@ -65,3 +69,38 @@ def test_processes_on_this_machine(tmp_path: Path):
 def test_without_arguments_each_says_how_it_is_used(tmp_path: Path, script: str):
     ran = Ran(tmp_path, [f"launch/{script}"], {})
     assert ran.done.returncode == 2 and ran.done.stderr.startswith("usage: ")
+
+
+def test_pods_find_one_another_and_make_one_run(tmp_path: Path):
+    """Kubernetes itself is not at hand: the file is read, and a pod's command run, with a stand-in for python."""
+    assert "`kubectl apply -f launch/job.yaml`" in (ROOT / "docs" / "launch.md").read_text()
+    service, job = yaml.safe_load_all((ROOT / "launch" / "job.yaml").read_text())
+    assert (service["apiVersion"], service["kind"]) == ("v1", "Service")
+    assert (job["apiVersion"], job["kind"]) == ("batch/v1", "Job")
+    spec, pod = job["spec"], job["spec"]["template"]["spec"]
+    assert spec["completionMode"] == "Indexed" and spec["completions"] == spec["parallelism"]
+    assert pod["restartPolicy"] == "OnFailure"  # codes 69 and 75 start a pod again
+    # A pod of an indexed job is called JOB-INDEX, and has an address under its subdomain, that of a headless service.
+    assert service["spec"]["clusterIP"] == "None" and service["spec"]["publishNotReadyAddresses"] is True
+    assert service["spec"]["selector"] == {"job-name": job["metadata"]["name"]}
+    assert pod["subdomain"] == service["metadata"]["name"]
+    (container,) = pod["containers"]
+    (volume,), (mount,) = pod["volumes"], container["volumeMounts"]
+    assert volume["name"] == mount["name"] and "persistentVolumeClaim" in volume
+
+    (script,) = container["args"]
+    script = script.replace(mount["mountPath"], str(tmp_path / "data"))
+    ran = Ran(tmp_path, ["-c", script], {"python": ""})
+    (tmp_path / "data" / "run").mkdir(parents=True)
+    (tmp_path / "data" / "run" / "config.toml").touch()
+    again = Ran(tmp_path, ["-c", script], {"python": ""})
+    assert container["command"] == ["sh", "-c"] and ran.done.returncode == again.done.returncode == 0
+    for words, resumes in zip((line.split() for line in again.calls), (False, True), strict=True):
+        assert words[:3] == ["python", "-m", "experiments.facenet"]
+        options, _ = facenet.parse(words[3:])
+        assert options.resume == resumes and str(options.out) == str(tmp_path / "data" / "run")
+        where = processes.meeting(
+            options.coordinator, options.processes, options.process, options.wait, {"JOB_COMPLETION_INDEX": "2"}
+        )
+        assert where is not None and (where.processes, where.process) == (spec["completions"], 2)
+        assert where.host == f"{job['metadata']['name']}-0.{pod['subdomain']}"
