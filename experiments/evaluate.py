@@ -6,7 +6,8 @@ training run wrote, or a file of published weights. DIR receives
 
 - `result.json`: the line that is printed last, with what was found and how faces were aligned;
 - `scores_NAME.npz` for each set: `score`, cosine of each pair in the order of its list, float32, and `same`;
-- `roc`, `det`, `distances` and `hardest_pairs`, as figures.
+- `roc`, `det`, `distances` and `hardest_pairs`, as figures;
+- with `--by` or `--groups` also `factors_NAME.csv` and `factors_NAME.png`: how errors differ with what faces are like.
 
 With `--one-byte` embeddings are rounded to one byte a dimension before they are compared (FaceNet, Sec. 5.4), and the
 numbers of those that are not stand beside.
@@ -25,7 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from rich.console import Console
 
-from experiments.common import hosts, passed_over, pipeline, report
+from experiments.common import by_factor, hosts, passed_over, pipeline, report
 from experiments.common.arguments import AppendNamed, named_path
 from experiments.common.coverage import refuse_missing, undetected_rows
 from experiments.common.hosts import Hosts
@@ -36,6 +37,7 @@ from faces.aligned import made
 from faces.cut_faces import Cut
 from faces.data import augment
 from faces.evaluate import plots
+from faces.evaluate.face_measures import MEASURES
 from faces.evaluate.pair_set import PairSet, Photographs, open_photographs, unshrunk
 from faces.evaluate.report import error_table, fold_table, result_dict, summary_table
 from faces.evaluate.verification import VerificationResult, few_names
@@ -145,7 +147,9 @@ def evaluate(
     seen = {p.name: seen_in(cut[p.name], wanted, aligned=p.aligned) for p in sets}
     quality = {"pixels": options.pixels, "jpeg_quality": options.jpeg_quality}
     tests = [degraded(photos, cut[photos.name], options, **quality) for photos in sets]
-    after, as_floats, own = dict[str, VerificationResult](), dict[str, VerificationResult](), embed.images
+    of_images = {test.name: by_factor.of_photographs(options, test, cut[test.name], console) for test in tests}
+    after, as_floats = dict[str, VerificationResult](), dict[str, VerificationResult]()
+    factors, own = dict[str, Any](), embed.images
     for test in tests:
         embeddings = embed(test.images, console)
         if options.one_byte:
@@ -157,6 +161,8 @@ def evaluate(
         if options.one_byte:
             rows = {"one byte": after[test.name], "float32": as_floats[test.name]}
         _report(console, test, cut[test.name], rows, options.select, seen[test.name], out)
+        if asked := of_images[test.name]:
+            factors[test.name] = by_factor.report(console, test, after[test.name], asked, options.parts, out)
     if here.processes > 1 and embed.images > own + 1:  # what stands for a missing face is nobody's share
         console.print(f"{embed.images - own:,} faces of the other processes were not in {options.cache}, and have been "
                       "embedded here: give all the same --cache, on a disk that all see")  # fmt: skip
@@ -168,11 +174,13 @@ def evaluate(
         result["cut_as"] = cut_before
     if options.one_byte:
         result["as_floats"] = {name: result_dict(of_test) for name, of_test in as_floats.items()}
+    if factors:
+        result["factors"] = factors
     result |= {"left_out": {photos.name: dict(photos.passed_over) for photos in sets}}
     return result | {"jpeg_quality": options.jpeg_quality, "pixels": options.pixels}
 
 
-_OF_EACH = ("data", "weights", "symbol", "manifest", "detector_weights", "out", "overwrite", "cache",
+_OF_EACH = ("data", "weights", "symbol", "manifest", "detector_weights", "out", "overwrite", "cache", "groups",
             "coordinator", "process", "processes", "wait")  # fmt: skip
 
 
@@ -206,8 +214,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--pixels", type=int, default=0, metavar="N", help="shrink the faces to so many pixels first")
     parser.add_argument("--one-byte", action="store_true", help="store embeddings in one byte a dimension first")
     hosts.add_options(parser, "--cache")
+    by_factor.add_options(parser, MEASURES)
     options = parser.parse_args(arguments)
     pipeline.check_options(parser, options)
+    by_factor.check_options(options)
     if not 0 <= options.jpeg_quality <= 100 or options.pixels < 0:
         parser.error("--jpeg-quality is 1 to 100, and --pixels is positive; 0 leaves either out")
     return options

@@ -31,6 +31,7 @@ class Cut:
         undetected: positions of those in which no face was found.
         several: how many have more than one.
         looked: whether faces were looked for.
+        chosen: the detection of each photograph's face; NaN where there is none; None where none were looked for.
     """
 
     faces: np.ndarray
@@ -38,6 +39,7 @@ class Cut:
     undetected: tuple[int, ...]
     several: int
     looked: bool
+    chosen: Detections | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +90,7 @@ def cut_faces(
         DataError: a face that was found cannot be cut out.
     """
     faces = np.zeros((count, *preprocessing.size, 3), np.uint8)  # (photographs, rows, columns, 3)
+    boxes, points, scores = (np.full((count, *shape), np.nan, np.float32) for shape in ((4,), (5, 2), ()))
     undetected: list[int] = []
     seen = several = 0
     for one in look(photographs, preprocessing, detect, rule, fallback, cache, progress, name_of):
@@ -98,7 +101,11 @@ def cut_faces(
                 undetected.append(one.row)
         if one.chosen:
             faces[one.row] = one.pictures[0]
-    return Cut(faces, seen, tuple(undetected), several, detect is not None)
+            if one.found is not None and one.chosen[0] is not None:
+                of_face = (values[one.chosen[0]] for values in (one.found.boxes, one.found.points, one.found.scores))
+                boxes[one.row], points[one.row], scores[one.row] = of_face
+    chosen = Detections(boxes, points, scores) if detect is not None else None
+    return Cut(faces, seen, tuple(undetected), several, detect is not None, chosen)
 
 
 def look(

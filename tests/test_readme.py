@@ -21,6 +21,7 @@ from experiments import (
     evaluate,
     export,
     facenet,
+    factors,
     identify,
     ijb,
     image_quality,
@@ -57,7 +58,7 @@ def commands(text: str) -> list[str]:
 COMMANDS = commands(README)
 MAINS = (
     facenet, arcface, prepare, convert, export, detect, evaluate, image_quality, ytf, identify, ijb, megaface,
-    retinaface, mtcnn, cluster, search, angles, models, overlap, people, thresholds, variations,
+    retinaface, mtcnn, cluster, search, angles, models, overlap, people, thresholds, variations, factors,
 )  # fmt: skip
 PARSERS = {main.__name__.removeprefix("experiments."): main.parse for main in MAINS}
 NETWORKS = {f"{package.__name__}": package.NETWORKS for package in (facenet_jax.models, arcface_jax.models)}

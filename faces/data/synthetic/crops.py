@@ -14,8 +14,8 @@ from jaxtyping import Array, Float
 
 from faces.align import TEMPLATE, align_by_points
 from faces.data.source import ArraySource
-from faces.data.synthetic.face_parameters import Identity, Nuisance, sample_identity, sample_nuisance
-from faces.data.synthetic.generated import BLOCK, render_batch
+from faces.data.synthetic.face_parameters import Identity, Nuisance
+from faces.data.synthetic.generated import BLOCK, render_batch, vectors_of
 from faces.data.synthetic.renderer import HEAD_DEPTH, VIEW
 from faces.data.synthetic.shapes import rotation
 from faces.errors import DataError
@@ -51,24 +51,13 @@ def generated_crops(people: int, images_per_person: int, seed: int, first_person
     crops = np.empty((total, _CROP, _CROP, 3), np.uint8)
     for start in range(0, total, BLOCK):
         rows = np.minimum(np.arange(start, start + BLOCK), total - 1)  # the last block is filled with its last image
-        identity, nuisance = _vectors(jax.random.key(seed), label[rows] + np.int32(first_person), picture[rows])
+        identity, nuisance = vectors_of(jax.random.key(seed), label[rows] + np.int32(first_person), picture[rows])
         images = render_batch(identity, nuisance, DRAWN)
         points = face_points(identity, nuisance, DRAWN)
         aligned = align_by_points(images, points, jnp.asarray(TEMPLATE), (_CROP, _CROP))
         crops[start : start + BLOCK] = np.asarray(aligned)[: total - start]
     name = f"generated crops (seed {seed}, {people} people from {first_person})"
     return ArraySource(name, crops, label, f"{name}, {images_per_person} images of each")
-
-
-@jax.jit
-def _vectors(key: Array, person: Array, picture: Array) -> tuple[Identity, Nuisance]:
-    """The two vectors of images by number, fields of (B,)."""
-
-    def sample(n: Array, k: Array) -> tuple[Identity, Nuisance]:
-        who, how = jax.random.split(jax.random.fold_in(key, n))
-        return sample_identity(who), sample_nuisance(jax.random.fold_in(how, k))
-
-    return jax.vmap(sample)(person, picture)
 
 
 def face_points(identity: Identity, nuisance: Nuisance, size: int) -> Float[Array, "batch 5 2"]:

@@ -84,6 +84,28 @@ def generated_faces(
     return ArraySource(name, images, label, f"{name}, {images_per_identity} images of each, {size} pixels")
 
 
+@jax.jit
+def vectors_of(key: Array, person: Array, picture: Array) -> tuple[Identity, Nuisance]:
+    """The two vectors of images by number, (B,) each; fields of (B,)."""
+
+    def sample(n: Array, k: Array) -> tuple[Identity, Nuisance]:
+        who, how = jax.random.split(jax.random.fold_in(key, n))
+        return sample_identity(who), sample_nuisance(jax.random.fold_in(how, k))
+
+    return jax.vmap(sample)(person, picture)
+
+
+def generated_nuisances(identities: int, images_per_identity: int, seed: int, first_identity: int = 0) -> Nuisance:
+    """How each image of `generated_faces` with the same numbers was photographed: what measures only guess, exactly.
+
+    Returns:
+        Fields of NumPy, float32 (images,), in the order of the images.
+    """
+    label, picture = np.divmod(np.arange(identities * images_per_identity, dtype=np.int32), images_per_identity)
+    _, nuisance = vectors_of(jax.random.key(seed), label + np.int32(first_identity), picture)
+    return jax.device_get(nuisance)
+
+
 def generated_pairs(source: FaceSource, folds: int = 10, pairs_per_fold: int = 300, seed: int = 0) -> Pairs:
     """Draw pairs of a source's images as LFW's View 2 has them: balanced folds that share no person.
 
@@ -133,12 +155,7 @@ def _draw(identity: Identity, nuisance: Nuisance, size: int) -> Array:
 @partial(jax.jit, static_argnames="size")
 def _draw_numbered(key: Array, person: Array, picture: Array, size: int) -> Array:
     """Images by number, (B,) each, in planes: uint8 (B, 3, size, size)."""
-
-    def sample(n: Array, k: Array) -> tuple[Identity, Nuisance]:
-        who, how = jax.random.split(jax.random.fold_in(key, n))
-        return sample_identity(who), sample_nuisance(jax.random.fold_in(how, k))
-
-    identity, nuisance = jax.vmap(sample)(person, picture)
+    identity, nuisance = vectors_of(key, person, picture)
     return _draw(identity, nuisance, size)
 
 
