@@ -13,12 +13,13 @@ Not here: which folders and arrays are checked, and what is done when one is dam
 """
 
 import hashlib
+import io
 import os
 import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -108,7 +109,7 @@ def not_regular(folder: Path) -> str:
     return ""
 
 
-def _opened(folder: Path, name: str) -> BinaryIO:
+def _opened(folder: Path, name: str) -> io.BufferedReader:
     try:
         return open_regular(folder / name, _LARGEST_FILE)
     except OSError as error:
