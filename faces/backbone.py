@@ -65,6 +65,7 @@ def make_backbone(
     embedding_dim: int,
     dtype: DTypeLike = jnp.float32,
     input_size: tuple[int, int] | None = None,
+    dropout: float | None = None,
 ) -> Backbone:
     """The network `name` of a table of networks.
 
@@ -75,13 +76,15 @@ def make_backbone(
         dtype: of the arithmetic, float32 or bfloat16. Parameters, batch statistics and embeddings are float32 in
             either.
         input_size: rows and columns of the images; None for the published size.
+        dropout: its rate in training, of a network that has an attribute of this name; None for the published one.
 
     Raises:
-        ConfigError: for an unknown name. `apply` raises it for images of another size.
+        ConfigError: for an unknown name, and for dropout where the network has none. `apply` raises it for images of
+            another size.
     """
     if name not in networks:
         raise ConfigError(f'there is no network "{name}"; {nearest_of_all(name, tuple(networks))}')
-    network = networks[name]
+    network = networks[name] if dropout is None else _with_dropout(networks[name], name, dropout)
     height, width = input_size or network.input_size
     module = network.module(embedding_dim=embedding_dim, dtype=dtype)
 
@@ -107,6 +110,20 @@ def make_backbone(
         return embeddings, updated.get("batch_stats", batch_stats)
 
     return Backbone(init, apply, (height, width))
+
+
+def has_dropout(network: Network) -> bool:
+    """Whether a network has dropout, whose rate is then an attribute of its module."""
+    made = getattr(network.module, "func", network.module)  # of a class, or of a partial of one
+    return "dropout" in getattr(made, "__dataclass_fields__", {})
+
+
+def _with_dropout(network: Network, name: str, rate: float) -> Network:
+    if has_dropout(network):
+        return network._replace(module=partial(network.module, dropout=rate))
+    if rate > 0.0:
+        raise ConfigError(f"{name} has no dropout and was given a rate of {rate}: set model.dropout to 0")
+    return network
 
 
 def check_size(backbone: Backbone, name: str, networks: Mapping[str, Network]) -> None:

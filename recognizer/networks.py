@@ -20,16 +20,16 @@ def backbone_of(model: ModelConfig, trained_as: str, dropout: float = 0.0) -> Ba
         model: of either paper's config.
         trained_as: "facenet" or "arcface", whose loss is to train it: FaceNet's networks end in embeddings of length 1,
             and ArcFace's, whose length the softmax loss needs, are normalised for FaceNet's loss.
-        dropout: fraction of the values dropped in training, as ArcFace's configs have it; 0: none.
+        dropout: fraction of the values dropped in training, as ArcFace's configs have it; 0: none. FaceNet's configs
+            have none: by its loss its own package's networks keep the rates that they were published with.
 
     Raises:
         ConfigError: neither paper's package has a network of this name, or dropout is asked of one that has none.
     """
     dtype = jnp.dtype(model.dtype)
     if model.name in facenet_jax.models.NETWORKS:
-        if dropout > 0:
-            raise ConfigError(f"model.dropout = {dropout}: {model.name} has no dropout; set it to 0.")
-        return facenet_jax.models.make_backbone(model.name, model.embedding_dim, dtype, model.input_size)
+        rate = None if trained_as == "facenet" else dropout
+        return facenet_jax.models.make_backbone(model.name, model.embedding_dim, dtype, model.input_size, rate)
     if model.name in arcface_jax.models.NETWORKS:
         backbone = arcface_jax.models.make_backbone(
             model.name, model.embedding_dim, dtype, model.input_size, dropout

@@ -23,7 +23,6 @@ from arcface_jax.models.vgg_face import VGGFace
 from arcface_jax.models.vit import VisionTransformer
 from faces import backbone
 from faces.backbone import Backbone, Network
-from faces.errors import ConfigError
 
 # Ours, for a CPU: three narrow stages, the first on a sixteenth of the pixels.
 TINY = partial(IResNet, units=(1, 1, 1), widths=(24, 48, 96), strides=(1, 2, 2), patch=2, stem_stride=2)
@@ -90,17 +89,4 @@ def make_backbone(
         ConfigError: for an unknown name, and for dropout where the network has none. `apply` raises it for images of
             another size.
     """
-    networks = dict(NETWORKS)
-    if dropout is not None and name in NETWORKS:
-        module, published_size = NETWORKS[name]
-        if has_dropout(name):
-            networks[name] = Network(partial(module, dropout=dropout), published_size)
-        elif dropout > 0.0:
-            raise ConfigError(f"{name} has no dropout and was given a rate of {dropout}: set model.dropout to 0")
-    return backbone.make_backbone(networks, name, embedding_dim, dtype, input_size)
-
-
-def has_dropout(name: str) -> bool:
-    """Whether the network `name` of `NETWORKS` has dropout, whose rate is then an attribute of its module."""
-    module = NETWORKS[name].module
-    return "dropout" in getattr(getattr(module, "func", module), "__dataclass_fields__", {})
+    return backbone.make_backbone(NETWORKS, name, embedding_dim, dtype, input_size, dropout)

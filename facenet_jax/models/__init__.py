@@ -44,6 +44,7 @@ def make_backbone(
     embedding_dim: int,
     dtype: DTypeLike = jnp.float32,
     input_size: tuple[int, int] | None = None,
+    dropout: float | None = None,
 ) -> Backbone:
     """The network `name` of `NETWORKS`.
 
@@ -55,7 +56,10 @@ def make_backbone(
         input_size: rows and columns of the images; None for the published size. NN1, NNS1 and NNS2 have as many
             parameters as their size asks for, the others the same at every size.
 
+        dropout: rate before the last matrix of Inception-ResNet-v1 and MobileNetV1; None for the published 0.2 and 0.5.
+
     Raises:
-        ConfigError: for an unknown name. `apply` raises it for images of another size.
+        ConfigError: for an unknown name, and for dropout where the network has none. `apply` raises it for images of
+            another size.
     """
-    return backbone.make_backbone(NETWORKS, name, embedding_dim, dtype, input_size)
+    return backbone.make_backbone(NETWORKS, name, embedding_dim, dtype, input_size, dropout)

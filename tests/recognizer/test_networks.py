@@ -1,6 +1,7 @@
 """Either paper's network under either paper's loss."""
 
 import dataclasses
+from functools import partial
 from typing import Any
 
 import jax
@@ -10,6 +11,8 @@ import pytest
 import arcface_jax.models
 import facenet_jax.models
 from arcface_jax.config import Config, ModelConfig
+from facenet_jax.models.mobilenet_v1 import MobileNetV1
+from faces.backbone import Network
 from faces.errors import ConfigError
 from faces.toml_config import load_config
 from recognizer.networks import backbone_of
@@ -50,6 +53,21 @@ def test_dropout_is_what_the_caller_says(one_matrix: list[str]):
     of = model(name=one_matrix[-1], dropout=0.5)
     assert (embed(of, "arcface", 1, of.dropout) != embed(of, "arcface", 2, of.dropout)).any()
     np.testing.assert_array_equal(embed(of, "facenet", 1), embed(of, "facenet", 2))
+
+
+def test_a_network_of_facenet_drops_what_a_config_of_arcface_says_and_else_its_own(monkeypatch: pytest.MonkeyPatch):
+    network = Network(partial(MobileNetV1, stem=4, blocks=((6, 2),)), (16, 16))
+    monkeypatch.setitem(facenet_jax.models.NETWORKS, "short", network)
+    of = model(name="short")
+
+    def differ(trained_as: str, dropout: float = 0.0) -> bool:
+        return bool((embed(of, trained_as, 1, dropout) != embed(of, trained_as, 2, dropout)).any())
+
+    assert not differ("arcface", 0.0)
+    assert differ("arcface", 0.3)
+    assert differ("facenet")  # whose configs have no such field: the published half
+    with pytest.raises(ConfigError, match=r"nn2 has no dropout .* set model\.dropout to 0"):
+        backbone_of(model(name="nn2"), "arcface", 0.3)
 
 
 def test_a_name_that_neither_has_names_the_nearest_of_both():
