@@ -60,7 +60,8 @@ def with_rows(stored: jax.Array, wanted: Any, classes: int) -> jax.Array:
 
 
 MAY_DIFFER = (
-    "train.log_every", "train.evaluate_every", "train.checkpoint_every", "train.most_not_finite", "evaluation.",
+    "train.log_every", "train.evaluate_every", "train.checkpoint_every", "train.most_not_finite", "train.patience",
+    "evaluation.",
 )  # fmt: skip
 
 

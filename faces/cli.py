@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from rich.text import Text
 
-from faces import partners, start, stopping
+from faces import partners, reading, start, stopping
 from faces.errors import FacesError
 from faces.printable import escaped, sentence
 from faces.private import keep_private
@@ -44,6 +44,8 @@ def run(main: Callable[[list[str]], None]) -> NoReturn:
     start.keep_programs()
     code = exit_code(main, sys.argv[1:])
     partners.ended_with(code)
+    if reading.is_stuck():  # whatever it reads from does not answer, and Python would wait for it
+        partners.leave_at_once(code)
     sys.exit(code)
 
 

@@ -135,6 +135,9 @@ class TrainConfig:
     """Steps between two checkpoints; 0: only at the end."""
     most_not_finite: Annotated[int, Range(1, MOST)] | None = field(default=None, kw_only=True)
     """So many steps in a row whose loss or gradient is not finite end the run; may be absent: 10."""
+    patience: Annotated[float, Range(0, MOST)] | None = field(default=None, kw_only=True)
+    """Seconds without a batch after which the run says which worker reads which file, and again after as many; after
+    six times as many it ends. 0: it waits in silence, for ever; may be absent: 300."""
 
 
 @dataclass(frozen=True)

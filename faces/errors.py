@@ -39,6 +39,10 @@ class DataError(FacesError):
     """A file or folder of images, records or pairs that cannot be used as it is."""
 
 
+class DataStalled(DataError):
+    """Batches that do not come: whatever they are read from has not answered for long."""
+
+
 class ImageError(DataError):
     """One image file that cannot be decoded; `prepare` puts it in quarantine and goes on."""
 

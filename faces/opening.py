@@ -24,6 +24,8 @@ import stat
 from pathlib import Path
 from typing import Any
 
+from faces import reading
+
 MIB = 1 << 20
 _MOSTLY_HOLES = 16 * MIB
 """From this size on it is looked whether a file holds what its size says."""
@@ -66,6 +68,7 @@ def open_regular(path: Path | str | os.DirEntry[str], most: int | None = None) -
     Raises:
         OSError: it is refused.
     """
+    reading.note_file(path)
     try:
         check_kind(os.stat(path).st_mode)  # noqa: PTH116, an entry of a scan is no Path; a device is not even opened
         number = os.open(path, os.O_RDONLY | _FLAGS)

@@ -106,7 +106,7 @@ class Watch:
         if self._has_failed:
             if self._process == 0:
                 self._thread.join(2 * _HEARD)  # until the others are gone
-            _exit(_codes["exit"])
+            leave_at_once(_codes["exit"])
 
     def _watch(self) -> None:
         """The thread."""
@@ -169,7 +169,7 @@ class Watch:
             return
         with suppress(OSError):
             os.write(2, f"error: {sentence(why)}\n{self._last_words()}\n".encode())
-        _exit(LOST)
+        leave_at_once(LOST)
 
     def _name(self, number: int) -> str:
         return f"process {number} on {self._hosts[number]}"
@@ -188,7 +188,8 @@ def _told(error: BaseException) -> str:
     return str(error) if isinstance(error, FacesError) else f"{type(error).__name__}: {error}"
 
 
-def _exit(code: int) -> None:
+def leave_at_once(code: int) -> None:
+    """End this process without waiting for its threads, nor for JAX; what was printed is printed."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
             stream.flush()

@@ -107,6 +107,15 @@ class Late:
         if self._received is not None:
             raise _error(self._received)
 
+    def check_waiting(self) -> None:
+        """End the loop while it waits for a batch. Not where there are several processes, which do not wait alike.
+
+        Raises:
+            KeyboardInterrupt, Preempted: as `check`.
+        """
+        if self._received is not None and _processes() == 1:
+            raise _error(self._received)
+
     @contextmanager
     def at_once(self) -> Iterator[None]:
         """A block that may be left anywhere, such as an evaluation after the state was kept."""

@@ -37,6 +37,11 @@ def make_console(**settings: Any) -> Console:
     return _Console(soft_wrap=True, highlight=False, markup=False, emoji=False, **settings)
 
 
+def warn(told: str) -> None:
+    """Print a sentence that a command goes on after, on standard error."""
+    make_console(stderr=True).print(f"warning: {told}")
+
+
 def make_progress(console: Console, *more: ProgressColumn) -> Progress:
     """The bar of long work: what is done, how far it is and how long it takes still; on a terminal alone.
 

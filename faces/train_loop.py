@@ -25,14 +25,15 @@ from rich.table import Column
 from faces import lost_report, memory
 from faces.checkpoint import Checkpoints
 from faces.config import BatchConfig, RunConfig, TrainConfig
-from faces.errors import OutputError, TrainingStopped
+from faces.errors import DataStalled, OutputError, TrainingStopped
 from faces.mesh import agreed, place_batch
 from faces.not_finite import MOST_IN_A_ROW, NotFinite
 from faces.run_record import LOGS, NOT_FINITE, OF_LOGS, Log, read_log
 from faces.schema import Checked
 from faces.stopping import late
-from faces.terminal import make_progress
+from faces.terminal import make_progress, warn
 from faces.train_state import TrainState
+from faces.waiting import Waiting
 
 NUMBERS = TextColumn("{task.fields[numbers]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=12))
 """Of the bar: what `Monitor.show` says, as far as the line is long enough."""
@@ -143,6 +144,7 @@ def train(
         reports: whether `folder` stays when training is lost, and the report is written.
     Raises:
         TrainingStopped: `monitor` says that training is lost, or too many steps in a row were not finite.
+        DataStalled: no batch has come for far longer than `config.train.patience`.
     """
     start, total = int(state.step), config.train.steps
     is_writer = jax.process_index() == 0
@@ -155,7 +157,7 @@ def train(
 
     def keep() -> None:
         if checkpoints is not None:
-            checkpoints.save(state, loader.get_state(), config)
+            checkpoints.save(state, batches.get_state(), config)
 
     def finish(pending: tuple[int, dict[str, jax.Array]] | None) -> dict[str, float] | None:
         """Wait for a step's metrics, look at them, log them."""
@@ -200,20 +202,27 @@ def train(
         with stop.at_once():
             return evaluate(state)
 
+    def tell(told: str) -> None:  # also where the console of a process is quiet
+        warn(f"process {jax.process_index()}: {told}" if jax.process_count() > 1 else told)
+
     def numbers(metrics: dict[str, float] | None) -> str:
         if not metrics:
             return "compiling"
         skipped = f"  {not_finite.count} not finite" if not_finite.count else ""
         return f"{monitor.show(metrics)}{skipped}  {clock.images_per_second:.0f} images/s"
 
-    with make_progress(console, NUMBERS, TimeElapsedColumn()) as progress, late() as stop:
+    with (
+        make_progress(console, NUMBERS, TimeElapsedColumn()) as progress,
+        late() as stop,
+        contextlib.closing(Waiting(loader, config.train.patience, tell, stop.check_waiting)) as batches,
+    ):
         bar = progress.add_task("training", total=total, completed=start, numbers="")
         try:
             for number in range(start + 1, total + 1):
                 stop.check(number)
                 if checkpoints is not None:
                     checkpoints.check()
-                batch = place_batch(mesh, next(loader))
+                batch = place_batch(mesh, next(batches))
                 state, metrics = step(state, batch)
                 before, pending = pending, (number, metrics)
                 shown = finish(before)
@@ -238,6 +247,12 @@ def train(
             with contextlib.suppress(TrainingStopped):
                 finish(pending)  # the record has every step that the checkpoint has
             keep()
+            raise
+        except DataStalled:
+            if jax.process_count() == 1:  # the others do not know of it, and all must keep a step together
+                with contextlib.suppress(TrainingStopped):
+                    finish(pending)
+                keep()
             raise
     if not_finite.count:
         in_file = "" if folder is None else f"; see {NOT_FINITE}"

@@ -74,6 +74,8 @@ class CourseConfig:
     """Steps between two checkpoints; 0: only at the end."""
     most_not_finite: Annotated[int, Range(1, MOST)] | None = field(default=None, kw_only=True)
     """So many steps in a row whose loss or gradient is not finite end a network's training; may be absent: 10."""
+    patience: Annotated[float, Range(0, MOST)] | None = field(default=None, kw_only=True)
+    """Seconds without a batch after which the run says who reads what, as `faces.config.TrainConfig` has it."""
 
 
 @dataclass(frozen=True)

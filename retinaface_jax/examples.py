@@ -9,6 +9,7 @@ import functools
 
 import numpy as np
 
+from faces import reading
 from faces.data.batches import Batches
 from faces.data.order import shuffled
 from faces.detect.examples import Example, Examples
@@ -49,10 +50,12 @@ class _Steps:
 
         def one(place: int, image: int) -> Example:
             rng = np.random.default_rng((config.train.seed, step, place))
+            reading.note("image", image, "of", self._examples.name)
             return augment(self._examples.example(image), config.input.size, config.augment, rng)
 
         chosen = self.indices(step).tolist()
-        return to_batch([one(place, image) for place, image in enumerate(chosen)], config.input.faces)
+        with reading.batch(step + 1):
+            return to_batch([one(place, image) for place, image in enumerate(chosen)], config.input.faces)
 
     def whole(self, index: int) -> Batch:
         return self[index]

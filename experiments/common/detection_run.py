@@ -156,7 +156,7 @@ def check_same(folder: Path, record: dict[str, str], config: Any) -> None:
             raise CheckpointError(f"{folder}: the run {sentence}; resume with its data, or start in another folder.")
 
 
-_MAY_DIFFER = (".steps", ".log_every", ".evaluate_every", ".checkpoint_every", ".most_not_finite")
+_MAY_DIFFER = (".steps", ".log_every", ".evaluate_every", ".checkpoint_every", ".most_not_finite", ".patience")
 
 
 @dataclass(frozen=True)

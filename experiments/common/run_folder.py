@@ -11,7 +11,7 @@ from pathlib import Path
 
 from faces import outputs
 from faces.checkpoint_folder import steps_in
-from faces.errors import CheckpointError, ConfigError, OutputError
+from faces.errors import CheckpointError, ConfigError, DataStalled, OutputError
 from faces.lost_report import FOLDER as OF_LOST
 from faces.refused import writing
 from faces.run_record import LOGS, NOT_FINITE, OF_START
@@ -76,7 +76,8 @@ def command_to_resume(main: str, arguments: list[str], folder: Path) -> str:
 
 @contextlib.contextmanager
 def says_how_to_go_on(main: str, arguments: list[str], folder: Path, *, writes: bool = True) -> Iterator[None]:
-    """A block of a run: what the disk refuses in it, and a signal that ends it, are told with the command that goes on.
+    """A block of a run: what the disk refuses in it, data that never come, and a signal that ends it are told with the
+    command that goes on.
 
     Args:
         main, arguments, folder: as for `command_to_resume`.
@@ -84,9 +85,9 @@ def says_how_to_go_on(main: str, arguments: list[str], folder: Path, *, writes: 
     """
     try:
         yield
-    except OutputError as error:
+    except (OutputError, DataStalled) as error:
         has_begun, command = _going_on(main, arguments, folder)
-        raise OutputError(f"{error} Then {'go on' if has_begun else 'start again'} with: {command}") from error
+        raise type(error)(f"{error} Then {'go on' if has_begun else 'start again'} with: {command}") from error
     except KeyboardInterrupt as interrupt:
         steps = steps_in(folder / "checkpoints")
         kept = f"Step {steps[-1]:,} is kept." if steps and writes else ""

@@ -4,16 +4,17 @@ The order comes as a function of the epoch (`facenet_jax.sampling.epoch_order`);
 depends on (seed, t, j). So a batch is the same whether the run was interrupted before it or not, and whether one
 process reads it or eight.
 
-Not here: reading ahead (`batches.py`), composing batches (the papers' packages), placing them on devices
-(`faces.mesh`).
+Not here: reading ahead (`batches.py`), waiting for them (`faces.waiting`), composing batches (the papers' packages),
+placing them on devices (`faces.mesh`).
 """
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from faces import reading
 from faces.config import AugmentConfig
 from faces.data.augment import augment
 from faces.data.batches import Batches
@@ -63,9 +64,17 @@ class _Steps:
         """Some columns of a batch."""
         indices = self.indices(step)[columns.start : columns.stop]
         images = np.empty((len(indices), *self._size, 3), np.uint8)  # (part of the batch, rows, columns, 3)
-        for j, image, place in zip(columns, stream_images(self._source, indices), images, strict=True):
-            place[:] = augment(image, self._size, self._config, np.random.default_rng((self._seed, step, j)))
+        with reading.batch(step + 1):
+            stream = stream_images(self._source, indices)
+            for j, _, image, place in zip(columns, self._noted(indices), stream, images, strict=True):
+                place[:] = augment(image, self._size, self._config, np.random.default_rng((self._seed, step, j)))
         return {"images": images, "identities": self._source.identities[indices].astype(np.int32)}
+
+    def _noted(self, indices: np.ndarray) -> Iterator[int]:
+        """The indices, each noted as what this thread reads now."""
+        for index in indices.tolist():
+            reading.note("image", index, "of", self._source.name)
+            yield index
 
 
 def make_loader(
@@ -88,11 +97,11 @@ def make_loader(
         config: augmentation.
         seed: of the augmentation.
         part: (index, count): this process reads columns index/count .. (index+1)/count of each batch.
-        threads: batches read at the same time; as many and two more are read ahead. By default half the cores, but at
-            least 2 and at most 8.
+        threads: batches read at the same time; as many and two more are read ahead. 0: each is read when it is asked
+            for, by the thread that asks. By default half the cores, but at least 2 and at most 8.
     Returns:
         An iterator that tells which images a step has seen.
     """
     steps_of_run = _Steps(source, order, steps, size, config, seed, part)
-    threads = threads or min(max((os.cpu_count() or 1) // 2, 2), 8)
-    return Batches(steps_of_run, threads, threads + 2)
+    threads = min(max((os.cpu_count() or 1) // 2, 2), 8) if threads is None else threads
+    return Batches(steps_of_run, threads, threads + 2 if threads else 0)

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 from array_record.python.array_record_data_source import ArrayRecordDataSource
 
+from faces import reading
 from faces.data.images import decode_stored
 from faces.data.marks import every, mark
 from faces.data.source import FaceSource
@@ -135,12 +136,14 @@ class PreparedFaces:
         return self._feature(self._record(index), index, "source").decode()
 
     def _fetch(self, indices: list[int]) -> Sequence[bytes]:
+        reading.note_file(self.name, "record", indices[0], "and", len(indices) - 1, "more")
         try:
             return self._records.__getitems__(indices)
         except RuntimeError:  # it does not say which one is damaged
             return [self._record(index) for index in indices]
 
     def _record(self, index: int) -> bytes:
+        reading.note_file(self.name, "record", index)
         try:
             return self._records[index]
         except RuntimeError as error:

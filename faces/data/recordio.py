@@ -27,6 +27,7 @@ from typing import overload
 
 import numpy as np
 
+from faces import reading
 from faces.data.images import decode_checked, decode_stored
 from faces.data.marks import mark
 from faces.data.record_index import check_people, image_keys, read_index
@@ -108,6 +109,7 @@ class RecordFile(Sequence[Record]):
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         key = int(self.keys[index])
+        reading.note_file(self.path, "key", key)
         label, payload = self._read(int(self._offsets[index]), key)
         return Record(key, self._identity(label, key), payload)
 

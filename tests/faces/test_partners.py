@@ -41,7 +41,7 @@ def _until(is_so: Callable[[], bool]) -> None:
 @pytest.fixture
 def ends(monkeypatch: pytest.MonkeyPatch) -> Ends:
     recorded = Ends()
-    monkeypatch.setattr(partners, "_exit", recorded)
+    monkeypatch.setattr(partners, "leave_at_once", recorded)
     monkeypatch.setattr(partners, "_BEAT", 0.05)
     monkeypatch.setattr(partners, "_HEARD", 0.05)
     monkeypatch.setattr(partners, "_NAMING", 0.05)

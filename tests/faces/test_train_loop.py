@@ -5,6 +5,7 @@ import dataclasses
 import io
 import os
 import signal
+import threading
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ from rich.console import Console
 
 from facenet_jax.monitor import TripletMonitor
 from faces.checkpoint import Checkpoints
+from faces.errors import DataStalled
 from faces.mesh import make_mesh
 from faces.run_record import read_log
 from faces.stopping import ASKING, Preempted, install
@@ -38,7 +40,7 @@ class Numbers:
         return {"given": self.given}
 
 
-def run(folder, disturb, evaluate=lambda state: {}, **changes):
+def run(folder, disturb, evaluate=lambda state: {}, loader=None, **changes):
     """Train on a step that only counts; `disturb(step)` is called inside each. The newest checkpoint it leaves."""
     config = tiny(**{"train__steps": 8, "train__log_every": 1, "train__checkpoint_every": 0, **changes})
     state = TrainState(jnp.zeros((), jnp.int32), {"seen": jnp.zeros(1, jnp.int32)}, {}, {}, (), jax.random.key(0))
@@ -54,10 +56,10 @@ def run(folder, disturb, evaluate=lambda state: {}, **changes):
         try:
             console = Console(file=io.StringIO())
             monitor, mesh = TripletMonitor(config), make_mesh(1)
-            train(step, state, Numbers(), config, mesh, folder, checkpoints, evaluate, monitor, console)
+            train(step, state, loader or Numbers(), config, mesh, folder, checkpoints, evaluate, monitor, console)
         finally:
-            restored, loader = checkpoints.restore(state, config)
-            left = int(restored.step), int(restored.params["seen"][0]), loader["given"]
+            restored, place = checkpoints.restore(state, config)
+            left = int(restored.step), int(restored.params["seen"][0]), place["given"]
             print("left", *left)
     return left
 
@@ -121,6 +123,41 @@ def test_a_signal_that_is_ignored_stays_so(tmp_path):
     with heard():
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         assert run(tmp_path, lambda step: os.kill(os.getpid(), signal.SIGHUP)) == (8, 8, 8)
+
+
+class Stalled(Numbers):
+    """A loader whose fourth batch does not come before `answer` is set, and that calls `then` meanwhile."""
+
+    def __init__(self, then=lambda: None):
+        super().__init__()
+        self.then, self.answer = then, threading.Event()
+
+    def __next__(self):
+        if self.given == 3:
+            self.then()
+            assert self.answer.wait(20)
+        return super().__next__()
+
+
+def test_a_signal_is_heard_while_no_batch_comes_and_the_step_before_is_kept(tmp_path, capsys):
+    loader = Stalled(lambda: os.kill(os.getpid(), signal.SIGTERM))
+    try:
+        with heard(), pytest.raises(Preempted):
+            run(tmp_path, lambda number: None, loader=loader)
+    finally:
+        loader.answer.set()
+    assert capsys.readouterr().out.split() == ["left", "3", "3", "3"]
+
+
+def test_batches_that_never_come_end_the_run_with_the_step_before_kept(tmp_path, capsys):
+    loader = Stalled()
+    try:
+        with pytest.raises(DataStalled, match="no batch has come"):
+            run(tmp_path, lambda number: None, loader=loader, train__patience=0.05)
+    finally:
+        loader.answer.set()
+    told = capsys.readouterr()
+    assert told.out.split() == ["left", "3", "3", "3"] and "warning: no batch has come" in told.err
 
 
 def test_an_evaluation_is_left_at_once(tmp_path, capsys):
