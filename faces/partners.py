@@ -29,6 +29,7 @@ SILENT = 20.0
 """Seconds without a word after which a process counts as gone; Gloo gives up a collective after 30."""
 _BEAT = 2.0  # seconds between two words
 _NAMING = 3.0  # seconds that an error of JAX waits for the name of the process which is gone
+_SAVING = 30.0  # seconds in which a process that was interrupted ends by itself
 _LOOK = 0.1  # seconds between two looks at who is done
 _HEARD = 1.0  # seconds in which a last word reaches the others, before JAX finds that its sender is gone
 
@@ -47,12 +48,17 @@ class Watch:
         process: this one's number.
         there: connections by the numbers of the processes at their other ends.
         silent: seconds without a word after which one counts as gone.
+        interrupts: where one is lost, the main thread is interrupted, which can keep what it has done: for work that
+            waits for no collective. `lost` then says why.
     """
 
-    def __init__(self, process: int, there: Mapping[int, socket.socket], silent: float = SILENT) -> None:
+    def __init__(
+        self, process: int, there: Mapping[int, socket.socket], silent: float = SILENT, *, interrupts: bool = False
+    ) -> None:
         self._process, self._there, self._silent = process, dict(there), silent
         self._connections = tuple(there.values())
         self._hosts = {number: _address(connection) for number, connection in there.items()}
+        self._interrupts, self.lost = interrupts, ""
         self._done = set[int]()  # processes that need no watching any more
         self._has_failed = self._is_closed = False
         self._last_words: Callable[[], str] = lambda: f"go on with: {stopping.command()}"
@@ -167,6 +173,10 @@ class Watch:
             time.sleep(_HEARD)
         if self._has_failed:
             return
+        if self._interrupts:
+            self.lost = sentence(why)
+            if stopping.interrupt():
+                time.sleep(_SAVING)
         with suppress(OSError):
             os.write(2, f"error: {sentence(why)}\n{self._last_words()}\n".encode())
         leave_at_once(LOST)

@@ -120,7 +120,7 @@ def join(where: Meeting, started_with: Mapping[str, Any], prepare: Prepare) -> t
     """
     import jax
 
-    settled, watch = watched(where, started_with, prepare)
+    settled, watch = _watched(where, started_with, prepare)
     try:
         jax.distributed.initialize(
             where.address,
@@ -136,7 +136,7 @@ def join(where: Meeting, started_with: Mapping[str, Any], prepare: Prepare) -> t
 
 
 def watched(where: Meeting, started_with: Mapping[str, Any], prepare: Prepare) -> tuple[str, Watch]:
-    """Meet and prepare, without JAX: each process keeps to its own devices.
+    """Meet and prepare, without JAX: each process keeps to its own devices, and is interrupted when another is lost.
 
     Args: as `meet`.
     Returns:
@@ -144,10 +144,7 @@ def watched(where: Meeting, started_with: Mapping[str, Any], prepare: Prepare) -
     Raises:
         ConfigError, FacesError: as `meet`.
     """
-    with contextlib.ExitStack() as stack:
-        settled, there = _meet(where, started_with, prepare, stack)
-        stack.pop_all()  # the connections stay
-    return settled, Watch(where.process, there)
+    return _watched(where, started_with, prepare, interrupts=True)
 
 
 def meet(where: Meeting, started_with: Mapping[str, Any], prepare: Prepare) -> str:
@@ -166,6 +163,15 @@ def meet(where: Meeting, started_with: Mapping[str, Any], prepare: Prepare) -> s
     """
     with contextlib.ExitStack() as stack:
         return _meet(where, started_with, prepare, stack)[0]
+
+
+def _watched(
+    where: Meeting, started_with: Mapping[str, Any], prepare: Prepare, *, interrupts: bool = False
+) -> tuple[str, Watch]:
+    with contextlib.ExitStack() as stack:
+        settled, there = _meet(where, started_with, prepare, stack)
+        stack.pop_all()  # the connections stay
+    return settled, Watch(where.process, there, interrupts=interrupts)
 
 
 Met = tuple[str, dict[int, socket.socket]]

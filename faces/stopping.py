@@ -65,6 +65,15 @@ def quit_while_importing() -> None:
             signal.signal(number, _quit)
 
 
+def interrupt() -> bool:
+    """Have `KeyboardInterrupt` raised in the main thread, by another one; False where no signal would."""
+    for number in (signal.SIGINT, *ASKING):
+        if callable(signal.getsignal(number)):
+            os.kill(os.getpid(), number)
+            return True
+    return False
+
+
 def command() -> str:
     """This process's command line, as one may type it again."""
     arguments = sys.orig_argv[1:] if "-m" in sys.orig_argv else sys.argv

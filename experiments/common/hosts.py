@@ -10,12 +10,13 @@ Not here: how processes meet (`faces.processes`), training runs (`start_run.py`)
 import argparse
 import contextlib
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from faces import processes, stopping
-from faces.partners import Watch
+from faces.partners import LOST, Watch, ended_with
 from faces.processes import WAIT, Meeting
 
 
@@ -85,11 +86,20 @@ def together(
             called without other processes.
     Raises:
         FacesError: what one could not prepare, in all; or as `processes.meet`.
+        SystemExit: another process is lost, which has been told; what this one has found is in the cache.
     """
     if where is None:
         yield ALONE
         return
     _, watch = processes.watched(where, started_with, lambda: ("", prepare()))
-    with watch.guarding(lambda: f"go on with: {stopping.command()}"):
-        yield Hosts(where.process, where.processes, watch)
+    command = f"go on with: {stopping.command()}"
+    try:
+        with watch.guarding(lambda: command):
+            yield Hosts(where.process, where.processes, watch)
+    except KeyboardInterrupt:
+        if not watch.lost:
+            raise
+        print(f"error: {watch.lost}\n{command}", file=sys.stderr)
+        ended_with(LOST)
+        raise SystemExit(LOST) from None
     watch.close()

@@ -87,6 +87,19 @@ def test_one_that_is_silent_counts_as_gone(ends: Ends, pair: Pair, capfd: pytest
     assert "process 0 on " in (said := capfd.readouterr().err) and "not been heard of for 0.3 seconds" in said
 
 
+def test_work_without_collectives_is_interrupted_when_one_is_gone(
+    ends: Ends, pair: Pair, monkeypatch: pytest.MonkeyPatch
+):
+    """It may keep what it has; where it does not end by itself, it is ended."""
+    monkeypatch.setattr(partners, "_SAVING", 0.2)
+    watch = Watch(0, {1: pair[0]}, interrupts=True)
+    with pytest.raises(KeyboardInterrupt):
+        pair[1].shutdown(socket.SHUT_RDWR)
+        time.sleep(10)
+    assert watch.lost.startswith("process 1 on ") and "is gone" in watch.lost and not ends.codes
+    assert ends.wait(1) == [LOST]
+
+
 def test_one_that_fails_tells_why_and_ends_by_itself(ends: Ends, pair: Pair, capfd: pytest.CaptureFixture[str]):
     failing, other = Watch(1, {0: pair[0]}), Watch(0, {1: pair[1]})
     with pytest.raises(DataError), failing.guarding(lambda: "go on with: this"):
