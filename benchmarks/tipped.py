@@ -150,12 +150,11 @@ def tipped(one: Looked, other: Looked) -> dict[str, Any]:
             relus.append({"relu": number, "image, row, column, channel": at, "enters": [float(x[at]), float(y[at])],
                           "apart_elsewhere": float(np.median(np.abs(x - y)))})  # fmt: skip
     is_pair = one.is_pair & other.is_pair
-    triplets = [
-        {"a": a, "p": p, "n": [int(one.negative[a, p]), int(other.negative[a, p])]}
-        | {f"D(a, {'pnn'[k]})": [float(look.distance[a, to]) for look in (one, other)]
-           for k, to in enumerate((p, one.negative[a, p], other.negative[a, p]))}
-        for a, p in np.argwhere(is_pair & (one.negative != other.negative)).tolist()
-    ]  # fmt: skip
+    triplets = list[dict[str, Any]]()
+    for a, p in np.argwhere(is_pair & (one.negative != other.negative)).tolist():
+        others = {"D(a, p)": p, "D(a, n)": int(one.negative[a, p]), "D(a, n')": int(other.negative[a, p])}
+        distances = {name: [float(look.distance[a, to]) for look in (one, other)] for name, to in others.items()}
+        triplets.append({"a, p, n, n'": [a, *others.values()], **distances})
     hinges = [
         {"a": a, "p": p, "excess": [float(one.excess[a, p]), float(other.excess[a, p])]}
         for a, p in np.argwhere(is_pair & ((one.excess > 0) != (other.excess > 0))).tolist()
