@@ -4,8 +4,8 @@ VGG-16 for faces: thirteen 3x3 convolutions in five stages, each ended by a pool
 Trained as a classifier of 2,622 people, whose scores are the last layer; then, with all before it frozen, a linear map
 of its vector is trained by triplets, as FaceNet's.
 
-Not here: published weights by their names (`vgg_face_names.py`), and the second stage, which is FaceNet's config with
-`--init` and `--optimiser.freeze`.
+Not here: published weights by their names (`vgg_face_names.py`), and the second stage, which is
+`paper_configs/facenet/vgg_face_triplet.toml`.
 """
 
 from collections.abc import Sequence

@@ -134,7 +134,7 @@ def test_embeddings_and_gradients(name):
     assert ((embeddings @ embeddings.T) / np.outer(lengths, lengths))[np.triu_indices(4, 1)].max() < 0.99
 
 
-@pytest.mark.parametrize("name", ["iresnet_short", "mobilefacenet_short"])
+@pytest.mark.parametrize("name", ["iresnet_short", "mobilefacenet_short", "deepface_short", "vit_short"])
 def test_bfloat16_agrees_with_float32(name):
     rounded, exact = laws.embeddings_in_both_types(initialised(name), initialised(name, jnp.bfloat16))
     assert np.linalg.norm(rounded - exact) < 0.02 * np.linalg.norm(exact)
