@@ -8,11 +8,13 @@ import os
 import socket
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import pytest
 
 SOCKETS: list[str] = []
 
@@ -56,19 +58,49 @@ def make_people(folder: Path) -> None:
     (folder / "pairs.txt").write_text("\n".join(lines) + "\n")
 
 
-def main(root: Path) -> None:
-    """Run them in `root / "out"` and print, as JSON, their exit codes and what the hook and the system tell."""
-    sys.addaudithook(hear)
+def stand_in(patch: pytest.MonkeyPatch) -> None:
+    """A network of one matrix under a name, and a detector that is always the same one."""
     import arcface_jax.models
-    from experiments import arcface, cluster, detect, evaluate, identify, pairs, people, prepare, search
-    from faces import cli
-    from faces.private import keep_private
+    from experiments import detect
+    from experiments.common import aligning
     from recognizer import pipeline
     from tests.experiments import setting
 
+    patch.setitem(arcface_jax.models.NETWORKS, setting.ONE_MATRIX, setting.NETWORK)
+    for module in (pipeline, detect, aligning):
+        patch.setattr(module, "open_detector", lambda *_, **__: detect_all)
+
+
+def main(root: Path) -> None:
+    """Run them in `root / "out"` and print, as JSON, their exit codes and what the hook and the system tell."""
+    sys.addaudithook(hear)
+    from experiments import (
+        arcface,
+        cluster,
+        convert,
+        detect,
+        evaluate,
+        export,
+        facenet,
+        identify,
+        mtcnn,
+        pairs,
+        people,
+        prepare,
+        retinaface,
+        search,
+    )
+    from faces import cli
+    from faces.private import keep_private
+    from tests.experiments import setting, test_mtcnn, test_retinaface
+    from tests.recognizer import test_model
+
     keep_private()  # as `cli.run` does
-    arcface_jax.models.NETWORKS[setting.ONE_MATRIX] = setting.NETWORK
-    pipeline.open_detector = detect.open_detector = lambda *_, **__: detect_all
+    patch = pytest.MonkeyPatch()
+    stand_in(patch)
+    test_model.know_iresnet4(patch)
+    for module in (test_mtcnn, test_retinaface):
+        module.make_small(patch)
     faces, out = root / "people", root / "out"
     make_people(faces)
     (root / "detector").write_bytes(b"made up")
@@ -76,10 +108,17 @@ def main(root: Path) -> None:
     looks = ["--detector", "retinaface", "--detector-weights", str(root / "detector")]
     cut = ["--weights", model, "--cache", str(out / "cache"), *looks, "--alignment", "box_margin"]
     index = str(out / "enrol" / "index.npz")
-    small = [*setting.SMALL["arcface"], "--model.name", setting.ONE_MATRIX, "--train.steps", "3"]
+    network = ["--model.name", setting.ONE_MATRIX, "--train.steps", "3", "--data", str(faces)]
+    one = ["--devices", "1"]
+    np.savez(root / "published.npz", **test_model.TENSORS)
     commands: dict[str, tuple[Any, list[str]]] = {
         "prepare": (prepare, [str(faces)]),
-        "train": (arcface, [*small, "--data", str(faces)]),
+        "align": (prepare, [str(faces), *looks]),
+        "arcface": (arcface, [*setting.SMALL["arcface"], *network]),
+        "facenet": (facenet, [*setting.SMALL["facenet"], *network]),
+        "retinaface": (retinaface, [*test_retinaface.SMALL, "--scenes", "8", "--train.steps", "2", *one]),
+        "mtcnn": (mtcnn, [*test_mtcnn.SMALL, "--scenes", "16", *one]),
+        "convert": (convert, [str(root / "published.npz")]),
         "detect": (detect, [str(faces), *looks]),
         "evaluate": (evaluate, ["--data", f"lfw={faces}", *cut]),
         "identify": (identify, ["--data", str(faces), "--whole", "0", *cut]),
@@ -89,9 +128,12 @@ def main(root: Path) -> None:
         "people": (people, [str(faces), "--threshold", "0.5", *cut]),
         "pairs": (pairs, [str(faces)]),
     }
+    if there := [kind for kind, package in (("stablehlo", "flatbuffers"), ("onnx", "jax2onnx")) if find_spec(package)]:
+        commands["export"] = (export, [model, "--format", *there])
     codes: dict[str, int] = {}
     for name, (command, given) in commands.items():
-        codes[name] = cli.exit_code(command.main, [*given, "--out", str(out / name)])
+        where = "--to" if command in (convert, export) else "--out"
+        codes[name] = cli.exit_code(command.main, [*given, where, str(out / name)])
     codes["forget"] = cli.exit_code(search.main, ["forget", "P_1", "--index", index, "--cache", str(out / "cache")])
     heard = list(SOCKETS)
     socket.socket().close()  # which the hook hears

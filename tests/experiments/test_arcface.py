@@ -23,7 +23,7 @@ from faces.checkpoint_folder import load_weights
 from faces.mesh import make_mesh, replicated
 from faces.train_state import TrainState
 from recognizer.networks import backbone_of
-from tests.experiments.conftest import PEOPLE
+from tests.experiments.protocol_maker import PEOPLE
 from tests.experiments.setting import SMALL, refused, result_of, rows_of, run
 from tests.faces.data.makers import encoded, packed, picture, write_rec
 from tests.faces.data.pair_makers import attacks

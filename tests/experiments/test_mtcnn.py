@@ -31,14 +31,18 @@ for _name in NAMES:
     SMALL += [f"--{_name}.windows", "320", f"--{_name}.steps", "3", f"--{_name}.images", "16"]
 
 
-@pytest.fixture(autouse=True)
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
+def make_small(patch: pytest.MonkeyPatch) -> None:
     """Networks without published names, faces that cost nothing, and windows that pass whatever the networks say."""
     for module in (examples, training):
-        monkeypatch.setattr(module, "make_net", one_matrix)
-    monkeypatch.setattr(detection_data, "generated_crops", flat_crops)
-    monkeypatch.setattr(mtcnn, "make_detector", always_the_same)
-    monkeypatch.setattr(mtcnn, "to_facenet_pytorch", lambda nets: {f"{name}net": nets[name] for name in NAMES})
+        patch.setattr(module, "make_net", one_matrix)
+    patch.setattr(detection_data, "generated_crops", flat_crops)
+    patch.setattr(mtcnn, "make_detector", always_the_same)
+    patch.setattr(mtcnn, "to_facenet_pytorch", lambda nets: {f"{name}net": nets[name] for name in NAMES})
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_small(monkeypatch)
 
 
 def one_matrix(name: str, points: bool | None = None) -> Net:

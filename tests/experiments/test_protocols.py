@@ -16,16 +16,14 @@ from faces.data.images import decode_image
 from faces.data.megaface import feature_path, read_feature
 from faces.preprocessing import Preprocessing, align
 from recognizer.model import open_model
+from tests.experiments import protocol_maker
+from tests.experiments.protocol_maker import picture
 from tests.experiments.setting import one_matrix_model, refused, result_of, run
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory, one_matrix: list[str]) -> Path:
     return one_matrix_model(tmp_path_factory.mktemp("protocols") / "model")
-
-
-def picture(rng: np.random.Generator, colour: np.ndarray) -> np.ndarray:
-    return np.clip(colour + rng.integers(-60, 60, size=(24, 24, 3)), 0, 255).astype(np.uint8)
 
 
 opened_once = functools.lru_cache(open_model)
@@ -101,32 +99,9 @@ def test_identification_needs_distractors_and_others(
     assert not (tmp_path / "cache").exists() and not (tmp_path / "out").exists()  # before anything is looked at
 
 
-POINTS = np.float32([[8, 9], [15, 9], [12, 13], [9, 17], [14, 17]])
-
-
 @pytest.fixture(scope="module")
 def ijbc(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six people with two templates each, a gallery's and a probe's, of up to three faces in two media."""
-    root, rng = tmp_path_factory.mktemp("ijbc"), np.random.default_rng(2)
-    (root / "meta").mkdir()
-    (root / "loose_crop").mkdir()
-    members, landmarks = [], []
-    for person in range(6):
-        colour = rng.integers(60, 196, size=3)
-        for template in (person, 10 + person):
-            for face in range(1 + rng.integers(3)):
-                name = f"{len(members)}.png"
-                cv2.imwrite(str(root / "loose_crop" / name), picture(rng, colour))
-                members.append(f"{name} {template} {100 * template + face // 2}")
-                points = POINTS + rng.uniform(-1, 1, (5, 2))
-                landmarks.append(f"{name} {' '.join(f'{v:.3f}' for v in points.ravel())} {rng.uniform(0.3, 1):.4f}")
-    csv = {"1N_gallery_G1": [0, 1, 2], "1N_gallery_G2": [3, 4, 5], "1N_probe_mixed": [10, 11, 12, 13, 14, 15]}
-    texts = {f"{name}.csv": ["T,S", *(f"{t},{t % 10}" for t in templates)] for name, templates in csv.items()}
-    texts |= {"face_tid_mid.txt": members, "name_5pts_score.txt": landmarks}
-    texts["template_pair_label.txt"] = [f"{g} {p} {int(p == 10 + g)}" for g in range(6) for p in range(10, 16)]
-    for name, lines in texts.items():
-        (root / "meta" / f"ijbc_{name}").write_text("\n".join(lines) + "\n")
-    return root
+    return protocol_maker.ijbc(tmp_path_factory.mktemp("ijbc"))
 
 
 def loop_templates(model: Path, root: Path, whole: bool) -> dict[int, np.ndarray]:
@@ -184,20 +159,7 @@ def test_ijb_without_a_face(model: Path, ijbc: Path, tmp_path: Path, capsys):
 
 @pytest.fixture(scope="module")
 def crowd(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three people with three pictures and ten distractors, in MegaFace's layout; one of each is listed as wrong."""
-    root, rng = tmp_path_factory.mktemp("megaface"), np.random.default_rng(3)
-    colours = rng.integers(60, 196, size=(13, 3))
-    known = [(f"P_{p}/P_{p}_{n}.png", colours[p]) for p in range(3) for n in range(3)]
-    distractors = [(f"01/{s}@N/0.png", colours[3 + s]) for s in range(10)]
-    for part, rows in {"facescrub": known, "megaface": distractors}.items():
-        for name, colour in rows:
-            path = root / f"{part}_images" / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            cv2.imwrite(str(path), picture(rng, colour))
-        (root / f"{part}_lst").write_text("".join(f"data/{part}_images/{name}\n" for name, _ in rows))
-    (root / "facescrub_noises.txt").write_text("P_1_2.png\n")
-    (root / "megaface_noises.txt").write_text("01/4@N/0.png\n")
-    return root
+    return protocol_maker.megaface(tmp_path_factory.mktemp("megaface"))
 
 
 def test_megaface_is_the_loop(model: Path, crowd: Path, tmp_path: Path, capsys):

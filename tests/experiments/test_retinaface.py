@@ -27,14 +27,18 @@ SMALL = [
 ]
 
 
+def make_small(patch: pytest.MonkeyPatch) -> None:
+    """A network without published names, and faces that cost nothing."""
+    patch.setitem(BODIES, "patches", Patches)
+    of_patches = dataclasses.replace(NETWORKS["retinaface_mobilenet025"], body="patches")
+    patch.setitem(NETWORKS, "retinaface_patches", of_patches)
+    patch.setattr(detection_data, "generated_crops", flat_crops)
+    patch.setattr(retinaface, "to_pytorch", lambda weights: {"norm.weight": weights.params["norm"]["scale"]})
+
+
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A network without published names, and faces that cost nothing."""
-    monkeypatch.setitem(BODIES, "patches", Patches)
-    of_patches = dataclasses.replace(NETWORKS["retinaface_mobilenet025"], body="patches")
-    monkeypatch.setitem(NETWORKS, "retinaface_patches", of_patches)
-    monkeypatch.setattr(detection_data, "generated_crops", flat_crops)
-    monkeypatch.setattr(retinaface, "to_pytorch", lambda weights: {"norm.weight": weights.params["norm"]["scale"]})
+    make_small(monkeypatch)
 
 
 def flat_crops(people: int, images: int, seed: int) -> ArraySource:
