@@ -26,6 +26,7 @@ from arcface_jax.models import LAST_LAYER, make_backbone
 from arcface_jax.related import sphereface
 from faces import frozen, gradient_norms, ops, schedules
 from faces.backbone import Backbone, training_form
+from faces.illumination import network_input
 from faces.mesh import replicated, sharded
 from faces.train_state import Batch, TrainState, check_classes, keep_if_finite
 
@@ -136,7 +137,7 @@ def make_train_step(
             centres, centres_opt = partial_fc.take((centres, centres_opt), sampled.indices, mesh)
 
         def loss_of_batch(params: Any, centres: Any) -> tuple[jax.Array, tuple[Any, Metrics]]:
-            images = ops.normalise(batch["images"], config.data.mean, config.data.scale)
+            images = network_input(batch["images"], config.data)
             params = frozen.stopped(params, freeze)
             embeddings, batch_stats = apply(params, state.batch_stats, images, True, dropout_key)  # x_i, (B, d)
             loss, metrics = _terms(config, mesh, embeddings, centres, labels, batch["identities"], valid, state.step)

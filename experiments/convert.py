@@ -58,6 +58,7 @@ def report(console: Console, model: Model, folder: Path) -> None:
     numbers = parameters(model.params)[TOTAL]
     console.print(f"{network.name}, {network.embedding_dim} dimensions, {numbers:,} parameters")
     pixels = f"{seen.size[0]}x{seen.size[1]} {seen.channels}, (x - {plain(seen.mean)}) / {plain(seen.scale)}"
+    pixels += f", light by {seen.illumination}" if seen.illumination else ""
     console.print(f"takes {pixels}, aligned by {seen.alignment}, flip: {seen.flip}")
     if model.remark:
         console.print(model.remark)

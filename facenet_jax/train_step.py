@@ -19,6 +19,7 @@ from facenet_jax.config import Config
 from facenet_jax.models import make_backbone
 from faces import frozen, gradient_norms, ops, schedules
 from faces.backbone import Backbone, training_form
+from faces.illumination import network_input
 from faces.mesh import gathered, replicated, sharded
 from faces.train_state import Batch, TrainState, check_classes, keep_if_finite
 
@@ -93,7 +94,7 @@ def make_train_step(
         weights = (state.params, state.centres)
 
         def embed(params: Any, images: jax.Array) -> tuple[jax.Array, Any]:
-            images = ops.normalise(images, config.data.mean, config.data.scale)
+            images = network_input(images, config.data)
             return apply(frozen.stopped(params, freeze), state.batch_stats, images, True, key)  # f(x), (B, d)
 
         def objective(embeddings: jax.Array, centres: Any) -> tuple[jax.Array, Metrics]:

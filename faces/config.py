@@ -79,6 +79,8 @@ class DataConfig:
     """Subtracted from RGB values of 0..255."""
     scale: Annotated[float, Range(0, 1e4, above=True)]
     """Divides them afterwards."""
+    illumination: Literal["histogram", "tan_triggs"] | None = field(default=None, kw_only=True)
+    """What brings all light to one before that (`faces.illumination`), in training and evaluation; absent: nothing."""
 
 
 @dataclass(frozen=True)

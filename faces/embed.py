@@ -18,6 +18,7 @@ from jax.sharding import Mesh
 from faces import ops
 from faces.backbone import Apply
 from faces.config import DataConfig
+from faces.illumination import network_input
 from faces.mesh import replicated, sharded
 
 BLOCK = 128
@@ -39,7 +40,7 @@ def embedding_form(
     """
 
     def embed(params: Any, batch_stats: Any, images: jax.Array) -> jax.Array:
-        pixels = ops.normalise(images, data.mean, data.scale)
+        pixels = network_input(images, data)
         embeddings, _ = apply(params, batch_stats, pixels, False)  # (n, d)
         if flip:
             mirrored, _ = apply(params, batch_stats, pixels[:, :, ::-1], False)
@@ -56,7 +57,7 @@ def make_embedder(
 
     Args:
         apply: a backbone's `apply`.
-        data: normalisation of the pixels.
+        data: normalisation of the pixels, and of their light.
         flip: add the embedding of the mirrored image before normalising. Embeddings are added as the network gives
             them; where their lengths differ, the longer counts for more.
         mesh: a block's images are divided over its devices. Where they are of several processes, all of these call the

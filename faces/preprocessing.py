@@ -8,7 +8,7 @@ Not here: the alignments themselves (`align.py`), and reading the stored file (`
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -43,6 +43,8 @@ class Preprocessing:
     """Of "fixed_box": left, top, right, bottom as fractions of width and height; all of the image with the others."""
     flip: Literal["none", "sum", "concatenate"]
     """The mirrored image's embedding: left out; added, as the network gives it; or put behind the other."""
+    illumination: Literal["histogram", "tan_triggs"] | None = field(default=None, kw_only=True)
+    """What brings all light to one before the range (`faces.illumination`); absent: nothing."""
 
     def rules(self) -> list[Rule]:
         """As `faces.schema.Checked.rules`."""
@@ -76,12 +78,12 @@ def numbers(value: PerChannel) -> Sequence[float]:
 
 
 PIXELS = ("channels", "mean", "scale", "size")
-"""What belongs to a network's input, however a face is cut out for it."""
+"""What belongs to a network's input, however a face is cut out for it, and a person may say of a file."""
 
 
 def pixels_of(preprocessing: Preprocessing) -> dict[str, Any]:
-    """The values of `PIXELS`."""
-    return {key: getattr(preprocessing, key) for key in PIXELS}
+    """The values of `PIXELS`, and what is done with the light."""
+    return {key: getattr(preprocessing, key) for key in (*PIXELS, "illumination")}
 
 
 NEED_NO_FACE = ("centre_crop", "fixed_box", "letterbox")

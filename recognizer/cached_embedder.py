@@ -23,6 +23,7 @@ class CachedEmbedder:
     def __init__(self, model: Model, cache: Path, unit: bool = True):
         seen = model.preprocessing
         what = f"{model.description.origin.sha256} {model.name} {seen.channels} {seen.mean} {seen.scale} {seen.flip}"
+        what += f" {seen.illumination}" if seen.illumination else ""
         d = model.description.network.embedding_dim * (2 if seen.flip == "concatenate" else 1)
         what += "" if unit else " as long as the network gives them"
         self._cache = Cache(cache / f"embeddings-{hashlib.sha256(what.encode()).hexdigest()[:16]}.npz", d)

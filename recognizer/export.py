@@ -190,7 +190,13 @@ def notes(model: Model, differences: dict[Format, float]) -> dict[str, Any]:
         "files": {FILES[name]: {"largest_difference": value} for name, value in differences.items()},
         "input": {"name": INPUT, "dtype": "uint8", "shape": ["n", rows, columns, 3], "channels": "rgb"},
         "output": {"name": OUTPUT, "dtype": "float32", "shape": ["n", length], "length": 1},
-        "inside": {"channels": seen.channels, "mean": seen.mean, "scale": seen.scale, "flip": seen.flip},
+        "inside": {
+            "channels": seen.channels,
+            "illumination": seen.illumination,
+            "mean": seen.mean,
+            "scale": seen.scale,
+            "flip": seen.flip,
+        },
         "alignment": alignment,
         "threshold": model.threshold,
     }

@@ -121,10 +121,12 @@ def as_trained(model: Model) -> tuple[Apply, DataConfig, bool]:
     preprocessing = model.preprocessing
 
     mean, scale, by_channel = preprocessing.mean, preprocessing.scale, None
+    light = preprocessing.illumination
     if isinstance(mean, tuple) or isinstance(scale, tuple):
-        data, by_channel = DataConfig(images=0, mean=0.0, scale=1.0), partial(ops.normalise, mean=mean, scale=scale)
+        data = DataConfig(images=0, mean=0.0, scale=1.0, illumination=light)
+        by_channel = partial(ops.normalise, mean=mean, scale=scale)
     else:
-        data = DataConfig(images=0, mean=mean, scale=scale)
+        data = DataConfig(images=0, mean=mean, scale=scale, illumination=light)
 
     def apply(
         params: Params, batch_stats: BatchStats, images: jax.Array, train: bool, key: jax.Array | None = None
@@ -246,4 +248,5 @@ def preprocessing_of(config: RunConfig) -> Preprocessing:
         resized=0,
         box=config.evaluation.crop,
         flip="sum" if config.evaluation.flip else "none",
+        illumination=config.data.illumination,
     )

@@ -80,7 +80,8 @@ def centres_of(run: Run, source: FaceSource) -> np.ndarray:
     return run.centres[: int(source.identities.max()) + 1]
 
 
-OF_NETWORK = ("model.name", "model.embedding_dim", "model.input_size", "model.batch_norm", "data.mean", "data.scale")
+OF_NETWORK = ("model.name", "model.embedding_dim", "model.input_size", "model.batch_norm", "data.mean", "data.scale",
+              "data.illumination")  # fmt: skip
 """Keys of a config that belong to a network's weights, and go wherever they go."""
 
 
@@ -93,7 +94,7 @@ def network_of(folder: Path) -> dict[str, Any]:
         CheckpointError, ConfigError: as `config_of`.
     """
     values = flatten(config_of(folder)[1])
-    return {key: values[key] for key in OF_NETWORK}
+    return {key: values.get(key) for key in OF_NETWORK}
 
 
 def check_network(folder: Path, network: Mapping[str, Any], config: Checked) -> None:
@@ -108,15 +109,16 @@ def check_network(folder: Path, network: Mapping[str, Any], config: Checked) -> 
     """
     values = flatten(config)
     for key, theirs in network.items():
-        if values[key] != theirs and not (values[key] == "running" and theirs != "none"):
+        ours = values.get(key)
+        if ours != theirs and not (ours == "running" and theirs != "none"):
             raise ConfigError(
-                f"{folder}: the network to start with has {key} = {_plain(theirs)}, and {_plain(values[key])} is asked "
-                "for; leave that out."
+                f"{folder}: the network to start with has {key} = {_plain(theirs)}, and {_plain(ours)} is asked for; "
+                "leave that out."
             )
 
 
 def _plain(value: Any) -> str:
-    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return " ".join(map(str, value)) if isinstance(value, tuple) else "none" if value is None else str(value)
 
 
 def start_from(folder: Path, state: TrainState) -> TrainState:

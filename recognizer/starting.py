@@ -60,6 +60,7 @@ def network_of(path: Path, config: RunConfig) -> dict[str, Any]:
         BATCH_NORM: "running" if model.batch_stats else "none",
         "data.mean": how.mean,
         "data.scale": how.scale,
+        "data.illumination": how.illumination,
     }
 
 
