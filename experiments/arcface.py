@@ -88,6 +88,7 @@ def main(arguments: list[str]) -> None:
                 AngleMonitor(config),
                 console,
                 partial(make_train_step, config, mesh, backbone, faces.classes, by_layer=True),
+                tensorboard=options.log == "tensorboard",
             )
 
         after = evaluate(trained.state, faces.tests)

@@ -86,6 +86,7 @@ def main(arguments: list[str]) -> None:
                 TripletMonitor(config),
                 console,
                 partial(make_train_step, config, mesh, backbone, by_layer=True),
+                tensorboard=options.log == "tensorboard",
             )
 
         after = evaluate(trained.state, faces.tests)

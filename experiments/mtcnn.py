@@ -132,8 +132,9 @@ def _run(options: argparse.Namespace, config: Config, folder: Path) -> None:
                 return evaluate({**earlier, name: weights_of(state)})
 
             state = train_net(
-                name, config, mesh, folder / name, examples, earlier, one, kept[name], of_state, console
-            )
+                name, config, mesh, folder / name, examples, earlier, one, kept[name], of_state, console,
+                options.log == "tensorboard",
+            )  # fmt: skip
             cascade[name] = weights_of(state)
             after = evaluate(cascade)
             console.print(f"{name.upper()}-net after training: " + common.numbers_of(after))
@@ -202,6 +203,7 @@ def train_net(
     checkpoints: Checkpoints,
     evaluate: Callable[[TrainState], dict[str, float]],
     console: Console,
+    tensorboard: bool,
 ) -> TrainState:
     """The last state of a network, which is trained from `begin` on, unless it is trained already.
 
@@ -227,8 +229,10 @@ def train_net(
     step = make_train_step(name, stage, mesh)
     monitor = DetectionMonitor(stage.optimiser)
     by_layer = partial(make_train_step, name, stage, mesh, by_layer=True)
-    run = stage
-    trained = train(step, begin.state, loader, run, mesh, folder, checkpoints, evaluate, monitor, console, by_layer)
+    trained = train(
+        step, begin.state, loader, stage, mesh, folder, checkpoints, evaluate, monitor, console, by_layer,
+        tensorboard=tensorboard,
+    )  # fmt: skip
     kept.unlink()
     return trained.state
 

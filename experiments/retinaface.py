@@ -104,7 +104,10 @@ def _run(options: argparse.Namespace, config: Config, folder: Path) -> None:
             console.print(f"resumed at step {int(state.step)}")
         step, monitor = make_train_step(config, mesh), DetectionMonitor(config.optimiser)
         by_layer = partial(make_train_step, config, mesh, by_layer=True)
-        trained = train(step, state, loader, config, mesh, folder, kept, evaluate, monitor, console, by_layer)
+        as_events = options.log == "tensorboard"
+        trained = train(
+            step, state, loader, config, mesh, folder, kept, evaluate, monitor, console, by_layer, tensorboard=as_events
+        )
     of_wider = common.evaluate_wider(detector_of(trained.state, config), wider, console) if wider else None
     sizes = trained_sizes(config, is_scenes=not options.data)
     report(console, folder, config, sizes, examples, test, before, trained, of_wider)

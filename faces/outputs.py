@@ -80,14 +80,19 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode(errors="backslashreplace"))
 
 
-def append_text(path: Path, text: str) -> None:
-    """Add text in UTF-8 to the end of a file, which is made if need be.
+def append_bytes(path: Path, content: bytes) -> None:
+    """Add bytes to the end of a file, which is made if need be.
 
     Raises:
-        OutputError: the disk refuses; a part of the text may be there.
+        OutputError: the disk refuses; a part of them may be there.
     """
     with writing(path), open_to_append(path) as file:
-        file.write(text.encode(errors="backslashreplace"))
+        file.write(content)
+
+
+def append_text(path: Path, text: str) -> None:
+    """Add text in UTF-8 to the end of a file, as `append_bytes`."""
+    append_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def write_json(path: Path, content: Any, indent: int | None = 2) -> None:

@@ -26,6 +26,8 @@ from faces import lost_report, memory
 from faces.checkpoint import Checkpoints
 from faces.config import BatchConfig, RunConfig, TrainConfig
 from faces.errors import DataStalled, OutputError, TrainingStopped
+from faces.event_file import FOLDER as EVENTS
+from faces.event_file import Events
 from faces.mesh import agreed, place_batch
 from faces.not_finite import MOST_IN_A_ROW, NotFinite
 from faces.run_record import LOGS, NOT_FINITE, OF_LOGS, Log, read_log
@@ -119,6 +121,7 @@ def train(
     console: Console,
     by_layer: Callable[[], Step] | None = None,
     reports: bool = True,
+    tensorboard: bool = False,
 ) -> Trained:
     """Run from `state.step` to `config.train.steps`.
 
@@ -142,6 +145,7 @@ def train(
         by_layer: makes a step whose metrics have the gradient's norm by layer too, for the report; None: it says
             nothing of layers.
         reports: whether `folder` stays when training is lost, and the report is written.
+        tensorboard: whether the numbers of both logs are written as TensorBoard's events too, under `folder`.
     Raises:
         TrainingStopped: `monitor` says that training is lost, or too many steps in a row were not finite.
         DataStalled: no batch has come for far longer than `config.train.patience`.
@@ -149,6 +153,7 @@ def train(
     start, total = int(state.step), config.train.steps
     is_writer = jax.process_index() == 0
     log, evaluations = (Log(folder, name, start, is_writer) for name in LOGS)
+    events = Events(folder / EVENTS if folder is not None and tensorboard and is_writer else None, start)
     earlier = [] if folder is None else read_log(folder / LOGS[0], OF_LOGS)
     clock = _Clock(earlier[-1]["minutes"] if earlier else 0.0, config.batch.images)
     most = config.train.most_not_finite or MOST_IN_A_ROW
@@ -168,6 +173,7 @@ def train(
         if number % config.train.log_every == 0 or number in (1, total):
             rate = {"images_per_second": round(clock.images_per_second, 2), "minutes": round(clock.minutes, 4)}
             log.add(line := {"step": number, **metrics, **rate})
+            events.add(number, line)
             if folder is None:
                 history.append(line)
         if not_finite.see(number, metrics):
@@ -239,6 +245,7 @@ def train(
                     keep()
                 if wants_evaluation and (result := evaluate_now(state)):
                     evaluations.add({"step": number, "minutes": round(clock.minutes, 4), **result})
+                    events.add(number, result, "evaluation/")
                     progress.console.print(f"step {number}: " + ", ".join(f"{k} {v:.4f}" for k, v in result.items()))
                 if is_kept:
                     memory.give_back()

@@ -139,3 +139,10 @@ class AppendNamed(argparse.Action):
 
 def _folded(name: str) -> str:
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+
+
+def add_log(parser: argparse.ArgumentParser) -> None:
+    """`--log`, of a main that trains."""
+    parser.add_argument("--log", choices=("jsonl", "tensorboard"), default="jsonl", help="jsonl: log.jsonl and "
+                        "evaluations.jsonl alone (default); tensorboard: their numbers as TensorBoard's events too, in "
+                        "the run's folder")  # fmt: skip

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from experiments.common.arguments import config_of, named_path, place
+from experiments.common.arguments import add_log, config_of, named_path, place
 from experiments.common.detection_data import TestSet, photographs, scenes
 from experiments.common.overrides import override, parse_overrides
 from faces.data.chunks import chunks
@@ -90,6 +90,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
                         "wider_easy_val.mat and the like")  # fmt: skip
     parser.add_argument("--out", type=place, required=True, help="folder of the run")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out from its last checkpoint")
+    add_log(parser)
     parser.add_argument("--devices", type=int, help="use so many devices (default: all)")
 
 

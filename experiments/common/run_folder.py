@@ -12,6 +12,7 @@ from pathlib import Path
 from faces import outputs
 from faces.checkpoint_folder import steps_in
 from faces.errors import CheckpointError, ConfigError, DataStalled, OutputError
+from faces.event_file import FOLDER as EVENTS
 from faces.lost_report import FOLDER as OF_LOST
 from faces.refused import writing
 from faces.run_record import LOGS, NOT_FINITE, OF_START
@@ -39,7 +40,7 @@ def claim(options: argparse.Namespace, stack: contextlib.ExitStack) -> Path:
     return options.out
 
 
-_OF_A_RUN = {*OF_START, *LOGS, NOT_FINITE, OF_LOST, "checkpoints", "p", "r", "o"}
+_OF_A_RUN = {*OF_START, *LOGS, NOT_FINITE, OF_LOST, EVENTS, "checkpoints", "p", "r", "o"}
 
 
 def _check_run(folder: Path) -> None:

@@ -6,7 +6,7 @@ Not here: what it asks for (`facenet.py`, `arcface.py`), kinds of arguments (`ar
 import argparse
 
 from experiments.common import hosts
-from experiments.common.arguments import AppendNamed, config_of, named_path, place
+from experiments.common.arguments import AppendNamed, add_log, config_of, named_path, place
 from experiments.common.overrides import override, parse_overrides
 from faces.config import AnyRun
 from faces.evaluate.pair_set import GENERATED
@@ -52,6 +52,7 @@ def parse(
     parser.add_argument("--keep", nargs="+", default=[], metavar="WHICH", help="checkpoints that stay: newest:K (the "
                         "last K; default 2), every:N (for good, those of each N-th step) and best:NAME (the best by "
                         "the --eval of that name)")  # fmt: skip
+    add_log(parser)
     parser.add_argument("--devices", type=int, help="use so many devices (default: all)")
     hosts.add_options(parser, "--out")
     parser.add_argument("--allow-missing", action="store_true",

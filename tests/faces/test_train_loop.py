@@ -22,6 +22,7 @@ from faces.stopping import ASKING, Preempted, install
 from faces.train_loop import train
 from faces.train_state import TrainState
 from tests.faces.configs import tiny
+from tests.faces.test_event_file import numbers_of, records
 
 SOUND = {"loss": 0.3, "gradient_norm": 1.0, "loss_per_pair": 0.1, "spread": 0.5}
 
@@ -40,7 +41,7 @@ class Numbers:
         return {"given": self.given}
 
 
-def run(folder, disturb, evaluate=lambda state: {}, loader=None, **changes):
+def run(folder, disturb, evaluate=lambda state: {}, loader=None, tensorboard=False, **changes):
     """Train on a step that only counts; `disturb(step)` is called inside each. The newest checkpoint it leaves."""
     config = tiny(**{"train__steps": 8, "train__log_every": 1, "train__checkpoint_every": 0, **changes})
     state = TrainState(jnp.zeros((), jnp.int32), {"seen": jnp.zeros(1, jnp.int32)}, {}, {}, (), jax.random.key(0))
@@ -56,7 +57,9 @@ def run(folder, disturb, evaluate=lambda state: {}, loader=None, **changes):
         try:
             console = Console(file=io.StringIO())
             monitor, mesh = TripletMonitor(config), make_mesh(1)
-            train(step, state, loader or Numbers(), config, mesh, folder, checkpoints, evaluate, monitor, console)
+            given = loader or Numbers()
+            train(step, state, given, config, mesh, folder, checkpoints, evaluate, monitor, console,
+                  tensorboard=tensorboard)  # fmt: skip
         finally:
             restored, place = checkpoints.restore(state, config)
             left = int(restored.step), int(restored.params["seen"][0]), place["given"]
@@ -84,6 +87,21 @@ def test_without_a_folder_the_same_history_is_given_and_nothing_written(tmp_path
     )
     assert [row["step"] for row in ended.history] == [1, 2, 4, 5] and ended.history[0]["loss"] == np.float32(0.3)
     assert not list(tmp_path.iterdir())
+
+
+def test_both_logs_are_written_as_events_where_that_is_asked(tmp_path):
+    run(tmp_path, lambda number: None, lambda state: {"accuracy": 0.5}, tensorboard=True, train__evaluate_every=4)
+    (file,) = (tmp_path / "tensorboard").iterdir()
+    events = [numbers_of(event) for event in records(file.read_bytes())][2:]
+    log = {row["step"]: row for row in read_log(tmp_path / "log.jsonl")}
+    of_log = {step: numbers for step, numbers in events if "loss" in numbers}
+    assert of_log.keys() == log.keys() and all(of_log[step]["loss"] == np.float32(log[step]["loss"]) for step in log)
+    assert [event for event in events if "loss" not in event[1]] == [(4, {"evaluation/accuracy": 0.5})]
+
+
+def test_without_that_no_events_are_written(tmp_path):
+    run(tmp_path, lambda number: None)
+    assert not (tmp_path / "tensorboard").exists()
 
 
 @pytest.mark.parametrize("at", [1, 3, 7])
