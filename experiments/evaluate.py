@@ -18,7 +18,6 @@ alignment, looks at nothing twice. Several processes, of several hosts, may each
 
 import argparse
 import dataclasses
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,7 +29,6 @@ from experiments.common import by_factor, hosts, passed_over, pipeline, report
 from experiments.common.arguments import AppendNamed, named_path
 from experiments.common.coverage import refuse_missing, undetected_rows
 from experiments.common.hosts import Hosts
-from experiments.common.results import deliver
 from facenet_jax import one_byte
 from faces import cli
 from faces.aligned import made
@@ -41,10 +39,9 @@ from faces.evaluate.face_measures import MEASURES
 from faces.evaluate.pair_set import PairSet, Photographs, open_photographs, unshrunk
 from faces.evaluate.report import error_table, fold_table, result_dict, summary_table
 from faces.evaluate.verification import VerificationResult, few_names
-from faces.outputs import check_folder, write_npz
+from faces.outputs import write_npz
 from faces.preprocessing import Preprocessing
 from faces.schema import flatten
-from faces.terminal import make_console
 from recognizer.cached_embedder import CachedEmbedder
 from recognizer.model import Model
 from recognizer.pipeline import Search, seen_in
@@ -56,19 +53,13 @@ def main(arguments: list[str]) -> None:
     """Parse, then evaluate with a folder for the results."""
     options = parse(arguments)
     pipeline.check_apart(options, *(path for _, path in options.data))
-    meeting = hosts.meeting(options)
-    console = make_console(quiet=meeting is not None and meeting.process > 0)
-    opened = list[Opened]()
-
-    def prepare() -> dict[str, str]:
-        opened.append(open_all(options, console))
-        return opened[0].told()
-
-    with hosts.together(meeting, _told_of(options), prepare) as here:
-        if here.process > 0:
-            help_with(opened[0], options, here)
-        else:
-            deliver(options, console, lambda out: evaluate(opened, options, out, console, here))
+    hosts.divide(
+        "evaluate",
+        options,
+        lambda console: open_all(options, console),
+        lambda opened, here, console: embed_share(opened, options, console, here),
+        lambda opened, out, console: evaluate(opened, options, out, console),
+    )
 
 
 class Opened(NamedTuple):
@@ -81,8 +72,7 @@ class Opened(NamedTuple):
 
     def told(self) -> dict[str, str]:
         """What several processes must have alike, by what it is called."""
-        sets = {f"list of {photos.name}": _digest(*photos.names) for photos in self.sets}
-        return {**sets, "model": _digest(self.model.description.origin.sha256, str(self.model.preprocessing))}
+        return {f"list of {photos.name}": hosts.digest(photos.names) for photos in self.sets}
 
 
 def open_all(options: argparse.Namespace, console: Console) -> Opened:
@@ -100,8 +90,8 @@ def open_all(options: argparse.Namespace, console: Console) -> Opened:
     return Opened(sets, model, search, CachedEmbedder(model, options.cache))
 
 
-def embed_share(opened: Opened, options: argparse.Namespace, console: Console, here: Hosts) -> None:
-    """Find and embed this process's share of each set, into the cache, and say how much that was."""
+def embed_share(opened: Opened, options: argparse.Namespace, console: Console, here: Hosts) -> int:
+    """Find and embed this process's share of each set, into the cache; how many photographs that was."""
     seen = 0
     for photos in opened.sets:
         rows = here.share(len(photos.names))
@@ -111,34 +101,12 @@ def embed_share(opened: Opened, options: argparse.Namespace, console: Console, h
         seen += cut.seen
         if (there := faces.any(axis=(1, 2, 3))).any():  # the others are missing, or show no face
             opened.embed(faces[there], console)
-    share = f"process {here.process} of {here.processes}"
-    make_console().print(f"{share}: {seen:,} photographs looked at, {opened.embed.images:,} faces embedded")
+    return seen
 
 
-def help_with(opened: Opened, options: argparse.Namespace, here: Hosts) -> None:
-    """The part of a process that writes no results."""
-    with cli.interruptible(f"Faces found and embedded so far are kept in {options.cache}."):
-        check_folder(options.cache)
-        embed_share(opened, options, make_console(quiet=True), here)
-
-
-def evaluate(
-    before: list[Opened], options: argparse.Namespace, out: Path, console: Console, here: Hosts
-) -> dict[str, Any]:
-    """Cut, embed, evaluate, report; what `result.json` says.
-
-    Args:
-        before: what has been opened already, one or none.
-        options, out, console: of the command.
-        here: the processes that work on it.
-    """
-    opened = before[0] if before else open_all(options, console)
+def evaluate(opened: Opened, options: argparse.Namespace, out: Path, console: Console) -> dict[str, Any]:
+    """Cut, embed, evaluate, report; what `result.json` says."""
     sets, model, search, embed = opened
-    if here.processes > 1:
-        embed_share(opened, options, console, here)
-        here.wait()
-        search.reread()
-        embed.reread()
     wanted, network, origin = model.preprocessing, model.description.network, model.description.origin
     cut = {
         photos.name: search.cut(photos.read(), len(photos.names), photos.name, wanted, console, photos.aligned)
@@ -149,7 +117,7 @@ def evaluate(
     tests = [degraded(photos, cut[photos.name], options, **quality) for photos in sets]
     of_images = {test.name: by_factor.of_photographs(options, test, cut[test.name], console) for test in tests}
     after, as_floats = dict[str, VerificationResult](), dict[str, VerificationResult]()
-    factors, own = dict[str, Any](), embed.images
+    factors = dict[str, Any]()
     for test in tests:
         embeddings = embed(test.images, console)
         if options.one_byte:
@@ -163,9 +131,6 @@ def evaluate(
         _report(console, test, cut[test.name], rows, options.select, seen[test.name], out)
         if asked := of_images[test.name]:
             factors[test.name] = by_factor.report(console, test, after[test.name], asked, options.parts, out)
-    if here.processes > 1 and embed.images > own + 1:  # what stands for a missing face is nobody's share
-        console.print(f"{embed.images - own:,} faces of the other processes were not in {options.cache}, and have been "
-                      "embedded here: give all the same --cache, on a disk that all see")  # fmt: skip
 
     result = report.result(tests, after, embed.images_per_second, network.name, origin.file)
     result |= {"preprocessing": flatten(wanted), "detection": {test.name: _counts(test, cut) for test in tests}}
@@ -178,21 +143,6 @@ def evaluate(
         result["factors"] = factors
     result |= {"left_out": {photos.name: dict(photos.passed_over) for photos in sets}}
     return result | {"jpeg_quality": options.jpeg_quality, "pixels": options.pixels}
-
-
-_OF_EACH = ("data", "weights", "symbol", "manifest", "detector_weights", "out", "overwrite", "cache", "groups",
-            "coordinator", "process", "processes", "wait")  # fmt: skip
-
-
-def _told_of(options: argparse.Namespace) -> dict[str, Any]:
-    """The options that several processes must have alike: all but places, which may differ on another machine."""
-    alike = {key: str(value) for key, value in vars(options).items() if key not in _OF_EACH}
-    return {**alike, "command": "evaluate", "data": [name for name, _ in options.data]}
-
-
-def _digest(*words: str) -> str:
-    text = "\0".join(words).encode("utf-8", "surrogateescape")
-    return f"{len(words):,} names, {hashlib.sha256(text).hexdigest()[:16]}"
 
 
 def _other_than(cut_as: Mapping[str, Any], preprocessing: Preprocessing) -> str:

@@ -6,20 +6,21 @@ and those with one are distractors (open set: the detection and identification r
 are taken for somebody). Faces are found, aligned and embedded as `experiments.evaluate` does. Any folder of
 PERSON/IMAGE serves; `--whole` says how many images it should have. With fewer, or with photographs in which no face
 is found, there is no number, unless `--allow-missing` asks for one that is called partial. DIR receives `result.json`,
-the line that is printed last, `environment.json`, and `cmc.png` and `dir.png`.
+the line that is printed last, `environment.json`, and `cmc.png` and `dir.png`. Several processes, of several hosts, may
+each embed a share (`--coordinator`).
 """
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from experiments.common import passed_over, pipeline
+from experiments.common import hosts, passed_over, pipeline
 from experiments.common.coverage import undetected_rows
-from experiments.common.results import deliver
+from experiments.common.hosts import Hosts
 from faces import cli
 from faces.data.image_folder import FolderSource
 from faces.data.lfw import image_root
@@ -27,9 +28,9 @@ from faces.errors import EvaluationError
 from faces.evaluate import rate_plots
 from faces.evaluate.identification import IdentificationResult, evaluate_lfw_identification
 from faces.evaluate.report import far_text
-from faces.terminal import make_console
 from recognizer.cached_embedder import CachedEmbedder
-from recognizer.pipeline import seen_in
+from recognizer.model import Model
+from recognizer.pipeline import Search, seen_in
 
 LFW_PICTURES = 13_233
 FAR = 0.01
@@ -38,17 +39,35 @@ RANKS = (1, 5, 10, 20)
 
 def main(arguments: list[str]) -> None:
     """Parse, then search with a folder for the results."""
-    options, console = parse(arguments), make_console()
+    options = parse(arguments)
     pipeline.check_apart(options, options.data)
-    deliver(options, console, lambda out: identify(options, out, console))
+    hosts.divide(
+        "identify",
+        options,
+        lambda console: open_all(options, console),
+        embed_share,
+        lambda opened, out, console: identify(opened, options, out, console),
+    )
 
 
-def identify(options: argparse.Namespace, out: Path, console: Console) -> dict[str, Any]:
-    """Cut, embed, search, report; what `result.json` says."""
+class Opened(NamedTuple):
+    """Photographs, and what embeds them."""
+
+    source: FolderSource
+    model: Model
+    search: Search
+    embed: CachedEmbedder
+
+    def told(self) -> dict[str, str]:
+        """What several processes must have alike, by what it is called."""
+        return {"list of photographs": hosts.digest(map(self.source.source_name, range(len(self.source))))}
+
+
+def open_all(options: argparse.Namespace, console: Console) -> Opened:
+    """Photographs, model, detector and cache; nothing is looked at."""
     source = FolderSource(image_root(options.data))
     passed_over.tell(console, source.ignored)
-    lacking = options.whole - len(source)
-    if lacking > 0 and not options.allow_missing:
+    if len(source) < options.whole and not options.allow_missing:
         raise EvaluationError(
             f"{options.data}: {len(source):,} pictures, the whole set has {options.whole:,}; add the others, say with "
             "--whole how many there are, or --allow-missing to get a number that is called partial."
@@ -62,7 +81,23 @@ def identify(options: argparse.Namespace, out: Path, console: Console) -> dict[s
         )
     model = pipeline.open_for(options, console)
     search = pipeline.open_search(options, model.preprocessing)
-    embed = CachedEmbedder(model, options.cache)
+    return Opened(source, model, search, CachedEmbedder(model, options.cache))
+
+
+def embed_share(opened: Opened, here: Hosts, console: Console) -> int:
+    """Find and embed this process's share, into the cache; how many photographs that was."""
+    rows = here.share(len(opened.source))
+    photographs = (opened.source[row] for row in rows)
+    name, how = "the photographs", opened.model.preprocessing
+    faces = opened.search.cut(photographs, len(rows), name, how, console, rows=rows).faces
+    if (there := faces.any(axis=(1, 2, 3))).any():  # the others show no face
+        opened.embed(faces[there], console)
+    return len(rows)
+
+
+def identify(opened: Opened, options: argparse.Namespace, out: Path, console: Console) -> dict[str, Any]:
+    """Cut, embed, search, report; what `result.json` says."""
+    source, model, search, embed = opened
     photographs = (source[row] for row in range(len(source)))
     cut = search.cut(photographs, len(source), "the photographs", model.preprocessing, console)
     console.print(seen_in(cut, model.preprocessing))
@@ -72,7 +107,7 @@ def identify(options: argparse.Namespace, out: Path, console: Console) -> dict[s
     fars = (FAR, *np.geomspace(1e-3, 1.0, 61).tolist())
     found = evaluate_lfw_identification(embed(cut.faces[kept], console), people, fars, max(RANKS))
 
-    is_partial = lacking > 0 or bool(lost)
+    is_partial = len(source) < options.whole or bool(lost)
     remark = _remark(len(kept), max(options.whole, len(source)), len(set(people)), is_partial)
     console.print(remark)
     console.print(_table(found, "PARTIAL identification" if is_partial else "Identification"))
@@ -105,6 +140,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--whole", type=int, default=LFW_PICTURES, metavar="N",
                         help="pictures of the whole set (%(default)s, LFW's; 0: those at hand)")  # fmt: skip
     pipeline.add_options(parser)
+    hosts.add_options(parser, "--cache")
     options = parser.parse_args(arguments)
     pipeline.check_options(parser, options)
     return options

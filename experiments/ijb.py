@@ -7,21 +7,23 @@ place a face in the network's image; with `--detector` faces are found anew inst
 ArcFace's paper, where the default is its authors' code (D03 in DEVIATIONS.md). 1:1 is TAR at six false accept rates
 over the list of pairs; 1:N is rank 1, 5, 10 and TPIR at FPIR 0.1 and 0.01, the mean of the two galleries, and rank 1 in
 both joined. `--out` receives `result.json`, the line that is printed last, `environment.json`, `roc.png` and `cmc.png`.
+Several processes, of several hosts, may each embed a share (`--coordinator`).
 """
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from experiments.common import pipeline
+from experiments.common import hosts, pipeline
 from experiments.common.coverage import refuse_missing, refuse_undetected
-from experiments.common.results import deliver
+from experiments.common.hosts import Hosts
 from faces import cli
-from faces.data.ijb import GALLERIES, IjbFaces, TemplateList, read_galleries, read_ijb_faces, read_probes
+from faces.data.ijb import GALLERIES, IjbFaces, TemplateList, TemplatePairs, read_galleries, read_ijb_faces, read_probes
 from faces.data.ijb import read_template_pairs as read_pairs
 from faces.data.images import read_image
 from faces.errors import EvaluationError
@@ -29,7 +31,6 @@ from faces.evaluate import ijb, rate_plots
 from faces.evaluate.report import far_text
 from faces.evaluate.verification import few_names
 from faces.preprocessing import align
-from faces.terminal import make_console
 from recognizer.cached_embedder import CachedEmbedder
 from recognizer.model import Model
 from recognizer.pipeline import Search
@@ -44,13 +45,36 @@ RANKS = (1, 5, 10)
 
 def main(arguments: list[str]) -> None:
     """Parse, then evaluate with a folder for the results."""
-    options, console = parse(arguments), make_console()
+    options = parse(arguments)
     pipeline.check_apart(options, options.data)
-    deliver(options, console, lambda out: evaluate(options, out, console))
+    hosts.divide(
+        "ijb",
+        options,
+        lambda console: open_all(options, console),
+        lambda opened, here, console: embed_share(opened, options, console, here),
+        lambda opened, out, console: evaluate(opened, options, out, console),
+    )
 
 
-def evaluate(options: argparse.Namespace, out: Path, console: Console) -> dict[str, Any]:
-    """Read the lists, cut, embed, make templates, evaluate, report; what `result.json` says."""
+class Opened(NamedTuple):
+    """Lists and faces, and what embeds them."""
+
+    faces: IjbFaces
+    at_hand: np.ndarray
+    pairs: TemplatePairs
+    galleries: tuple[TemplateList, TemplateList]
+    probes: TemplateList
+    model: Model
+    search: Search | None
+    embed: CachedEmbedder
+
+    def told(self) -> dict[str, str]:
+        """What several processes must have alike, by what it is called."""
+        return {"list of faces at hand": hosts.digest(self.faces.images[row] for row in np.flatnonzero(self.at_hand))}
+
+
+def open_all(options: argparse.Namespace, console: Console) -> Opened:
+    """Lists, model, detector and cache; no face is looked at."""
     meta, name = options.data / "meta", options.set
     faces, pairs = read_ijb_faces(meta, name), read_pairs(meta, name)
     galleries, probes = read_galleries(meta, name), read_probes(meta, name)
@@ -59,7 +83,22 @@ def evaluate(options: argparse.Namespace, out: Path, console: Console) -> dict[s
     by_list = options.detector == pipeline.NONE and model.preprocessing.alignment == "five_points"
     search = None if by_list else pipeline.open_search(options, model.preprocessing)
     embed = CachedEmbedder(model, options.cache, unit=options.face_length == "unit")
-    embeddings, found = _embed(options, faces, at_hand, model, search, embed, console)
+    return Opened(faces, at_hand, pairs, galleries, probes, model, search, embed)
+
+
+def embed_share(opened: Opened, options: argparse.Namespace, console: Console, here: Hosts) -> int:
+    """Find and embed this process's share, into the cache; how many faces that was."""
+    rows = np.flatnonzero(opened.at_hand)
+    share = here.share(rows.size)
+    for _ in _blocks(opened, options, rows[share.start : share.stop], console):
+        pass
+    return len(share)
+
+
+def evaluate(opened: Opened, options: argparse.Namespace, out: Path, console: Console) -> dict[str, Any]:
+    """Cut, embed, make templates, evaluate, report; what `result.json` says."""
+    faces, _, pairs, galleries, probes, model, _, embed = opened
+    embeddings, found = _embed(opened, options, console)
     rows = np.flatnonzero(found)
     score = faces.score[rows] if options.score == "weigh" else None
     numbers, features = ijb.template_features(
@@ -123,6 +162,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
                         help="a template is the mean of its media, each the mean of its faces, or of all its faces, a "
                         "video counting as often as it has frames (%(default)s)")  # fmt: skip
     pipeline.add_options(parser)
+    hosts.add_options(parser, "--cache")
     options = parser.parse_args(arguments)
     pipeline.check_options(parser, options)
     return options
@@ -139,21 +179,31 @@ def _at_hand(folder: Path, faces: IjbFaces, options: argparse.Namespace) -> np.n
     return at_hand
 
 
-def _embed(
-    options: argparse.Namespace,
-    faces: IjbFaces,
-    at_hand: np.ndarray,
-    model: Model,
-    search: Search | None,
-    embed: CachedEmbedder,
-    console: Console,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Embeddings, (faces, d), and whose row is one, bool (faces,): a few thousand faces at a time.
-
-    Without `search` a face lies where the list's points say.
-    """
+def _embed(opened: Opened, options: argparse.Namespace, console: Console) -> tuple[np.ndarray, np.ndarray]:
+    """Embeddings, (faces, d), and whose row is one, bool (faces,)."""
+    faces, at_hand = opened.faces, opened.at_hand
     found, parts = np.zeros(len(faces.images), bool), []
     rows = np.flatnonzero(at_hand)
+    for kept, embeddings in _blocks(opened, options, rows, console):
+        found[kept] = True
+        parts.append(embeddings)
+    lost = [faces.images[row] for row in np.flatnonzero(at_hand & ~found)]
+    if lost and not (options.allow_missing and parts):
+        refuse_undetected(options.data / IMAGES, lost, f"{rows.size:,} pictures")
+    embedded = np.concatenate(parts)
+    embeddings = np.zeros((found.size, embedded.shape[1]), np.float32)  # (faces, d)
+    embeddings[found] = embedded
+    return embeddings, found
+
+
+def _blocks(
+    opened: Opened, options: argparse.Namespace, rows: np.ndarray, console: Console
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """A few thousand faces at a time: those of `rows` in which one is found, (kept,), and embeddings, (kept, d).
+
+    Without a search a face lies where the list's points say.
+    """
+    faces, model, search = opened.faces, opened.model, opened.search
     for start in range(0, rows.size, AT_ONCE):
         part = rows[start : start + AT_ONCE]
         images = (read_image(options.data / IMAGES / faces.images[row]) for row in part)
@@ -166,16 +216,8 @@ def _embed(
             cut = search.cut(images, part.size, label, model.preprocessing, console)
             pictures, undetected = cut.faces, cut.undetected if options.undetected == "refuse" else ()
         kept = np.setdiff1d(np.arange(part.size), undetected)
-        found[part[kept]] = True
         if kept.size:
-            parts.append(embed(pictures[kept], console))
-    lost = [faces.images[row] for row in np.flatnonzero(at_hand & ~found)]
-    if lost and not (options.allow_missing and parts):
-        refuse_undetected(options.data / IMAGES, lost, f"{rows.size:,} pictures")
-    embedded = np.concatenate(parts)
-    embeddings = np.zeros((found.size, embedded.shape[1]), np.float32)  # (faces, d)
-    embeddings[found] = embedded
-    return embeddings, found
+            yield part[kept], opened.embed(pictures[kept], console)
 
 
 def _at_least_one_face(numbers: np.ndarray, listed: TemplateList) -> tuple[np.ndarray, np.ndarray]:

@@ -4,7 +4,8 @@ DIR holds `splits.txt` and the frames, `aligned_images_DB/` or `frame_images_DB/
 as `experiments.evaluate` does; a pair of videos is scored by FaceNet's rule, the mean similarity over all pairs of the
 first 100 frames with a face, and by the similarity of the mean embeddings; `--rule` names the one that counts. Frames
 that were cut to the network's face already are taken whole with `--alignment fixed_box`. Where videos or frames are
-missing there is no number, unless `--allow-missing` asks for one that is called partial.
+missing there is no number, unless `--allow-missing` asks for one that is called partial. Several processes, of several
+hosts, may each embed a share (`--coordinator`).
 """
 
 import argparse
@@ -12,20 +13,19 @@ import dataclasses
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from rich.console import Console
 
-from experiments.common import pipeline, report
-from experiments.common.results import deliver
+from experiments.common import hosts, pipeline, report
+from experiments.common.hosts import Hosts
 from faces import cli
 from faces.cut_faces import Cut
 from faces.data.ytf import FOLDERS, Ytf, read_ytf
 from faces.evaluate import plots, ytf
 from faces.evaluate.report import fold_table, result_dict, summary_table
 from faces.schema import flatten
-from faces.terminal import make_console
 from recognizer.cached_embedder import CachedEmbedder
 from recognizer.model import Model
 from recognizer.pipeline import Search, seen_in
@@ -36,28 +36,66 @@ AT_ONCE = 16_384
 
 def main(arguments: list[str]) -> None:
     """Parse, then evaluate with a folder for the results."""
-    options, console = parse(arguments), make_console()
+    options = parse(arguments)
     pipeline.check_apart(options, options.data)
-    deliver(options, console, lambda out: evaluate(options, out, console))
+    hosts.divide(
+        "ytf",
+        options,
+        lambda console: open_all(options, console),
+        embed_share,
+        lambda opened, out, console: evaluate(opened, options, out, console),
+    )
 
 
-def evaluate(options: argparse.Namespace, out: Path, console: Console) -> dict[str, Any]:
-    """Cut, embed, evaluate by both rules, report; what `result.json` says."""
+class Opened(NamedTuple):
+    """Videos, their frames, and what embeds them."""
+
+    data: Ytf
+    names: list[str]
+    video: np.ndarray
+    model: Model
+    search: Search
+    embed: CachedEmbedder
+
+    def told(self) -> dict[str, str]:
+        """What several processes must have alike, by what it is called."""
+        return {"list of frames": hosts.digest(self.names)}
+
+
+def open_all(options: argparse.Namespace, console: Console) -> Opened:
+    """Videos, model, detector and cache; no frame is looked at."""
     data = read_ytf(options.data, options.images)
-    at_hand = np.array([len(frames) for frames in data.frames])
+    at_hand = _at_hand(data)
     ytf.lacking_videos(
         at_hand, data.pairs, data.expected, at_hand, options.frames, allow_missing=options.allow_missing
     )
     model = pipeline.open_for(options, console)
     search = pipeline.open_search(options, model.preprocessing)
-    embed = CachedEmbedder(model, options.cache)
-    names, video = frames_of(data, options.frames)
-    cut, embeddings = cut_and_embed(data, names, search, embed, model, console)
+    return Opened(data, *frames_of(data, options.frames), model, search, CachedEmbedder(model, options.cache))
+
+
+def _at_hand(data: Ytf) -> np.ndarray:
+    """Frames of each video, (videos,)."""
+    return np.array([len(frames) for frames in data.frames])
+
+
+def embed_share(opened: Opened, here: Hosts, console: Console) -> int:
+    """Find and embed this process's share, into the cache; how many frames that was."""
+    share = here.share(len(opened.names))
+    if share:
+        cut_and_embed(opened, opened.names[share.start : share.stop], console)
+    return len(share)
+
+
+def evaluate(opened: Opened, options: argparse.Namespace, out: Path, console: Console) -> dict[str, Any]:
+    """Cut, embed, evaluate by both rules, report; what `result.json` says."""
+    data, names, video, model, _, embed = opened
+    cut, embeddings = cut_and_embed(opened, names, console)
     found = np.ones(len(names), bool)
     if options.undetected == "refuse":
         found[list(cut.undetected)] = False
     means, counted = ytf.video_means(embeddings, video, found, len(data.pairs.videos), options.frames)
-    given = (means, counted, data.pairs, data.expected, at_hand)
+    given = (means, counted, data.pairs, data.expected, _at_hand(data))
     results = {
         rule: ytf.evaluate_ytf(*given, rule, options.frames, allow_missing=options.allow_missing) for rule in ytf.RULES
     }
@@ -94,6 +132,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--rule", choices=ytf.RULES, default=ytf.RULES[0], help="the one that counts (%(default)s)")
     parser.add_argument("--frames", type=int, default=ytf.FRAMES, metavar="N", help="of a video (%(default)s)")
     pipeline.add_options(parser)
+    hosts.add_options(parser, "--cache")
     options = parser.parse_args(arguments)
     pipeline.check_options(parser, options)
     if options.frames < 1:
@@ -101,16 +140,14 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     return options
 
 
-def cut_and_embed(
-    data: Ytf, names: Sequence[str], search: Search, embed: CachedEmbedder, model: Model, console: Console
-) -> tuple[Cut, np.ndarray]:
-    """What was found in all frames, without the faces themselves, and the faces' embeddings, (frames, d)."""
+def cut_and_embed(opened: Opened, names: Sequence[str], console: Console) -> tuple[Cut, np.ndarray]:
+    """What was found in these frames, without the faces themselves, and the faces' embeddings, (frames, d)."""
     cuts, parts = list[Cut](), list[np.ndarray]()
     for start in range(0, len(names), AT_ONCE):
         some = names[start : start + AT_ONCE]
         label = f"frames to {start + len(some):,} of {len(names):,}"
-        cut = search.cut(map(data.load, some), len(some), label, model.preprocessing, console)
-        parts.append(embed(cut.faces, console))
+        cut = opened.search.cut(map(opened.data.load, some), len(some), label, opened.model.preprocessing, console)
+        parts.append(opened.embed(cut.faces, console))
         undetected = tuple(start + row for row in cut.undetected)
         cuts.append(dataclasses.replace(cut, faces=cut.faces[:0], undetected=undetected))
     together = Cut(

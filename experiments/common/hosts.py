@@ -9,15 +9,25 @@ Not here: how processes meet (`faces.processes`), training runs (`start_run.py`)
 
 import argparse
 import contextlib
+import hashlib
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
-from faces import processes, stopping
+from rich.console import Console
+
+from experiments.common.results import deliver
+from faces import cli, processes, stopping
+from faces.outputs import check_folder
 from faces.partners import LOST, Watch, ended_with
 from faces.processes import WAIT, Meeting
+from faces.terminal import make_console
+from recognizer.cached_embedder import CachedEmbedder
+from recognizer.model import Model
+from recognizer.pipeline import Search
 
 
 @dataclass(frozen=True)
@@ -46,6 +56,32 @@ class Hosts:
 
 
 ALONE = Hosts()
+
+
+class Opened(Protocol):
+    """What a command works on, before any photograph is looked at."""
+
+    @property
+    def model(self) -> Model:
+        """That embeds."""
+        ...
+
+    @property
+    def search(self) -> Search | None:
+        """For faces; None where nothing is looked for."""
+        ...
+
+    @property
+    def embed(self) -> CachedEmbedder:
+        """With what was embedded before."""
+        ...
+
+    def told(self) -> Mapping[str, str]:
+        """What the processes must have alike, by what it is called: lists of photographs, in their order."""
+        ...
+
+
+AnyOpened = TypeVar("AnyOpened", bound=Opened)
 
 
 def add_options(parser: argparse.ArgumentParser, shared: str) -> None:
@@ -103,3 +139,76 @@ def together(
         ended_with(LOST)
         raise SystemExit(LOST) from None
     watch.close()
+
+
+def divide(
+    main: str,
+    options: argparse.Namespace,
+    open_all: Callable[[Console], AnyOpened],
+    embed_share: Callable[[AnyOpened, Hosts, Console], int],
+    work: Callable[[AnyOpened, Path, Console], dict[str, Any]],
+) -> None:
+    """Do the work of a command, in one process or several.
+
+    Args:
+        main: the command's name.
+        options: of the command line, with those of `add_options` and `pipeline.add_options`.
+        open_all: opens what the command works on.
+        embed_share: finds and embeds a process's share into the cache -> photographs looked at.
+        work: as for `results.deliver`; where there are several processes, all is in the cache by then.
+    Raises:
+        FacesError: as these, `deliver` and `together`.
+    """
+    where = meeting(options)
+    console = make_console(quiet=where is not None and where.process > 0)
+    opened = list[AnyOpened]()
+
+    def prepare() -> dict[str, str]:
+        opened.append(open_all(console))
+        model = opened[0].model
+        return {**opened[0].told(), "model": digest([model.description.origin.sha256, str(model.preprocessing)])}
+
+    def share(here: Hosts) -> None:
+        looked, embed = embed_share(opened[0], here, console), opened[0].embed
+        said = f"process {here.process} of {here.processes}: {looked:,} photographs looked at"
+        make_console().print(f"{said}, {embed.images:,} faces embedded")
+
+    def all_of_it(out: Path) -> dict[str, Any]:
+        if not opened:
+            return work(open_all(console), out, console)
+        share(here)
+        here.wait()
+        search, embed = opened[0].search, opened[0].embed
+        if search is not None:
+            search.reread()
+        embed.reread()
+        own = embed.images
+        result = work(opened[0], out, console)
+        if embed.images > own + 1:  # what stands for a missing face is nobody's share
+            console.print(f"{embed.images - own:,} faces of the other processes were not in {options.cache}, and have "
+                          "been embedded here: give all the same --cache, on a disk that all see")  # fmt: skip
+        return result
+
+    with together(where, {"command": main, **_alike(options)}, prepare) as here:
+        if here.process == 0:
+            deliver(options, console, all_of_it)
+        else:
+            with cli.interruptible(f"Faces found and embedded so far are kept in {options.cache}."):
+                check_folder(options.cache)
+                share(here)
+
+
+def digest(words: Iterable[str]) -> str:
+    """Some words in short, to compare and to be told."""
+    listed = list(words)
+    text = "\0".join(listed).encode("utf-8", "surrogateescape")
+    return f"{len(listed):,} names, {hashlib.sha256(text).hexdigest()[:16]}"
+
+
+_OF_EACH = ("data", "weights", "symbol", "manifest", "detector_weights", "out", "overwrite", "cache",
+            "coordinator", "process", "processes", "wait")  # fmt: skip
+
+
+def _alike(options: argparse.Namespace) -> dict[str, str]:
+    """The options that several processes must have alike: all but places, which may differ on another machine."""
+    return {key: str(value) for key, value in vars(options).items() if key not in _OF_EACH}

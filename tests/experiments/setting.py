@@ -3,7 +3,9 @@
 import contextlib
 import io
 import json
+import socket
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +61,25 @@ def run(main: Callable[[list[str]], None], given: list[str]) -> list[str]:
     with contextlib.redirect_stdout(printed):
         main(given)
     return printed.getvalue().strip().splitlines()
+
+
+def run_in_parts(main: Callable[[list[str]], None], given: list[str], places: Path, processes: int) -> list[str]:
+    """The lines that a command's processes print; they are threads here, with nothing but options in common.
+
+    Their cache is `places/cache`, and the results of number N go to `places/ofN`.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        joined = ["--coordinator", f"127.0.0.1:{free.getsockname()[1]}", "--processes", str(processes), "--process"]
+
+    def part(number: int) -> None:
+        main([*given, "--cache", str(places / "cache"), "--out", str(places / f"of{number}"), *joined, str(number)])
+
+    def together(_: list[str]) -> None:
+        with ThreadPoolExecutor(processes) as pool:
+            list(pool.map(part, range(processes)))
+
+    return run(together, [])
 
 
 def result_of(printed: list[str]) -> dict[str, Any]:

@@ -3,9 +3,7 @@
 import dataclasses
 import json
 import shutil
-import socket
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -18,7 +16,7 @@ from faces.detect.detections import NOTHING, Detections
 from faces.preprocessing import align
 from recognizer import pipeline
 from recognizer.model import open_model
-from tests.experiments.setting import SMALL, refused, result_of, run
+from tests.experiments.setting import SMALL, refused, result_of, run, run_in_parts
 from tests.faces.data.pair_makers import pair_bin
 
 MIDDLE = (0.25, 0.25, 0.75, 0.75)
@@ -80,22 +78,10 @@ def test_scores_pictures_and_result_line(given: list[str], model: Path, faces_fo
 
 
 def test_several_processes_each_embed_a_share_and_one_has_the_results(model: Path, tmp_path: Path):
-    """Three, as threads, with nothing but options in common; 40 images are not divisible by three."""
+    """Three; 40 images are not divisible by three."""
     given = ["--weights", str(model), "--data", f"bin={pair_bin(tmp_path / 'pairs.bin')}"]
     alone = result_of(run(evaluate.main, [*given, "--cache", str(tmp_path / "own"), "--out", str(tmp_path / "one")]))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        joined = ["--coordinator", f"127.0.0.1:{free.getsockname()[1]}", "--processes", "3", "--process"]
-
-    def part(number: int) -> None:
-        places = ["--cache", str(tmp_path / "cache"), "--out", str(tmp_path / f"of{number}")]
-        evaluate.main([*given, *places, *joined, str(number)])
-
-    def together(_: list[str]) -> None:
-        with ThreadPoolExecutor(3) as pool:
-            list(pool.map(part, range(3)))
-
-    printed = run(together, [])
+    printed = run_in_parts(evaluate.main, given, tmp_path, 3)
     assert [entry.name for entry in tmp_path.glob("of*")] == ["of0"]
     shares = sorted(line for line in printed if line.startswith("process "))
     for number, count in enumerate((13, 13, 14)):

@@ -2,8 +2,10 @@
 
 import functools
 import json
+import re
 import shutil
 from pathlib import Path
+from types import ModuleType
 
 import cv2
 import numpy as np
@@ -18,7 +20,7 @@ from faces.preprocessing import Preprocessing, align
 from recognizer.model import open_model
 from tests.experiments import protocol_maker
 from tests.experiments.protocol_maker import picture
-from tests.experiments.setting import one_matrix_model, refused, result_of, run
+from tests.experiments.setting import one_matrix_model, refused, result_of, run, run_in_parts
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +144,21 @@ def test_ijb_is_the_loop(model: Path, ijbc: Path, tmp_path: Path, whole: bool):
     assert (result["same_pairs"], result["different_pairs"], result["partial"]) == (6, 30, False)
     for name in ("roc", "cmc"):
         assert cv2.imread(str(tmp_path / "out" / f"{name}.png")).std() > 5
+
+
+@pytest.mark.parametrize("main", [ijb, identify])
+def test_several_processes_are_one(main: ModuleType, model: Path, ijbc: Path, people: Path, tmp_path: Path):
+    given = ["--weights", str(model), "--data", str(ijbc if main is ijb else people)]
+    given += ["--set", "ijbc", "--alignment", "five_points"] if main is ijb else ["--whole", "0"]
+    alone = run(main.main, [*given, "--cache", str(tmp_path / "own"), "--out", str(tmp_path / "one")])
+    printed = run_in_parts(main.main, given, tmp_path, 3)
+    assert [entry.name for entry in tmp_path.glob("of*")] == ["of0"]
+    one, of_three = ({**result_of(lines), "images_per_second": 0} for lines in (alone, printed))
+    assert one == of_three
+    embedded = [int(re.findall(r"(\d+) faces embedded", line)[0]) for line in printed if line.startswith("process ")]
+    count = len(list((ijbc / "loose_crop").iterdir())) if main is ijb else 17
+    assert sum(embedded) == count and max(embedded) - min(embedded) <= 1 and len(embedded) == 3
+    assert f"embeddings of {count} pictures are from the cache" in printed
 
 
 def test_ijb_without_a_face(model: Path, ijbc: Path, tmp_path: Path, capsys):

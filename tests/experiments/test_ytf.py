@@ -11,7 +11,7 @@ from experiments import arcface, ytf
 from faces.data.ytf import read_ytf
 from faces.preprocessing import align
 from recognizer.model import open_model
-from tests.experiments.setting import SMALL, refused, result_of, run
+from tests.experiments.setting import SMALL, refused, result_of, run, run_in_parts
 from tests.faces.data import ytf_maker
 
 
@@ -53,6 +53,15 @@ def test_both_rules_against_loops(given: list[str], tmp_path: Path, monkeypatch:
     for row, (first, second, _) in enumerate(ytf_maker.ROWS):
         every = [x @ y for x in frames[first] for y in frames[second]]
         assert asked[0][row] == pytest.approx(np.mean(every), abs=1e-5)
+
+
+def test_several_processes_are_one(given: list[str], tmp_path: Path):
+    given = [*given, "--frames", "2", "--allow-missing"]
+    one = result_of(run(ytf.main, [*given, "--out", str(tmp_path / "one")]))
+    printed = run_in_parts(ytf.main, given, tmp_path, 2)
+    assert {**result_of(printed), "images_per_second": 0} == {**one, "images_per_second": 0}
+    assert [entry.name for entry in tmp_path.glob("of*")] == ["of0"]
+    assert len([line for line in printed if line.startswith("process ")]) == 2
 
 
 def test_what_is_refused(given: list[str], tmp_path: Path, capsys):
