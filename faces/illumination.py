@@ -57,18 +57,26 @@ def equalised(images: Array) -> Float[Array, "batch rows columns 3"]:
     CHOICE: the survey names light's normalisation without a formula; this is the textbook's, as OpenCV's equalizeHist.
     """
 
-    def of_one(luma: Array) -> Array:
-        counts = jnp.zeros(256, jnp.int32).at[luma.ravel()].add(1)
-        not_brighter = jnp.cumsum(counts)  # (256,)
-        least = counts[jnp.argmax(counts > 0)]
-        others = luma.size - least
-        level = jnp.round((not_brighter - least) * (255.0 / jnp.maximum(others, 1)))
-        return jnp.where(others > 0, level[luma], luma)
-
     values = images.astype(jnp.float32)
     luma = jnp.clip(jnp.round(_luma(values)), 0, 255).astype(jnp.int32)  # (batch, rows, columns)
-    change = jax.vmap(of_one)(luma) - luma
+    pixels = luma.reshape(luma.shape[0], luma.shape[1] * luma.shape[2])  # (batch, n)
+    if ops.are_definitions():  # comparisons alone, which other programs know
+        is_level = (pixels[:, :, None] == jnp.arange(256)).astype(jnp.float32)  # (batch, n, 256)
+        level = _levels(jnp.sum(is_level, axis=1), pixels.shape[1])
+        new = jnp.sum(is_level * level[:, None, :], axis=2)
+    else:
+        counts = jax.vmap(lambda of_image: jnp.zeros(256).at[of_image].add(1))(pixels)
+        new = jnp.take_along_axis(_levels(counts, pixels.shape[1]), pixels, axis=1)
+    change = new.reshape(luma.shape) - luma
     return jnp.clip(values + change[..., None], 0.0, 255.0)
+
+
+def _levels(counts: Array, total: int) -> Array:
+    """What becomes of each of 256 grey values of images, given how many of `total` pixels have it; (batch, 256) each."""
+    not_brighter = jnp.cumsum(counts, axis=1)
+    least = jnp.min(jnp.where(not_brighter > 0, not_brighter, total), axis=1, keepdims=True)  # of the darkest there is
+    level = jnp.round((not_brighter - least) * (255.0 / jnp.maximum(total - least, 1)))
+    return jnp.where(least < total, level, jnp.arange(256))
 
 
 def tan_triggs(images: Array) -> Float[Array, "batch rows columns 3"]:
@@ -97,7 +105,7 @@ def tan_triggs(images: Array) -> Float[Array, "batch rows columns 3"]:
     band = band / _typical(jnp.abs(band))
     band = band / _typical(jnp.minimum(TAU, jnp.abs(band)))
     bounded = jnp.where(is_flat, 0.0, jnp.tanh(band / TAU))  # -1..1
-    return jnp.broadcast_to((127.5 * (1.0 + bounded))[..., None], images.shape)
+    return jnp.stack([127.5 * (1.0 + bounded)] * 3, axis=-1)
 
 
 def _typical(sizes: Array) -> Array:

@@ -187,3 +187,11 @@ def test_training_sees_what_evaluation_sees(package, monkeypatch):
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
     assert abs(losses[0][0] - losses[2][0]) > 1e-4
     np.testing.assert_allclose(lit.embed(grey), plain.embed(before), atol=1e-5)
+
+
+def test_the_form_for_other_programs_is_the_same():
+    """Of comparisons alone; flat images among them."""
+    images = jnp.asarray(np.concatenate([IMAGES, np.full((1, 9, 7, 3), 77, np.uint8)]))
+    with ops.by_definition():
+        given = equalised(images)
+    np.testing.assert_array_equal(given, equalised(images))
