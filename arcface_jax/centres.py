@@ -18,7 +18,6 @@ from faces import ops
 from faces.errors import DataError
 from faces.mesh import DATA
 
-_SPLIT = PartitionSpec(DATA)
 _FLOAT32 = 4  # bytes
 
 
@@ -71,12 +70,15 @@ def own_centre(
     labels: Int[Array, "batch"],
     mesh: Mesh,
     embeddings: Float[Array, "batch width"] | None = None,
+    *,
+    axis: str = DATA,
 ) -> Float[Array, "batch width"]:
     """The centre of each image's class, out of centres that are divided over the mesh and stay where they are.
 
     Args:
         centres, labels, mesh: as `class_loss` has them.
         embeddings: needed where a class has K centres: the one nearest to the image by angle is taken.
+        axis: of the mesh, over which images and classes are divided.
     Returns:
         W_y, (batch, width), divided as the labels. Gradients reach the centres.
     Raises:
@@ -84,13 +86,15 @@ def own_centre(
     """
 
     def on_one_device(centres: Array, labels: Array) -> Array:
-        labels = lax.all_gather(labels, DATA, tiled=True) - lax.axis_index(DATA) * centres.shape[0]
+        labels = lax.all_gather(labels, axis, tiled=True) - lax.axis_index(axis) * centres.shape[0]
         held = (labels >= 0) & (labels < centres.shape[0])
         rows = centres[jnp.where(held, labels, 0)]  # (batch, [K,] width)
         rows = jnp.where(held.reshape(-1, *[1] * (rows.ndim - 1)), rows, 0)
-        return lax.psum_scatter(rows, DATA, tiled=True)  # (batch / devices, [K,] width)
+        return lax.psum_scatter(rows, axis, tiled=True)  # (batch / devices, [K,] width)
 
-    rows = jax.shard_map(on_one_device, mesh=mesh, in_specs=(_SPLIT, _SPLIT), out_specs=_SPLIT)(centres, labels)
+    divided = PartitionSpec(axis)
+    run = jax.shard_map(on_one_device, mesh=mesh, in_specs=(divided, divided), out_specs=divided)
+    rows = run(centres, labels)
     if rows.ndim == 2:
         return rows
     if embeddings is None:

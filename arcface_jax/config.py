@@ -1,12 +1,14 @@
 """The schema of an ArcFace run (arXiv 1801.07698, Sec. 3.1): margins, class centres, and the terms of its Table 2.
 
-Not here: what both papers share (`faces.config`), and the paper's values (`paper_configs/arcface/`).
+Not here: what both papers share (`faces.config`), the tables of the paper's relatives (`related/configs.py`), and the
+papers' values (`paper_configs/arcface/`, `paper_configs/related/`).
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
+from arcface_jax.related.configs import FocalConfig, OhemConfig, Relative
 from faces import config as shared
 from faces.ranges import MOST, Range
 from faces.schema import Rule
@@ -52,38 +54,32 @@ class MarginConfig:
 
 
 @dataclass(frozen=True)
-class SphereFaceConfig:
-    """The original SphereFace (`related/sphereface.py`), whose target is annealed, lambda falling from 1,000 to 5."""
-
-    kind: Literal["sphereface"] = field(default="sphereface", kw_only=True)
-    m: Annotated[int, Range(1, 16)]
-    """Factor of the target angle."""
-    annealing_base: Annotated[float, Range(0, 1e6)]
-    """Where lambda starts."""
-    annealing_gamma: Annotated[float, Range(0, 1e6)]
-    """How fast it falls."""
-    annealing_minimum: Annotated[float, Range(0, 1e6)]
-    """Where it stops."""
-
-
-@dataclass(frozen=True)
 class NoClassifierConfig:
     """No class centres: triplets alone."""
 
     kind: Literal["none"] = field(default="none", kw_only=True)
 
 
+AnyClassifier = SoftmaxConfig | MarginConfig | Relative | NoClassifierConfig
+"""The tables of `loss.classifier`."""
+BY_COSINE = ("margin", "norm_face", "circle", "mv_softmax", "curricular_face", "adaface", "magface", "elastic_face")
+"""Kinds whose logits are cosines times one scale, or made of them, so that a sample of the classes serves as all."""
+
+
 @dataclass(frozen=True)
 class LossConfig:
     """The classification loss, and the triplets that Table 2 adds to it or puts in its place."""
 
-    classifier: SoftmaxConfig | MarginConfig | SphereFaceConfig | NoClassifierConfig
-    """The classes' part of the loss: "softmax" is Eq. (1), "margin" Eq. (2) to (4), "sphereface" the original, "none"
-    leaves triplets alone."""
+    classifier: AnyClassifier
+    """The classes' part of the loss: "softmax" is Eq. (1), "margin" Eq. (2) to (4), "none" leaves triplets alone; the
+    others are relatives, each in a file of `related/`."""
     triplet: Annotated[float, Range(0, 1e6)]
     """Weight of the angular triplet loss."""
     triplet_margin: Annotated[float, Range(0, 3.1416)]
     """Its margin, in radians."""
+    weighting: FocalConfig | OhemConfig | None = field(default=None, kw_only=True)
+    """Which images count for how much in the classes' part, under any classifier: "focal" or "ohem"; absent: all
+    alike."""
 
 
 @dataclass(frozen=True)
@@ -158,13 +154,29 @@ class Config(shared.RunConfig):
                 "sampling",
             ),
             (
-                head.sampling_rate == 1 or (classifier.kind == "margin" and not is_inter),
-                'head.sampling_rate: below 1 goes with loss.classifier.kind "margin", without inter, which compares '
-                "all centres",
+                head.sampling_rate == 1 or (classifier.kind in BY_COSINE and not is_inter),
+                f"head.sampling_rate: below 1 goes with loss.classifier.kind {', '.join(BY_COSINE)}, without inter, "
+                "which compares all centres",
             ),
             (
                 head.sampling_rate == 1 or self.optimiser.name in ("sgd", "muon"),
                 'optimiser.name: "sgd" or "muon", as Partial FC carries each centre\'s momentum of SGD along',
+            ),
+            (
+                loss.weighting is None or classifier.kind != "none",
+                'loss.weighting: weighs what the classes say of each image, and loss.classifier.kind is "none"',
+            ),
+            (
+                classifier.kind != "adaface" or self.batch.images >= 2,
+                'batch.images: at least 2 with loss.classifier.kind "adaface", which takes their standard deviation',
+            ),
+            (
+                classifier.kind != "magface"
+                or (
+                    classifier.lower_norm < classifier.upper_norm
+                    and classifier.lower_margin <= classifier.upper_margin
+                ),
+                "loss.classifier: lower_norm must be below upper_norm, and lower_margin at most upper_margin",
             ),
         ]
 

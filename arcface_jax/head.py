@@ -27,28 +27,44 @@ from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
+from arcface_jax.centres import own_centre
 from arcface_jax.head_blocks import own_and_others_in_blocks
 from arcface_jax.head_checks import check_known_labels, check_mesh, check_shapes
 from arcface_jax.margins import Margin, target_cosine
-from arcface_jax.scores import log_sum_exp, own_and_others, score_of_each
+from arcface_jax.scores import OfOthers, log_sum_exp, own_and_others, score_of_each
 from faces import ops
 from faces.mesh import DATA
+
+
+def _no_number(own: Array) -> Array:
+    return jnp.zeros((), own.dtype)
 
 
 @dataclass(frozen=True)
 class Head:
     """How embeddings and class centres become logits."""
 
-    scores: Literal["cosine", "cosine_times_norm", "linear"]
+    scores: Literal["cosine", "cosine_times_norm", "linear", "inner"]
     """What an embedding x has with a centre W, and the scale that makes it a logit.
 
     "cosine": cos theta, times `s` (Eq. (2) to (4)). "cosine_times_norm": cos theta, times norm(x) (SphereFace as
-    published). "linear": W . x + b, times 1 (Eq. (1)); b is the last column of the centres.
+    published). "linear": W . x + b, times 1 (Eq. (1)); b is the last column of the centres. "inner": W . x, times 1.
     """
     target: Callable[[Array], Array]
-    """Score of the own class -> what takes its place, elementwise: cos theta -> cos(theta + m) in Eq. (3)."""
-    s: float = 1.0
+    """Scores with the own classes, (batch,) -> what takes their place: cos theta -> cos(theta + m) in Eq. (3). It may
+    hold arrays of the step, such as a margin for each image."""
+    s: float | Array = 1.0
     """Scale of "cosine"; the others have no use for it."""
+    of_others: OfOthers | None = None
+    """What takes the place of scores with other classes; None: they stay, as in Eq. (1) to (4). It holds no arrays of
+    the step: what it needs of those is given to it, the target, and `number`."""
+    number: Callable[[Array], Array] = _no_number
+    """Scores with the own classes, (batch,) -> the number that `of_others` is given, in some losses their mean."""
+
+    @property
+    def has_directions(self) -> bool:
+        """Whether scores are cosines, which the lengths of centres have no part in."""
+        return self.scores in ("cosine", "cosine_times_norm")
 
 
 def margin_head(margin: Margin, s: float) -> Head:
@@ -169,7 +185,7 @@ def class_logits(
     """
     head = margin_head(head, s) if isinstance(head, Margin) else head
     x, scale = _directions(embeddings, head)
-    return scale[:, None] * score_of_each(head.scores != "linear", x, centres)
+    return scale[:, None] * score_of_each(head.has_directions, x, centres)
 
 
 def class_loss_and_score(
@@ -211,17 +227,28 @@ def class_loss_and_score(
     is_class = jnp.arange(centres.shape[0]) < valid if isinstance(valid, int) else valid  # (rows,)
     classes = valid if isinstance(valid, int) else centres.shape[0]
     of_a_part = own_and_others if block == 0 else partial(own_and_others_in_blocks, block)
+    own_first: tuple[Array, ...] = ()
+    beside: tuple[Array, ...] = ()
+    if head.of_others is not None:  # which compares with the own class, wherever that is: it comes first
+        rows = own_centre(centres, labels, mesh, x, axis=axis)  # (batch, width)
+        own_first = (jnp.sum(x * (ops.l2_normalise(rows) if head.has_directions else rows), axis=1),)  # (batch,)
+        beside = lax.stop_gradient((head.target(*own_first), head.number(*own_first)))
 
-    def on_one_device(x: Array, scale: Array, labels: Array, centres: Array, is_class: Array) -> tuple[Array, Array]:
+    def on_one_device(
+        x: Array, scale: Array, labels: Array, centres: Array, is_class: Array, *beside: Array
+    ) -> tuple[Array, Array]:
         x, scale, labels = (lax.all_gather(part, axis, tiled=True) for part in (x, scale, labels))
         labels = labels - lax.axis_index(axis) * centres.shape[0]  # among this device's rows, or none of them
-        own, others = of_a_part(head.scores != "linear", x, scale, centres, labels, is_class)  # (batch,) each
+        arrays = (x, scale, centres, labels, is_class, *beside)
+        own, others = of_a_part(head.has_directions, head.of_others, *arrays)  # (batch,) each
         over_devices = partial(lax.pmax, axis_name=axis), partial(lax.psum, axis_name=axis)
         return lax.psum(own, axis), log_sum_exp(others, *over_devices)
 
     divided, whole = PartitionSpec(axis), PartitionSpec()
-    run = jax.shard_map(on_one_device, mesh=mesh, in_specs=(divided,) * 5, out_specs=(whole, whole))
-    own, others = run(x, scale, labels, centres, is_class)  # (batch,) each
+    in_specs = ((divided,) * 5, (whole,) * len(beside))
+    run = jax.shard_map(on_one_device, mesh=mesh, in_specs=sum(in_specs, ()), out_specs=(whole, whole))
+    own, others = run(x, scale, labels, centres, is_class, *beside)  # (batch,) each
+    own = own_first[0] if own_first else own
     loss = _of_classes_alone(_loss(own, others, scale, head), labels, classes)
     return lax.with_sharding_constraint((loss, own), NamedSharding(mesh, divided))
 
@@ -235,7 +262,7 @@ def _padded(rows: Array, devices: int) -> Array:
 def _dense_loss(embeddings: Array, centres: Array, labels: Array, head: Head) -> Array:
     x, scale = _directions(embeddings, head)
     every = jnp.ones(centres.shape[0], bool)
-    own, others = own_and_others(head.scores != "linear", x, scale, centres, labels, every)
+    own, others = own_and_others(head.has_directions, None, x, scale, centres, labels, every)
     return _of_classes_alone(_loss(own, others, scale, head), labels, centres.shape[0])
 
 
@@ -247,9 +274,9 @@ def _of_classes_alone(loss: Array, labels: Array, classes: int) -> Array:
 def _directions(embeddings: Array, head: Head) -> tuple[Array, Array]:
     """What is multiplied by the centres, (batch, width), and the scale of the scores, (batch,)."""
     x = embeddings.astype(jnp.float32)
-    if head.scores == "linear":
+    if not head.has_directions:
         one = jnp.ones_like(x[:, 0])
-        return jnp.concatenate([x, one[:, None]], axis=1), one
+        return (jnp.concatenate([x, one[:, None]], axis=1) if head.scores == "linear" else x), one
     direction = ops.l2_normalise(x)
     if head.scores == "cosine":
         return direction, jnp.full_like(x[:, 0], head.s)

@@ -126,6 +126,29 @@ def _cos_and_sin(cos_theta: Array, margin: Margin) -> tuple[Array, Array]:
 
 
 @jax.custom_jvp
+def cos_of_sum(cos_theta: Float[Array, "*batch"], angle: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
+    """cos(theta + angle), of a cosine and of an angle of its own for each: margins that differ from image to image.
+
+    Args:
+        cos_theta: any shape and float type; beyond +-1 it counts as +-1.
+        angle: radians, of the same shape; gradients reach it too.
+
+    Returns:
+        float32, same shape. Derivatives at +-1: see the module's header.
+    """
+    cosine, angle = jnp.clip(cos_theta.astype(jnp.float32), -1, 1), angle.astype(jnp.float32)
+    return cosine * jnp.cos(angle) - _sine(cosine) * jnp.sin(angle)
+
+
+@cos_of_sum.defjvp
+def _cos_of_sum_derivative(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    inside, angle = _inside(primals[0].astype(jnp.float32)), primals[1].astype(jnp.float32)
+    sine = _sine(inside) * jnp.cos(angle) + inside * jnp.sin(angle)  # of theta + angle
+    of_cosine, of_angle = (tangent.astype(jnp.float32) for tangent in tangents)
+    return cos_of_sum(*primals), sine / _sine(inside) * of_cosine - sine * of_angle
+
+
+@jax.custom_jvp
 def arccos(cosine: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
     """The angle of a cosine, with a finite derivative everywhere.
 

@@ -4,6 +4,8 @@ Of an image's scores with all classes, `own_and_others` keeps the own class's sc
 classes' logits. The classes may be some of all, a device's share or a block: the own scores of several parts add up,
 and the log-sum-exps of several parts are one more log-sum-exp.
 
+A loss may put something else in the place of the others' scores (`OfOthers`), as those do that look for hard classes.
+
 Not here: margin, loss and devices (`head.py`), classes a block at a time (`head_blocks.py`).
 """
 
@@ -16,16 +18,43 @@ from jaxtyping import Array
 
 from faces import ops
 
+OfOthers = Callable[[Array, Array, Array], Array]
+"""(scores with classes (batch, classes), the own class's target (batch, 1), a number of the step ()) -> what takes the
+place of the scores where a class is not the image's own, elementwise. No gradient is asked of the last two."""
+
 
 def own_and_others(
-    normalise: bool, x: Array, scale: Array, centres: Array, labels: Array, is_class: Array
+    normalise: bool,
+    of_others: OfOthers | None,
+    x: Array,
+    scale: Array,
+    centres: Array,
+    labels: Array,
+    is_class: Array,
+    *beside: Array,
 ) -> tuple[Array, Array]:
-    """Score of the own class (0 if it is not among these), and log-sum-exp of the others' logits, (batch,) each."""
+    """Score of the own class (0 if it is not among these), and log-sum-exp of the others' logits, (batch,) each.
+
+    Args:
+        normalise: the centres.
+        of_others: what takes the place of the others' scores, given `beside`; None: they stay.
+        x, scale, centres: what is multiplied, (batch, width), by what, (batch,), and with what, (classes, [K,] width).
+        labels, is_class: as `own_or_other`.
+        beside: with `of_others` the target of each image's own class, (batch,), and a number.
+    """
     scores = score_of_each(normalise, x, centres)  # (batch, classes)
     is_own, is_other = own_or_other(labels, is_class)
     own = jnp.sum(jnp.where(is_own, scores, 0.0), axis=1)
-    logits = jnp.where(is_other, scale[:, None] * scores, -jnp.inf)
+    logits = jnp.where(is_other, scale[:, None] * of_other_classes(of_others, scores, beside), -jnp.inf)
     return own, log_sum_exp_along(logits, axis=1)
+
+
+def of_other_classes(of_others: OfOthers | None, scores: Array, beside: tuple[Array, ...]) -> Array:
+    """What takes the place of scores with other classes, (batch, classes)."""
+    if of_others is None:
+        return scores
+    target, number = beside
+    return of_others(scores, target[:, None], number)
 
 
 def score_of_each(normalise: bool, x: Array, centres: Array) -> Array:

@@ -18,12 +18,11 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from arcface_jax import head, losses, partial_fc
-from arcface_jax.centres import init_centres, own_centre, padded_classes, target_cosine_of
-from arcface_jax.config import Config, MarginConfig, SoftmaxConfig, SphereFaceConfig
-from arcface_jax.margins import Margin, arccos
+from arcface_jax import classifiers, head, losses, partial_fc
+from arcface_jax.centres import init_centres, padded_classes, target_cosine_of
+from arcface_jax.config import Config
+from arcface_jax.margins import arccos
 from arcface_jax.models import LAST_LAYER, make_backbone
-from arcface_jax.related import sphereface
 from faces import frozen, gradient_norms, ops, schedules
 from faces.backbone import Backbone, training_form
 from faces.illumination import network_input
@@ -41,31 +40,6 @@ def own_backbone(config: Config) -> Backbone:
     """The network of this paper that a config names."""
     model = config.model
     return make_backbone(model.name, model.embedding_dim, jnp.dtype(model.dtype), model.input_size, model.dropout)
-
-
-def head_of(classifier: SoftmaxConfig | MarginConfig | SphereFaceConfig, step: jax.Array) -> head.Head:
-    """What the config makes of scores: Eq. (1) to (4), or the original SphereFace.
-
-    CHOICE: with `margin_ramp_steps` the target's logit moves from cos(theta) to the margin's over the first steps, in
-    proportion. A small network from random weights, on few images a person, may not find its way under the whole
-    margin; the paper starts with the whole.
-
-    Args:
-        classifier: of a config.
-        step: batches seen so far, which a ramp and SphereFace's annealing depend on.
-    """
-    if classifier.kind == "softmax":
-        return head.softmax_head()
-    if classifier.kind == "sphereface":
-        m, base = classifier.m, classifier.annealing_base
-        lam = sphereface.annealing(step, base, classifier.annealing_gamma, classifier.annealing_minimum)
-        return head.Head("cosine_times_norm", lambda score: sphereface.annealed_target(score, m, lam))
-    margin = Margin(classifier.m1, classifier.m2, classifier.m3, classifier.gradient)
-    whole = head.margin_head(margin, classifier.s)
-    if classifier.margin_ramp_steps == 0:
-        return whole
-    part = jnp.minimum(1.0, step / classifier.margin_ramp_steps)
-    return dataclasses.replace(whole, target=lambda score: score + part * (whole.target(score) - score))
 
 
 def init_state(config: Config, mesh: Mesh, backbone: Backbone | None = None, classes: int = 0) -> TrainState:
@@ -89,12 +63,17 @@ def init_state(config: Config, mesh: Mesh, backbone: Backbone | None = None, cla
         init_key, centres_key, step_key = jax.random.split(jax.random.key(config.train.seed), 3)
         params, batch_stats = backbone.init(init_key)
         centres: Any = {}
+        loss_state: classifiers.LossState = {}
         if classifier.kind != "none":
             rows = padded_classes(classes, math.lcm(ROWS, mesh.devices.size))
-            is_linear, d = classifier.kind == "softmax", config.model.embedding_dim
+            is_linear, d = classifier.kind in classifiers.LINEAR, config.model.embedding_dim
             centres = init_centres(centres_key, rows, d, config.head.sub_centres, is_linear)
+            loss_state = classifiers.init_loss_state(classifier, rows, d)
         opt_state = {"network": network_tx.init(params), "centres": centres_tx.init(centres)}
-        return TrainState(jnp.zeros((), jnp.int32), params, batch_stats, centres, opt_state, step_key)
+        if learned := classifiers.learned(loss_state):
+            opt_state["loss_state"] = centres_tx.init(learned)
+        step = jnp.zeros((), jnp.int32)
+        return TrainState(step, params, batch_stats, centres, opt_state, step_key, loss_state)
 
     return jax.jit(make, out_shardings=_placement(jax.eval_shape(make), mesh))()
 
@@ -110,8 +89,9 @@ def make_train_step(
     the new state keeps the old weights, so that a checkpoint taken then is sound.
 
     Metrics, scalars: loss (the sum of all terms); classification, intra, inter and triplet (the terms, those that the
-    config has, before their weights); theta (mean angle between an embedding and its class's nearest centre, degrees,
-    with classes); gradient_norm (before clipping); learning_rate (the network's, as the optimiser has used it).
+    config has, before their weights), pull and magnitude (of centre loss and MagFace); theta (mean angle between an
+    embedding and its class's nearest centre, degrees, with classes); gradient_norm (before clipping); learning_rate
+    (the network's, as the optimiser has used it); and the numbers that a loss keeps, by their names in `loss_state`.
 
     Args:
         config: of the run.
@@ -127,8 +107,11 @@ def make_train_step(
     freeze = frozen.checked(config.optimiser.freeze, backbone)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        dropout_key, sampling_key = jax.random.split(jax.random.fold_in(state.key, state.step))
+        step_key = jax.random.fold_in(state.key, state.step)
+        dropout_key, sampling_key = jax.random.split(step_key)
+        loss_key = jax.random.fold_in(step_key, 2)  # beside the two that `split` has made
         network_opt, centres_opt = state.opt_state["network"], state.opt_state["centres"]
+        learned = classifiers.learned(state.loss_state)
         centres, labels, valid, sampled = state.centres, batch["identities"], classes, None
         if config.head.sampling_rate < 1:  # Partial FC: this step's centres are some of all
             rate = config.head.sampling_rate
@@ -136,17 +119,20 @@ def make_train_step(
             labels, valid = sampled.labels, sampled.valid
             centres, centres_opt = partial_fc.take((centres, centres_opt), sampled.indices, mesh)
 
-        def loss_of_batch(params: Any, centres: Any) -> tuple[jax.Array, tuple[Any, Metrics]]:
+        def loss_of_batch(params: Any, centres: Any, learned: Any) -> tuple[jax.Array, tuple[Any, Any, Metrics]]:
             images = network_input(batch["images"], config.data)
             params = frozen.stopped(params, freeze)
             embeddings, batch_stats = apply(params, state.batch_stats, images, True, dropout_key)  # x_i, (B, d)
-            loss, metrics = _terms(config, mesh, embeddings, centres, labels, batch["identities"], valid, state.step)
-            return loss, (batch_stats, metrics)
+            of_loss = state.loss_state | learned
+            of_batch = (embeddings, centres, labels, batch["identities"])
+            given = classifiers.Given(*of_batch, mesh, state.step, loss_key, of_loss)
+            loss, metrics, loss_state = _terms(config, given, valid)
+            return loss, (batch_stats, loss_state, metrics)
 
-        gradient = jax.value_and_grad(loss_of_batch, (0, 1), has_aux=True)
-        (loss, (batch_stats, metrics)), grads = gradient(state.params, centres)
+        gradient = jax.value_and_grad(loss_of_batch, (0, 1, 2), has_aux=True)
+        (loss, (batch_stats, loss_state, metrics)), grads = gradient(state.params, centres, learned)
         gradient_norm = optax.tree.norm(grads)
-        network_grads, centres_grads = _clipped(grads, gradient_norm, config.optimiser.clip_norm)
+        network_grads, centres_grads, learned_grads = _clipped(grads, gradient_norm, config.optimiser.clip_norm)
         updates, network_opt = network_tx.update(network_grads, network_opt, state.params)
         params = optax.apply_updates(state.params, updates)
         params, batch_stats = frozen.kept((params, batch_stats), (state.params, state.batch_stats), freeze)
@@ -155,14 +141,19 @@ def make_train_step(
         if sampled is not None:
             old, new = (state.centres, state.opt_state["centres"]), (centres, centres_opt)
             centres, centres_opt = partial_fc.update_sampled(old, new, sampled.indices, mesh)
+        opt_state = {"network": network_opt, "centres": centres_opt}
+        if learned:
+            updates, opt_state["loss_state"] = centres_tx.update(learned_grads, state.opt_state["loss_state"], learned)
+            loss_state |= optax.apply_updates(learned, updates)
 
         learning_rate = schedules.learning_rate_of(network_opt)
         metrics |= {"loss": loss, "gradient_norm": gradient_norm, "learning_rate": learning_rate}
-        metrics |= gradient_norms.by_layer(*grads) if by_layer else {}
-        new = (params, batch_stats, centres, {"network": network_opt, "centres": centres_opt})
-        old = (state.params, state.batch_stats, state.centres, state.opt_state)
-        params, batch_stats, centres, opt_state = keep_if_finite(loss, gradient_norm, new, old)
-        return TrainState(state.step + 1, params, batch_stats, centres, opt_state, state.key), metrics
+        metrics |= {name: number for name, number in loss_state.items() if number.ndim == 0}
+        metrics |= gradient_norms.by_layer(*grads[:2]) if by_layer else {}
+        new = (params, batch_stats, centres, opt_state, loss_state)
+        old = (state.params, state.batch_stats, state.centres, state.opt_state, state.loss_state)
+        params, batch_stats, centres, opt_state, loss_state = keep_if_finite(loss, gradient_norm, new, old)
+        return TrainState(state.step + 1, params, batch_stats, centres, opt_state, state.key, loss_state), metrics
 
     shape = jax.eval_shape(lambda: init_state(config, mesh, backbone, classes))
     placed = _placement(shape, mesh)
@@ -172,43 +163,34 @@ def make_train_step(
 
 
 def _terms(
-    config: Config,
-    mesh: Mesh,
-    embeddings: jax.Array,
-    centres: Any,
-    labels: jax.Array,
-    identities: jax.Array,
-    valid: Any,
-    step: jax.Array,
-) -> tuple[jax.Array, Metrics]:
-    """The rows of Table 2: the sum of a config's terms, each a mean over the batch, and the terms themselves.
+    config: Config, given: classifiers.Given, valid: Any
+) -> tuple[jax.Array, Metrics, classifiers.LossState]:
+    """The rows of Table 2: the sum of a config's terms, each a mean over the batch, the terms themselves, and what the
+    loss keeps for the next step.
 
     Args:
-        labels: row of each image's class in `centres`, which may be a sample of all.
-        identities: class of each image.
+        given: of the step.
         valid: as for `head.class_loss`.
     """
-    loss, classifier, terms, metrics = config.loss, config.loss.classifier, {}, {}
+    loss, classifier, terms, metrics, loss_state = config.loss, config.loss.classifier, {}, {}, {}
     if classifier.kind != "none":
-        head_now = head_of(classifier, step)
-        per_image, cos_theta = head.class_loss_and_score(
-            embeddings, centres, labels, head_now, mesh, valid, config.head.block
-        )  # (B,) each
-        terms["classification"] = (1.0, jnp.mean(per_image))
-        if classifier.kind == "softmax":  # whose score is no cosine
-            cos_theta = target_cosine_of(embeddings, centres[..., :-1], labels, mesh)  # (B,)
+        head_now = classifiers.head_of(classifier, given)
+        arrays = (given.embeddings, given.centres, given.labels)
+        per_image, cos_theta = head.class_loss_and_score(*arrays, head_now, given.mesh, valid, config.head.block)
+        terms["classification"] = (1.0, classifiers.mean_over_images(loss.weighting, per_image))  # of (B,)
+        centres = classifiers.cosine_centres(head_now, given.centres)
+        if centres is not None:  # the score is no cosine
+            cos_theta = target_cosine_of(given.embeddings, centres, given.labels, given.mesh)  # (B,)
         metrics["theta"] = jnp.rad2deg(jnp.mean(arccos(jax.lax.stop_gradient(cos_theta))))
-        if classifier.kind == "margin" and classifier.intra > 0:
-            terms["intra"] = (classifier.intra, jnp.mean(losses.intra_loss(cos_theta)))  # Eq. (5)
-        if classifier.kind == "margin" and classifier.inter > 0:
-            own = own_centre(centres, labels, mesh)
-            terms["inter"] = (classifier.inter, jnp.mean(losses.inter_loss(own, centres, labels, valid)))  # Eq. (6)
+        terms |= classifiers.added_terms(classifier, given, cos_theta, valid)
+        loss_state = classifiers.next_loss_state(classifier, given, cos_theta)
     if loss.triplet > 0:
-        embeddings, identities = jax.lax.with_sharding_constraint((embeddings, identities), replicated(mesh))
+        arrays = (given.embeddings, given.identities)
+        embeddings, identities = jax.lax.with_sharding_constraint(arrays, replicated(given.mesh))
         per_pair, is_pair = losses.angular_triplet_loss(embeddings, identities, loss.triplet_margin)  # (B, B)
         terms["triplet"] = (loss.triplet, ops.masked_mean(per_pair, is_pair))
     total = sum(weight * mean for weight, mean in terms.values())
-    return jnp.asarray(total), metrics | {name: mean for name, (_, mean) in terms.items()}
+    return jnp.asarray(total), metrics | {name: mean for name, (_, mean) in terms.items()}, loss_state
 
 
 def _clipped(grads: Any, norm: jax.Array, longest: float) -> Any:
@@ -233,7 +215,7 @@ def _optimisers(config: Config) -> tuple[optax.GradientTransformation, optax.Gra
         last = schedules.decay_kernels(optimiser.head_weight_decay, params[LAST_LAYER]) if LAST_LAYER in params else {}
         return decays | ({LAST_LAYER: last} if last else {})
 
-    is_linear = config.loss.classifier.kind == "softmax"
+    is_linear = config.loss.classifier.kind in classifiers.LINEAR
     decay_centres = partial(_decay_of_centres, optimiser.head_weight_decay, is_linear)
     return (
         schedules.make_optimiser(for_network, steps, decay_network),
@@ -252,7 +234,9 @@ def _decay_of_centres(weight_decay: float, is_linear: bool, centres: Any) -> Any
 def _placement(state: TrainState, mesh: Mesh) -> TrainState:
     """Where each array of a state lives: what has a row for each class is divided, the rest replicated."""
     shardings = jax.tree.map(lambda _: replicated(mesh), state)
-    centres, opt_state = jax.tree.map(
-        lambda x: sharded(mesh) if x.ndim > 1 else replicated(mesh), (state.centres, state.opt_state["centres"])
+    of_classes = (state.centres, state.opt_state["centres"], state.loss_state)
+    centres, opt_state, loss_state = jax.tree.map(
+        lambda x: sharded(mesh) if x.ndim > 1 else replicated(mesh), of_classes
     )
-    return dataclasses.replace(shardings, centres=centres, opt_state=shardings.opt_state | {"centres": opt_state})
+    opt_state = shardings.opt_state | {"centres": opt_state}
+    return dataclasses.replace(shardings, centres=centres, opt_state=opt_state, loss_state=loss_state)

@@ -7,6 +7,7 @@ Not here: its files (`checkpoint_folder.py`), what a run that goes on must have 
 (`checkpoint_match.py`), which are kept (`keep.py`), weights of other projects.
 """
 
+import dataclasses
 import os
 import shutil
 import threading
@@ -246,7 +247,8 @@ def _read_state(place: Path, like: TrainState, classes: int) -> TrainState:
     Orbax's `Checkpointer` would have all processes wait at the end for one that cannot read.
     """
     handler = ocp.StandardCheckpointHandler()
-    shapes = by_path(handler.metadata(place / files.STATE).tree)  # pyright: ignore[reportArgumentType]
+    stored = handler.metadata(place / files.STATE).tree  # pyright: ignore[reportArgumentType]
+    shapes = by_path(stored)
     padded = check_shapes(shapes, by_path(like), classes, str(place))
 
     def placed(path: Any, leaf: Any) -> jax.ShapeDtypeStruct:
@@ -255,9 +257,12 @@ def _read_state(place: Path, like: TrainState, classes: int) -> TrainState:
             return jax.ShapeDtypeStruct(shapes[name], leaf.dtype, sharding=everywhere)
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
 
-    restore = ocp.args.StandardRestore(jax.tree_util.tree_map_with_path(placed, like))  # pyright: ignore[reportCallIssue]
+    # A part that an earlier version of the project did not know is not stored, and has no arrays in this run.
+    parts = {part.name: getattr(like, part.name) for part in dataclasses.fields(like) if part.name in stored}
+    restore = ocp.args.StandardRestore(jax.tree_util.tree_map_with_path(placed, parts))  # pyright: ignore[reportCallIssue]
     try:
-        return handler.restore(place / files.STATE, args=restore)  # pyright: ignore[reportArgumentType]
+        restored = handler.restore(place / files.STATE, args=restore)  # pyright: ignore[reportArgumentType]
+        return dataclasses.replace(like, **restored)
     finally:
         handler.close()
 

@@ -279,7 +279,7 @@ def _of_kind(kinds: dict[str, Any], values: Tables, start: str, path: str) -> An
     for key in values:
         owners = [repr(name) for name in kinds if key in keys[name]]
         if owners and key not in keys[kind]:
-            owner = " and ".join(owners)
+            owner = " and ".join([", ".join(owners[:-1]), owners[-1]] if len(owners) > 1 else owners)
             raise ConfigError(f"{start}{path}.{key}: belongs to kind {owner}, and kind is {kind!r} here.")
     return kinds[kind]
 

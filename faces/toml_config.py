@@ -12,6 +12,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import posixpath
 import re
 import tomllib
 from collections.abc import Mapping
@@ -94,6 +95,14 @@ def load_config(name: str, schema: type[AnyConfig]) -> tuple[AnyConfig, dict[str
     return config, sources
 
 
+def paper_of(name: str) -> str:
+    """The folder of the shipped config that one builds on in the end, which names its paper, "facenet" of
+    "facenet/nn2", and of one in `paper_configs/related/` that builds on "../facenet/tiny"."""
+    while base := read_toml(_shipped_folder() / f"{name}.toml").get("base"):
+        name = posixpath.normpath(posixpath.join(posixpath.dirname(name), base))
+    return name.partition("/")[0]
+
+
 def _paper_of(tables: Mapping[str, Any], ours: str) -> str:
     """The folder of `paper_configs/` whose configs have the most keys in common with some tables; `ours` of a draw."""
     keys = set(flatten(tables))
@@ -105,7 +114,7 @@ def _paper_of(tables: Mapping[str, Any], ours: str) -> str:
 
     best: dict[str, float] = {}
     for name in shipped_configs():
-        paper = name.partition("/")[0]
+        paper = paper_of(name)
         best[paper] = max(best.get(paper, 0.0), likeness(name))
     return max(best, key=lambda paper: (best[paper], paper == ours)) if ours in best else ours
 

@@ -3,7 +3,7 @@
 Not here: how it changes (`train_step.py` of each paper), how it is stored (`faces.checkpoint`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypedDict
 
@@ -26,6 +26,8 @@ class TrainState:
             there are no classes.
         opt_state: state of the optax transformation of the parameters and centres.
         key: typed JAX random key of the run; what a step draws comes from `fold_in(key, step)`.
+        loss_state: what a loss keeps from step to step beside the centres, by its names: running statistics, a learned
+            scale, centres of its own; {} of most.
     """
 
     step: jax.Array
@@ -34,6 +36,7 @@ class TrainState:
     centres: Any
     opt_state: Any
     key: jax.Array
+    loss_state: Any = field(default_factory=dict)
 
 
 class Batch(TypedDict):

@@ -61,15 +61,16 @@ def annealed_target(cos_theta: Float[Array, "*batch"], m: int, lam: float | Floa
 
 
 def annealing(
-    step: int | Int[Array, ""], base: float, gamma: float, minimum: float
+    step: int | Int[Array, ""], base: float, gamma: float, minimum: float, power: float = 1.0
 ) -> Float[Array, ""]:
-    """lambda at a step: max(minimum, base / (1 + gamma step)); 1000, 0.12 and 5 in the authors' code.
+    """lambda at a step: max(minimum, base / (1 + gamma step)^power); 1000, 0.12, 5 and 1 in the authors' code.
 
     Args:
         step: steps taken so far, 0 at the first.
         base, gamma, minimum: where lambda starts, how fast it falls, where it stops (the authors' at step 1,659).
+        power: of the fall; L-Softmax (`l_softmax.py`), which has the same rule, takes 35.
 
     Returns:
         float32 scalar.
     """
-    return jnp.maximum(minimum, base / (1 + gamma * jnp.asarray(step, jnp.float32)))
+    return jnp.maximum(minimum, base * (1 + gamma * jnp.asarray(step, jnp.float32)) ** -power)

@@ -11,7 +11,7 @@ from typing import Any
 
 from faces.errors import ConfigError
 from faces.schema import AnyConfig, nearest_of_all
-from faces.toml_config import load_config, shipped_configs
+from faces.toml_config import load_config, paper_of, shipped_configs
 from recognizer.detector_identity import DETECTORS
 from recognizer.manifest import MANIFEST
 from recognizer.told import Told
@@ -33,8 +33,7 @@ def config_of(main: str, name: str, schema: type[AnyConfig]) -> AnyConfig:
     Raises:
         ConfigError: there is none, it is another paper's, or it is damaged.
     """
-    paper = name.partition("/")[0]
-    if paper != main and name in shipped_configs():
+    if name in shipped_configs() and (paper := paper_of(name)) != main:
         raise ConfigError(f"{name}: a config of another paper; run it with python -m experiments.{paper}.")
     return load_config(name, schema)[0]
 

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import pytest
 
 from arcface_jax import margins
-from arcface_jax.config import Config, MarginConfig, NoClassifierConfig, SoftmaxConfig, SphereFaceConfig
+from arcface_jax.config import Config, MarginConfig, NoClassifierConfig, SoftmaxConfig
+from arcface_jax.related.configs import SphereFaceConfig
 from faces.errors import ConfigError
 from faces.schedules import learning_rate
 from faces.schema import build, flatten
@@ -209,11 +210,11 @@ def test_our_runs_end_with_the_whole_margin(name):
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"kind": "arcface"}, "loss.classifier.kind = 'arcface'; known are softmax, margin, sphereface, none."),
+        ({"kind": "arcface"}, "loss.classifier.kind = 'arcface'; known are softmax, margin, sphereface, l_softmax"),
         ({"kind": "sphereface"}, "key 'loss.classifier.m' is missing."),
-        ({"kind": "softmax", "s": 64.0}, "loss.classifier.s: belongs to kind 'margin', and kind is 'softmax' here."),
+        ({"kind": "softmax", "s": 64.0}, "loss.classifier.s: belongs to kind 'margin', 'norm_face', 'mv_softmax'"),
         ({"kind": "none", "intra": 1.0}, "loss.classifier.intra: belongs to kind 'margin', and kind is 'none' here."),
-        ({"m": 4}, "loss.classifier.m: belongs to kind 'sphereface', and kind is 'margin' here."),
+        ({"m": 4}, "loss.classifier.m: belongs to kind 'sphereface', 'l_softmax', 'circle'"),
         ({"m4": 4}, "unknown key 'loss.classifier.m4'; did you mean 'm"),
         ({"m1": 0}, "loss.classifier.m1 = 0.0: a number above 0 and at most 16 is expected."),
         ({"m2": -0.1}, "loss.classifier.m2 = -0.1: a number of at least 0 and at most 3.1416 is expected."),
@@ -243,7 +244,7 @@ def test_a_sphereface_that_makes_no_sense(changes, sentence):
 
 @pytest.mark.parametrize("head", [{"head__sub_centres": 3}, {"head__sampling_rate": 0.5}])
 @pytest.mark.parametrize("classifier", [{"kind": "softmax"}, {"inter": 1.0}])
-def test_sub_centres_and_sampling_go_with_margins_alone(head, classifier):
+def test_sub_centres_and_sampling_do_not_go_with_all_classifiers(head, classifier):
     config = CONFIGS["tiny"].with_(optimiser__name="sgd")
     assert config.with_(**head)
     with pytest.raises(ConfigError, match=f"^{next(iter(head)).replace('__', '.')}: .*with loss.classifier.kind"):

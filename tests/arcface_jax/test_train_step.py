@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import arcface_jax.models
-from arcface_jax.config import Config, SphereFaceConfig
+from arcface_jax.config import Config
 from arcface_jax.models.iresnet import IResNet
+from arcface_jax.related.configs import SphereFaceConfig
 from arcface_jax.train_step import _optimisers, init_state, make_train_step
 from faces import schedules
 from faces.backbone import Backbone, Network, make_backbone

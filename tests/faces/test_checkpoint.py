@@ -92,6 +92,45 @@ def test_padding_of_centres_follows_the_devices(tmp_path: Path, devices: int, ro
     jax.tree.map(np.testing.assert_array_equal, restored.params, stored.params)
 
 
+def test_what_a_loss_keeps_is_restored_and_its_rows_follow_the_devices(tmp_path: Path):
+    mesh, few = make_mesh(4), make_mesh(3)
+    rows = np.random.default_rng(0).normal(size=(8, 5)).astype(np.float32)
+    kept = {"centres": jax.device_put(rows, sharded(mesh)), "t": jax.device_put(jnp.float32(0.5), replicated(mesh))}
+    like = {"centres": jax.device_put(jnp.zeros((9, 5)), sharded(few)), "t": kept["t"]}
+    save(tmp_path, dataclasses.replace(state(3, {}, True), loss_state=kept))
+    with Checkpoints(tmp_path) as checkpoints:
+        restored, _ = checkpoints.restore(dataclasses.replace(state(4, {}, True, 3, 9), loss_state=like), tiny(), 6)
+    np.testing.assert_array_equal(restored.loss_state["centres"], np.concatenate([rows[:6], np.zeros((3, 5))]))
+    assert restored.loss_state["centres"].sharding == like["centres"].sharding
+    assert float(restored.loss_state["t"]) == 0.5
+
+
+def test_a_checkpoint_of_before_losses_kept_anything(tmp_path: Path):
+    """The state of an earlier version had no such part; a loss that needs one cannot go on from it."""
+
+    @jax.tree_util.register_dataclass
+    @dataclasses.dataclass(frozen=True)
+    class Earlier:
+        step: Any
+        params: Any
+        batch_stats: Any
+        centres: Any
+        opt_state: Any
+        key: Any
+
+    one = state(3, {}, True)
+    parts = {part.name: getattr(one, part.name) for part in dataclasses.fields(Earlier)}
+    save(tmp_path, Earlier(**parts))  # pyright: ignore[reportArgumentType]
+    with Checkpoints(tmp_path) as checkpoints:
+        restored, _ = checkpoints.restore(one, tiny())
+    assert isinstance(restored, TrainState) and restored.loss_state == {}
+    jax.tree.map(np.testing.assert_array_equal, (restored.params, restored.centres), (one.params, one.centres))
+    needs = dataclasses.replace(one, loss_state={"t": jnp.float32(0)})
+    words = "has no loss_state/t, which this run needs"
+    with Checkpoints(tmp_path) as checkpoints, pytest.raises(CheckpointError, match=words):
+        checkpoints.restore(needs, tiny())
+
+
 @pytest.mark.parametrize(
     ("change", "classes", "words"),
     [

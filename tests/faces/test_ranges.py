@@ -17,7 +17,7 @@ from experiments.common.overrides import override, parse_overrides
 from faces.errors import ConfigError
 from faces.ranges import Range, outside, range_of
 from faces.schema import build, kinds_of, without_none
-from faces.toml_config import shipped_configs
+from faces.toml_config import paper_of, shipped_configs
 from recognizer.description import Description
 from recognizer.manifest import Entry
 from tests.faces.configs import tiny
@@ -102,7 +102,7 @@ def test_what_is_outside_of_a_range_is_refused_and_what_is_inside_is_not(paper):
 
 @pytest.mark.parametrize("name", shipped_configs())
 def test_what_is_shipped_lies_well_inside(name):
-    assert outside(SCHEMAS[name.split("/")[0]].load(name)) is None
+    assert outside(SCHEMAS[paper_of(name)].load(name)) is None
 
 
 @pytest.mark.parametrize(
