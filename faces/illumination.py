@@ -61,7 +61,7 @@ def equalised(images: Array) -> Float[Array, "batch rows columns 3"]:
     luma = jnp.clip(jnp.round(_luma(values)), 0, 255).astype(jnp.int32)  # (batch, rows, columns)
     pixels = luma.reshape(luma.shape[0], luma.shape[1] * luma.shape[2])  # (batch, n)
     if ops.are_definitions():  # comparisons alone, which other programs know
-        is_level = (pixels[:, :, None] == jnp.arange(256)).astype(jnp.float32)  # (batch, n, 256)
+        is_level = (pixels[:, :, None] == jnp.arange(256)[None, None]).astype(jnp.float32)  # (batch, n, 256)
         level = _levels(jnp.sum(is_level, axis=1), pixels.shape[1])
         new = jnp.sum(is_level * level[:, None, :], axis=2)
     else:
@@ -72,11 +72,11 @@ def equalised(images: Array) -> Float[Array, "batch rows columns 3"]:
 
 
 def _levels(counts: Array, total: int) -> Array:
-    """What becomes of each of 256 grey values of images, given how many of `total` pixels have it; (batch, 256) each."""
+    """What becomes of each of 256 grey values, (batch, 256), given how many of an image's `total` pixels have it."""
     not_brighter = jnp.cumsum(counts, axis=1)
     least = jnp.min(jnp.where(not_brighter > 0, not_brighter, total), axis=1, keepdims=True)  # of the darkest there is
     level = jnp.round((not_brighter - least) * (255.0 / jnp.maximum(total - least, 1)))
-    return jnp.where(least < total, level, jnp.arange(256))
+    return jnp.where(least < total, level, jnp.arange(256)[None])
 
 
 def tan_triggs(images: Array) -> Float[Array, "batch rows columns 3"]:
@@ -119,8 +119,9 @@ def _blurred(values: Array, deviation: float) -> Array:
     weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / deviation) ** 2)
     weights = (weights / weights.sum()).astype(np.float32)
     for axis in (1, 2):
-        pads = [(reach, reach) if one == axis else (0, 0) for one in range(3)]
-        padded, size = jnp.pad(values, pads, mode="edge"), values.shape[axis]
+        size = values.shape[axis]
+        first, last = (jax.lax.slice_in_dim(values, k, k + 1, axis=axis) for k in (0, size - 1))
+        padded = jnp.concatenate([first] * reach + [values] + [last] * reach, axis=axis)
         shifted = (jax.lax.slice_in_dim(padded, k, k + size, axis=axis) for k in range(len(weights)))
         values = sum((weight * part for weight, part in zip(weights, shifted, strict=True)), jnp.zeros_like(values))
     return values

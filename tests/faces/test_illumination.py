@@ -15,7 +15,6 @@ from faces import illumination, ops
 from faces.config import DataConfig
 from faces.embed import embedding_form
 from faces.errors import ConfigError
-from faces.illumination import equalised, network_input, tan_triggs
 from faces.mesh import make_mesh, sharded
 from faces.preprocessing import Preprocessing
 from faces.toml_config import to_toml
@@ -24,6 +23,8 @@ from recognizer.model import as_trained, preprocessing_of
 from tests.experiments.setting import NETWORK, ONE_MATRIX
 from tests.faces.data.makers import picture
 
+equalised, tan_triggs = jax.jit(illumination.equalised), jax.jit(illumination.tan_triggs)
+network_input = jax.jit(illumination.network_input, static_argnums=1)
 IMAGES = np.stack([picture(n, 9, 7) for n in range(3)])
 GREY = np.repeat(np.random.default_rng(0).integers(20, 90, (2, 11, 8, 1), dtype=np.uint8), 3, axis=3)
 
@@ -120,7 +121,8 @@ def test_each_image_is_for_itself_and_a_mirror_image_is_mirrored(kind):
 def test_eight_devices_are_one(kind):
     data, mesh = DataConfig(images=0, mean=127.5, scale=128.0, illumination=kind), make_mesh(8)
     images = np.stack([picture(n, 8, 8) for n in range(16)])
-    placed = jax.jit(lambda x: network_input(x, data), in_shardings=sharded(mesh))(images)
+    compiled = jax.jit(lambda x: illumination.network_input(x, data), in_shardings=sharded(mesh))
+    placed = compiled(images)
     np.testing.assert_allclose(placed, network_input(jnp.asarray(images), data), atol=1e-5)
 
 
@@ -193,5 +195,5 @@ def test_the_form_for_other_programs_is_the_same():
     """Of comparisons alone; flat images among them."""
     images = jnp.asarray(np.concatenate([IMAGES, np.full((1, 9, 7, 3), 77, np.uint8)]))
     with ops.by_definition():
-        given = equalised(images)
+        given = jax.jit(lambda x: illumination.equalised(x))(images)
     np.testing.assert_array_equal(given, equalised(images))
