@@ -65,7 +65,7 @@ class DeepFace(nn.Module):
             return nn.relu(Conv(layer.features, window, layer.stride, "VALID", dtype=self.dtype, name=name)(x))
 
         x = conv(images.astype(self.dtype), self.convolutions[0], "C1")  # (B, 142, 142, 32) of 152x152
-        x = nn.max_pool(x, (3, 3), (2, 2), "SAME")  # (B, 71, 71, 32)  M2
+        x = nn.max_pool(x, window_shape=(3, 3), strides=(2, 2), padding="SAME")  # (B, 71, 71, 32)  M2
         x = conv(x, self.convolutions[1], "C3")  # (B, 63, 63, 16)
         for number, layer in enumerate(self.local, start=4):  # (B, 55, 55, 16), (B, 25, 25, 16), (B, 21, 21, 16)
             local = LocallyConnected(layer.features, layer.window, layer.stride, dtype=self.dtype, name=f"L{number}")

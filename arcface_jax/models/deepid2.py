@@ -42,7 +42,7 @@ class DeepID2(nn.Module):
     @nn.compact
     def __call__(self, images: jax.Array, train: bool) -> jax.Array:
         def pool(x: jax.Array) -> jax.Array:
-            return nn.max_pool(x, (2, 2), (2, 2))
+            return nn.max_pool(x, window_shape=(2, 2), strides=(2, 2))
 
         x = images.astype(self.dtype)
         for number in range(2):

@@ -51,7 +51,7 @@ class VGGFace(nn.Module):
             for place in range(1, number + 1):
                 name = f"conv{stage}_{place}"
                 x = nn.relu(padded_conv(features, 3, 1, self.dtype, use_bias=True, name=name)(x))
-            x = nn.max_pool(x, (2, 2), (2, 2))  # half the rows and columns
+            x = nn.max_pool(x, window_shape=(2, 2), strides=(2, 2))  # half the rows and columns
         x = x.reshape(x.shape[0], -1)  # (B, 7 x 7 x 512) of 224x224
         for name in ("fc6", "fc7"):
             x = nn.relu(nn.Dense(self.hidden, dtype=self.dtype, kernel_init=relu_init, name=name)(x))

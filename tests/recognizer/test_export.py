@@ -18,6 +18,7 @@ from faces.mesh import make_mesh
 from faces.preprocessing import WHOLE, Preprocessing
 from recognizer import export
 from recognizer.model import Description, Model, NetworkConfig, Origin, embedder_of
+from tests.recognizer.test_network_steps import SHORT
 
 SIZE, DIM = (8, 6), 4
 
@@ -38,11 +39,14 @@ class Small(nn.Module):
         return jnp.mean(x.astype(jnp.float32), axis=(1, 2))
 
 
-def small_model(dtype: Any = jnp.float32, **changes: Any) -> Model:
-    backbone = make_backbone({"small": Network(Small, SIZE)}, "small", DIM, dtype)
+SMALL = Network(Small, SIZE)
+
+
+def small_model(dtype: Any = jnp.float32, network: Network = SMALL, **changes: Any) -> Model:
+    backbone = make_backbone({"small": network}, "small", DIM, dtype)
     preprocessing = Preprocessing(
-        size=SIZE, channels="rgb", mean=120.0, scale=60.0, alignment="five_points", margin=0.0, resized=0, box=WHOLE,
-        flip="none",
+        size=network.input_size, channels="rgb", mean=120.0, scale=60.0, alignment="five_points", margin=0.0, resized=0,
+        box=WHOLE, flip="none",
     )  # fmt: skip
     described = Description(
         NetworkConfig("small", DIM), dataclasses.replace(preprocessing, **changes), Origin("nowhere", "")
@@ -87,6 +91,15 @@ def test_onnx_is_the_model(channels: str, flip: str):
     assert (given.name, given.type, given.shape) == ("images", "tensor(uint8)", ["n", 8, 6, 3])
     assert (made.name, made.type, made.shape[1]) == ("embeddings", "tensor(float)", 8 if flip == "concatenate" else 4)
     np.testing.assert_array_equal(embedder_of(model, make_mesh(1))(pictures(5)), before)  # jax2onnx leaves JAX as it is
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_networks_of_other_layers_in_onnx(name: str):
+    """Locally connected layers, max pooling, attention, layer norm: as jax2onnx wants to be asked."""
+    pytest.importorskip("jax2onnx", reason="ONNX needs the extra [export]")
+    pytest.importorskip("onnxruntime")
+    model = small_model(network=SHORT[name])
+    assert export.parity(model, export.READERS["onnx"](export.WRITERS["onnx"](model)), "onnx") <= export.BOUND
 
 
 def test_an_operation_that_onnx_has_not_is_named(monkeypatch: pytest.MonkeyPatch):
