@@ -25,6 +25,7 @@ from arcface_jax.margins import arccos
 from arcface_jax.models import LAST_LAYER, make_backbone
 from faces import frozen, gradient_norms, ops, schedules
 from faces.backbone import Backbone, training_form
+from faces.blown_up import movement
 from faces.illumination import network_input
 from faces.mesh import replicated, sharded
 from faces.train_state import Batch, TrainState, check_classes, keep_if_finite
@@ -90,8 +91,9 @@ def make_train_step(
 
     Metrics, scalars: loss (the sum of all terms); classification, intra, inter and triplet (the terms, those that the
     config has, before their weights), pull and magnitude (of centre loss and MagFace); theta (mean angle between an
-    embedding and its class's nearest centre, degrees, with classes); gradient_norm (before clipping); learning_rate
-    (the network's, as the optimiser has used it); and the numbers that a loss keeps, by their names in `loss_state`.
+    embedding and its class's nearest centre, degrees, with classes); gradient_norm (before clipping); update_ratio
+    and weight_size (how far the network's weights moved, `faces.blown_up`); learning_rate (the network's, as the
+    optimiser has used it); and the numbers that a loss keeps, by their names in `loss_state`.
 
     Args:
         config: of the run.
@@ -149,6 +151,7 @@ def make_train_step(
         learning_rate = schedules.learning_rate_of(network_opt)
         metrics |= {"loss": loss, "gradient_norm": gradient_norm, "learning_rate": learning_rate}
         metrics |= {name: number for name, number in loss_state.items() if number.ndim == 0}
+        metrics |= movement(params, state.params)
         metrics |= gradient_norms.by_layer(*grads[:2]) if by_layer else {}
         new = (params, batch_stats, centres, opt_state, loss_state)
         old = (state.params, state.batch_stats, state.centres, state.opt_state, state.loss_state)

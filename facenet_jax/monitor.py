@@ -1,4 +1,5 @@
-"""What is monitored while triplets train: numbers that are not finite, and the other way in which they fail.
+"""What is monitored while triplets train: numbers that are not finite, weights that are blown up, and the way in which
+triplets fail.
 
 Sec. 3.2 of FaceNet (arXiv 1503.03832) warns of it: the hardest negatives, met early in training, can drive the network
 to map every face to one and the same point.
@@ -7,6 +8,7 @@ Not here: the loop (`faces.train_loop`).
 """
 
 from facenet_jax.config import Config
+from faces.blown_up import BlownUp
 from faces.errors import TrainingStopped
 from faces.train_loop import check_finite
 
@@ -17,18 +19,20 @@ COLLAPSE_STEPS = 20
 
 
 class TripletMonitor:
-    """Stops a run whose embeddings have all become one point.
+    """Stops a run whose weights are blown up, or whose embeddings have all become one point.
 
-    Every distance is 0 then and the loss of every pair is the margin alpha; gradients vanish there, and training does
-    not come back.
+    Every distance is 0 in the latter and the loss of every pair is the margin alpha; gradients vanish there, and
+    training does not come back.
     """
 
     def __init__(self, config: Config):
         self._config, self._collapsed_steps = config, 0
+        self._blown_up = BlownUp(config.optimiser)
 
     def check(self, step: int, metrics: dict[str, float]) -> None:
         """See `faces.train_loop.Monitor`."""
         check_finite(self._config, step, metrics)
+        self._blown_up.check(step, metrics)
         optimiser, alpha = self._config.optimiser, self._config.loss.alpha
         stuck = abs(metrics["loss_per_pair"] - alpha) < 0.05 * alpha and metrics["spread"] < COLLAPSE_SPREAD
         self._collapsed_steps = self._collapsed_steps + 1 if stuck else 0

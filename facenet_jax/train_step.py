@@ -19,6 +19,7 @@ from facenet_jax.config import Config
 from facenet_jax.models import make_backbone
 from faces import frozen, gradient_norms, ops, schedules
 from faces.backbone import Backbone, training_form
+from faces.blown_up import movement
 from faces.illumination import network_input
 from faces.mesh import gathered, replicated, sharded
 from faces.train_state import Batch, TrainState, check_classes, keep_if_finite
@@ -75,8 +76,8 @@ def make_train_step(
     Metrics, scalars: loss; pairs (anchor-positive pairs with a negative); active (fraction of them whose loss is above
     zero); active_triplets (their number); loss_per_pair; d_ap and d_an (means of squared distances over the pairs);
     spread (mean squared distance from the mean embedding: 0 when all coincide, up to 1); gradient_norm (before
-    clipping); learning_rate (the network's, as the optimiser has used it); with `loss.classifier_weight`,
-    classifier_loss (mean over the batch).
+    clipping); update_ratio and weight_size (how far the network's weights moved, `faces.blown_up`); learning_rate (the
+    network's, as the optimiser has used it); with `loss.classifier_weight`, classifier_loss (mean over the batch).
 
     Args:
         config: of the run.
@@ -131,6 +132,7 @@ def make_train_step(
         metrics |= gradient_norms.by_layer(*grads) if by_layer else {}
         moved: Any = optax.apply_updates(weights, updates)
         params, batch_stats = frozen.kept((moved[0], batch_stats), (state.params, state.batch_stats), freeze)
+        metrics |= movement(params, state.params)
         new = ((params, moved[1]), batch_stats, opt_state)
         old = (weights, state.batch_stats, state.opt_state)
         (params, centres), batch_stats, opt_state = keep_if_finite(loss, gradient_norm, new, old)

@@ -14,6 +14,7 @@ import optax
 from jax.sharding import Mesh
 
 from faces import gradient_norms, ops, schedules
+from faces.blown_up import movement
 from faces.mesh import replicated, sharded
 from faces.train_state import TrainState, keep_if_finite
 from mtcnn_jax.config import StageConfig
@@ -48,8 +49,9 @@ def make_train_step(name: Name, config: StageConfig, mesh: Mesh, by_layer: bool 
         loss = classification + box_weight boxes + points_weight points
 
     Metrics, scalars: loss; classification, boxes, points (the terms, before their weights); accuracy (share of the
-    negatives and positives told apart); gradient_norm (before clipping); learning_rate (the one used); with
-    `by_layer`, the gradient's norm of each layer (`faces.gradient_norms`).
+    negatives and positives told apart); gradient_norm (before clipping); update_ratio and weight_size (how far
+    the weights moved, `faces.blown_up`); learning_rate (the one used); with `by_layer`, the gradient's norm of each
+    layer (`faces.gradient_norms`).
     """
     net, optimiser = make_net(name, points=True), _optimiser(config)
 
@@ -69,6 +71,7 @@ def make_train_step(name: Name, config: StageConfig, mesh: Mesh, by_layer: bool 
         new, old = (optax.apply_updates(state.params, updates), opt_state), (state.params, state.opt_state)
         params, opt_state = keep_if_finite(loss, gradient_norm, new, old)
         metrics |= {"loss": loss, "gradient_norm": gradient_norm, "learning_rate": learning_rate}
+        metrics |= movement(new[0], state.params)
         metrics |= gradient_norms.by_layer(gradients) if by_layer else {}
         return TrainState(state.step + 1, params, {}, {}, opt_state, state.key), metrics
 

@@ -16,6 +16,7 @@ import optax
 from jax.sharding import Mesh
 
 from faces import gradient_norms, schedules
+from faces.blown_up import movement
 from faces.mesh import replicated, sharded
 from faces.train_state import TrainState, keep_if_finite
 from retinaface_jax.anchors import make_anchors
@@ -56,8 +57,9 @@ def make_train_step(config: Config, mesh: Mesh, by_layer: bool = False) -> Train
     all parameters.
 
     Metrics, scalars: loss; classification, boxes, points (the terms, before their weights); faces (anchors that stand
-    for faces, an image); gradient_norm (before clipping); learning_rate (the one that the optimiser has used);
-    with `by_layer`, the gradient's norm of each layer (`faces.gradient_norms`).
+    for faces, an image); gradient_norm (before clipping); update_ratio and weight_size (how far the weights moved,
+    `faces.blown_up`); learning_rate (the one that the optimiser has used); with `by_layer`, the gradient's norm of each
+    layer (`faces.gradient_norms`).
     """
     apply, optimiser = make_network(config.input.network).apply, _optimiser(config)
     anchors = jnp.asarray(make_anchors(config.input.size, config.input.size))  # (anchors, 4)
@@ -88,6 +90,7 @@ def make_train_step(config: Config, mesh: Mesh, by_layer: bool = False) -> Train
         old = (state.params, state.batch_stats, state.opt_state)
         params, batch_stats, opt_state = keep_if_finite(loss, gradient_norm, new, old)
         metrics |= {"loss": loss, "gradient_norm": gradient_norm, "learning_rate": learning_rate}
+        metrics |= movement(new[0], state.params)
         metrics |= gradient_norms.by_layer(gradients) if by_layer else {}
         return TrainState(state.step + 1, params, batch_stats, state.centres, opt_state, state.key), metrics
 

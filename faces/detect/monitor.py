@@ -5,15 +5,16 @@ Not here: the step (each detector's own), the loop (`faces.train_loop`).
 
 import math
 
+from faces.blown_up import BlownUp
 from faces.config import OptimiserConfig
 from faces.errors import TrainingStopped
 
 
 class DetectionMonitor:
-    """Stops a run whose numbers are no longer finite."""
+    """Stops a run whose numbers are no longer finite, or whose weights are blown up."""
 
     def __init__(self, optimiser: OptimiserConfig):
-        self._optimiser = optimiser
+        self._optimiser, self._blown_up = optimiser, BlownUp(optimiser)
 
     def check(self, step: int, metrics: dict[str, float]) -> None:
         """See `faces.train_loop.Monitor`."""
@@ -23,6 +24,7 @@ class DetectionMonitor:
                 f"weights of the step before are kept. Lower optimiser.learning_rate (now "
                 f"{self._optimiser.learning_rate}) or set optimiser.clip_norm (now {self._optimiser.clip_norm})."
             )
+        self._blown_up.check(step, metrics)
 
     def show(self, metrics: dict[str, float]) -> str:
         """See `faces.train_loop.Monitor`."""
