@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 
 from faces import stopping
-from faces.errors import FacesError
+from faces.errors import FacesError, OutputError
 from faces.json_lines import read, tell
 from faces.printable import sentence
 
@@ -195,7 +195,10 @@ def _address(connection: socket.socket) -> str:
 def _told(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt):
         return f"{stopping.word_of(error)}."
-    return str(error) if isinstance(error, FacesError) else f"{type(error).__name__}: {error}"
+    if not isinstance(error, FacesError):
+        return f"{type(error).__name__}: {error}"
+    # Mains add the command that goes on, which is another one in each process.
+    return str(error.__cause__ if isinstance(error.__cause__, OutputError) else error)
 
 
 def leave_at_once(code: int) -> None:

@@ -9,7 +9,7 @@ from contextlib import ExitStack, suppress
 import pytest
 
 from faces import partners
-from faces.errors import DataError
+from faces.errors import DataError, OutputError
 from faces.json_lines import read, tell
 from faces.partners import LOST, Watch
 
@@ -102,10 +102,10 @@ def test_work_without_collectives_is_interrupted_when_one_is_gone(
 
 def test_one_that_fails_tells_why_and_ends_by_itself(ends: Ends, pair: Pair, capfd: pytest.CaptureFixture[str]):
     failing, other = Watch(1, {0: pair[0]}), Watch(0, {1: pair[1]})
-    with pytest.raises(DataError), failing.guarding(lambda: "go on with: this"):
-        raise DataError("a.png: cannot be read.")
+    with pytest.raises(OutputError), failing.guarding(lambda: "go on with: this"):
+        raise OutputError("a: full. Then go on with: that") from OutputError("a: full.")
     assert ends.wait(1) == [LOST]
-    assert "has stopped: a.png: cannot be read." in capfd.readouterr().err
+    assert "has stopped: a: full.\n" in capfd.readouterr().err
     partners.ended_with(2)
     with pytest.raises(SystemExit):
         failing._leave_at_once()
