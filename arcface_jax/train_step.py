@@ -152,7 +152,7 @@ def make_train_step(
         metrics |= {"loss": loss, "gradient_norm": gradient_norm, "learning_rate": learning_rate}
         metrics |= {name: number for name, number in loss_state.items() if number.ndim == 0}
         metrics |= movement(params, state.params)
-        metrics |= gradient_norms.by_layer(*grads[:2]) if by_layer else {}
+        metrics |= gradient_norms.by_layer(grads[0], centres=grads[1], loss=grads[2]) if by_layer else {}
         new = (params, batch_stats, centres, opt_state, loss_state)
         old = (state.params, state.batch_stats, state.centres, state.opt_state, state.loss_state)
         params, batch_stats, centres, opt_state, loss_state = keep_if_finite(loss, gradient_norm, new, old)

@@ -129,7 +129,7 @@ def make_train_step(
             updates = (jax.tree.map(lambda update: slower * update, of_both[0]), of_both[1])
             learning_rate = slower * learning_rate
         metrics |= {"loss": loss, "gradient_norm": gradient_norm, "learning_rate": learning_rate}
-        metrics |= gradient_norms.by_layer(*grads) if by_layer else {}
+        metrics |= gradient_norms.by_layer(grads[0], centres=grads[1]) if by_layer else {}
         moved: Any = optax.apply_updates(weights, updates)
         params, batch_stats = frozen.kept((moved[0], batch_stats), (state.params, state.batch_stats), freeze)
         metrics |= movement(params, state.params)

@@ -13,19 +13,21 @@ OF_LAYER = "gradient_norm of "
 """How the names of these metrics begin."""
 
 
-def by_layer(network: Any, centres: Any = None) -> dict[str, jax.Array]:
+def by_layer(network: Any, **of_loss: Any) -> dict[str, jax.Array]:
     """Norms by `OF_LAYER` and the layer's name.
 
     Args:
         network: gradients of a network's parameters. What lies side by side below one name, such as a kernel and its
             bias, is a layer.
-        centres: of class centres, or what else a loss has of its own; without arrays where there are none.
+        of_loss: of what a loss has of its own, such as class centres, by its name, which begins those of its layers;
+            without arrays where there is none.
     """
     layers: dict[str, list[jax.Array]] = {}
     for path, gradient in jax.tree_util.tree_flatten_with_path(network)[0]:
         layers.setdefault(_layer(path), []).append(gradient)
-    for path, gradient in jax.tree_util.tree_flatten_with_path(centres)[0]:
-        layers.setdefault("/".join(("centres", _name(path))).rstrip("/"), []).append(gradient)
+    for name, tree in of_loss.items():
+        for path, gradient in jax.tree_util.tree_flatten_with_path(tree)[0]:
+            layers.setdefault(f"{name}/{_name(path)}".rstrip("/"), []).append(gradient)
     return {OF_LAYER + name: jnp.asarray(optax.tree.norm(gradients)) for name, gradients in layers.items()}
 
 

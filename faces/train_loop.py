@@ -194,7 +194,7 @@ def train(
         if by_layer is not None:  # the weights are those of before; it is the same step once more
             state, again = by_layer()(dataclasses.replace(state, step=state.step - 1), batch)
             metrics = _floats(again) | metrics
-        sentence += f" It is number {not_finite.in_a_row} of such steps in a row (train.most_not_finite = {most})."
+        sentence += f" It is number {not_finite.in_a_row} of such steps in a row (most_not_finite = {most})."
         sentence += lost_report.said_of_layers(metrics)
         if folder is not None and reports and is_writer:
             try:

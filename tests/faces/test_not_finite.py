@@ -213,7 +213,7 @@ def test_too_many_in_a_row_end_the_run_with_a_report(tmp_path: Path, paper: str,
     assert f"step {last}: loss " in sentence and "is not finite" in sentence and str(folder) in sentence
     assert "optimiser.learning_rate (now 0.1)" in sentence and "optimiser.clip_norm" in sentence
     assert "float32" in sentence
-    assert f"number {most} of such steps in a row (train.most_not_finite = {most})" in sentence
+    assert f"number {most} of such steps in a row (most_not_finite = {most})" in sentence
     assert [row["step"] for row in read_log(tmp_path / NOT_FINITE)] == list(range(2, last + 1))
 
     # The state is that after step 1, and no step after the last has been taken.
