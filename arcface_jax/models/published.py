@@ -79,19 +79,6 @@ WHOSE: Mapping[str, Mapping[str, Any]] = {
 }
 """Programs whose files can be taken for each other's, with what each of them changes in `PREPROCESSING`."""
 
-VGG_PREPROCESSING = Preprocessing(
-    size=(224, 224),
-    channels="rgb",
-    mean=vgg_face_names.MEAN,
-    scale=1.0,
-    alignment="box_margin",
-    margin=0.0,
-    resized=256,
-    box=WHOLE,
-    flip="none",
-)
-"""Of VGG-Face. CHOICE: the detector's box at 256x256, of which the middle is taken."""
-
 _TORCH = ("arcface_torch", "magface")
 _WITH_SHIFT, _WITHOUT_SHIFT = ("insightface_pytorch", "face_evolve"), ("adaface", "tface")
 """Whose `ir_` networks end in a batch norm with a scale and a shift, and whose do not."""
@@ -218,23 +205,16 @@ def _y1(given: _Given) -> tuple[str, Sequence[Row], Preprocessing]:
 
 
 def _vit(given: _Given) -> tuple[str, Sequence[Row], Preprocessing]:
-    width, blocks = len(given.tensors[vit_names.FIRST]), vit_names.blocks_of(given.tensors)
-    if width not in vit_names.WIDTHS or blocks != vit_names.BLOCKS:
-        known = "; ".join(f"{name}: {width}" for width, name in vit_names.WIDTHS.items())
-        raise WeightsError(
-            f"a vision transformer of width {width} and {blocks} blocks; those here have {vit_names.BLOCKS} blocks and "
-            f"a width of {known}."
-        )
-    return vit_names.WIDTHS[width], vit_names.vit_rows(), PREPROCESSING
+    return vit_names.network_of(given.tensors), vit_names.vit_rows(), PREPROCESSING
 
 
 def _vgg_dag(given: _Given) -> tuple[str, Sequence[Row], Preprocessing]:
-    return "vgg_face", vgg_face_names.vgg_face_rows(vgg_face_names.FIRSTS[0]), VGG_PREPROCESSING
+    return "vgg_face", vgg_face_names.vgg_face_rows(vgg_face_names.FIRSTS[0]), vgg_face_names.PREPROCESSING
 
 
 def _vgg_t7(given: _Given) -> tuple[str, Sequence[Row], Preprocessing]:
     rows = vgg_face_names.vgg_face_rows(vgg_face_names.FIRSTS[1])
-    return "vgg_face", rows, replace(VGG_PREPROCESSING, channels="bgr")
+    return "vgg_face", rows, replace(vgg_face_names.PREPROCESSING, channels="bgr")
 
 
 _LAYOUTS = (

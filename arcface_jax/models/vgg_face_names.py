@@ -10,12 +10,26 @@ Not here: which file is which (`published.py`); the Torch 7 and Caffe files them
 
 from arcface_jax.models.torch_names import rows_columns_channels
 from arcface_jax.models.vgg_face import STAGES
+from faces.preprocessing import WHOLE, Preprocessing
 from faces.weights.layouts import Row, kernel, matrix, same
 
 FIRSTS = ("conv1_1.weight", "conv_1_1.weight")
 LAST = "fc8.bias"
 MEAN = (129.1863, 104.7624, 93.5940)
 """Of the training images: red, green, blue of 0 to 255."""
+
+PREPROCESSING = Preprocessing(
+    size=(224, 224),
+    channels="rgb",
+    mean=MEAN,
+    scale=1.0,
+    alignment="box_margin",
+    margin=0.0,
+    resized=256,
+    box=WHOLE,
+    flip="none",
+)
+"""Of VGG-Face. CHOICE: the detector's box at 256x256, of which the middle is taken."""
 
 
 def vgg_face_rows(first: str) -> list[Row]:

@@ -10,6 +10,7 @@ Not here: which file is which (`published.py`).
 import numpy as np
 
 from arcface_jax.models.torch_names import torch_norm
+from faces.errors import WeightsError
 from faces.weights.layouts import Row, Tensors, batch_norm, kernel, matrix, same
 
 FIRST, LAST = "patch_embed.proj.weight", "feature.3.bias"
@@ -23,9 +24,20 @@ WIDTHS = {256: "vit_tiny", 512: "vit_small"}
 BLOCKS = 12
 
 
-def blocks_of(tensors: Tensors) -> int:
-    """How many blocks the names count."""
-    return len({name.split(".")[1] for name in tensors if name.startswith("blocks.")})
+def network_of(tensors: Tensors) -> str:
+    """The network of ours, by the width of a patch's vector and the blocks that the names count.
+
+    Raises:
+        WeightsError: there is none.
+    """
+    width, blocks = len(tensors[FIRST]), len({name.split(".")[1] for name in tensors if name.startswith("blocks.")})
+    if width not in WIDTHS or blocks != BLOCKS:
+        known = "; ".join(f"{name}: {width}" for width, name in WIDTHS.items())
+        raise WeightsError(
+            f"a vision transformer of width {width} and {blocks} blocks; those here have {BLOCKS} blocks and a width "
+            f"of {known}."
+        )
+    return WIDTHS[width]
 
 
 def vit_rows(blocks: int = BLOCKS) -> list[Row]:
