@@ -75,8 +75,9 @@ def _levels(counts: Array, total: int) -> Array:
     """What becomes of each of 256 grey values, (batch, 256), given how many of an image's `total` pixels have it."""
     not_brighter = jnp.cumsum(counts, axis=1)
     least = jnp.min(jnp.where(not_brighter > 0, not_brighter, total), axis=1, keepdims=True)  # of the darkest there is
-    level = jnp.round((not_brighter - least) * (255.0 / jnp.maximum(total - least, 1)))
-    return jnp.where(least < total, level, jnp.arange(256)[None])
+    others = jnp.where(least < total, total - least, jnp.ones_like(least))
+    level = jnp.round((not_brighter - least) * (255.0 / others))
+    return jnp.where(least < total, level, jnp.arange(256, dtype=level.dtype)[None])
 
 
 def tan_triggs(images: Array) -> Float[Array, "batch rows columns 3"]:

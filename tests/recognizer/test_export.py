@@ -102,6 +102,15 @@ def test_networks_of_other_layers_in_onnx(name: str):
     assert export.parity(model, export.READERS["onnx"](export.WRITERS["onnx"](model)), "onnx") <= export.BOUND
 
 
+@pytest.mark.parametrize("light", ["histogram", "tan_triggs"])
+@pytest.mark.parametrize(("name", "package"), [("stablehlo", "flatbuffers"), ("onnx", "jax2onnx")])
+def test_light_brought_to_one_is_inside(name: export.Format, package: str, light: str):
+    pytest.importorskip(package, reason="needs the extra [export]")
+    model = small_model(illumination=light)
+    assert_same(model, name)
+    assert export.notes(model, {})["inside"]["illumination"] == light
+
+
 def test_an_operation_that_onnx_has_not_is_named(monkeypatch: pytest.MonkeyPatch):
     """Here the depthwise convolution's choice by platform, which would be in the graph without `by_definition`."""
     pytest.importorskip("jax2onnx", reason="ONNX needs the extra [export]")
@@ -146,7 +155,8 @@ def test_the_notes_say_what_a_program_must_do():
     assert told["files"] == {"model.onnx": {"largest_difference": 1e-6}}
     assert told["input"] == {"name": "images", "dtype": "uint8", "shape": ["n", 112, 96, 3], "channels": "rgb"}
     assert told["output"] == {"name": "embeddings", "dtype": "float32", "shape": ["n", 8], "length": 1}
-    assert told["inside"] == {"channels": "bgr", "mean": 120.0, "scale": 60.0, "flip": "concatenate"}
+    values = {"channels": "bgr", "mean": 120.0, "scale": 60.0, "flip": "concatenate"}
+    assert told["inside"] == {**values, "illumination": None}
     assert told["alignment"]["template"]["left eye"] == pytest.approx([30.2946, 51.6963])
     by_box = export.notes(small_model(alignment="box_margin", margin=2.0, resized=9), {})["alignment"]
     assert by_box == {"name": "box_margin", "margin": 2.0, "resized": 9}
