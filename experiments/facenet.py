@@ -101,9 +101,11 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, Config]:
 
 
 def collapsed_loss(config: Config) -> float | None:
-    """The loss of a network that maps all faces to one point: all distances are 0, and each pair's loss is alpha."""
-    alone = config.loss.reduction == "mean_of_pairs" and config.loss.classifier_weight == 0
-    return config.loss.alpha if alone else None
+    """The loss of a network that maps all faces to one point: all distances are 0, and each triplet's loss is alpha."""
+    loss = config.loss
+    if loss.kind != "triplet" or loss.reduction != "mean_of_pairs" or loss.classifier_weight > 0:
+        return None
+    return loss.alpha
 
 
 if __name__ == "__main__":

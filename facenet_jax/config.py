@@ -1,21 +1,24 @@
 """The schema of a FaceNet run (arXiv 1503.03832, Sec. 3): the loss, its triplets, and how a batch is composed.
 
-Not here: what both papers share (`faces.config`), and the paper's values (`paper_configs/facenet/`).
+Not here: what both papers share (`faces.config`), the losses beside FaceNet's (`related/config.py`), and the papers'
+values (`paper_configs/facenet/`, `paper_configs/related/`).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
+from facenet_jax.related.config import AnyRelated
 from faces import config as shared
 from faces.ranges import MOST, Range
-from faces.schema import Rule
+from faces.schema import KIND, Rule
 
 
 @dataclass(frozen=True)
-class LossConfig:
+class TripletConfig:
     """The triplet loss and the choice of its triplets."""
 
+    kind: Literal["triplet"] = field(default="triplet", kw_only=True)
     alpha: Annotated[float, Range(0, 4, above=True)]
     """Margin between squared distances."""
     mining: Literal["semi_hard", "hardest", "random_violator"]
@@ -43,11 +46,13 @@ class Config(shared.RunConfig):
     """Everything that defines a FaceNet run, except where its data lies."""
 
     batch: BatchConfig
-    loss: LossConfig
+    loss: TripletConfig | AnyRelated
+    """"triplet" is FaceNet's; the others are its relatives, each in a file of `related/` by the name of its kind."""
 
     def rules(self) -> list[Rule]:
         """See `faces.schema.Checked.rules`."""
-        batch = self.batch
+        batch, loss = self.batch, self.loss
+        has_classifier = loss.kind == "deepid2" or (loss.kind == "triplet" and loss.classifier_weight > 0)
         return [
             *super().rules(),
             (batch.random_negatives < batch.images, "batch.random_negatives: fewer than batch.images are needed"),
@@ -56,9 +61,9 @@ class Config(shared.RunConfig):
                 "batch.micro_batch: must divide batch.images, or be 0 for no gradient cache",
             ),
             (
-                self.loss.classifier_weight == 0 or self.optimiser.name != "muon",
-                'optimiser.name: "muon" is for a network alone; with loss.classifier_weight take another, or set that '
-                "to 0",
+                not has_classifier or self.optimiser.name != "muon",
+                'optimiser.name: "muon" is for a network alone; with a classifier (loss.classifier_weight, or '
+                'loss.kind "deepid2") take another',
             ),
             (
                 self.model.batch_norm in ("none", "running") or batch.micro_batch == 0,
@@ -69,9 +74,11 @@ class Config(shared.RunConfig):
 
     @classmethod
     def of_earlier(cls, tables: Mapping[str, Any]) -> Mapping[str, Any]:
-        """See `faces.schema.Checked.of_earlier`: loss.classifier_weight was called loss.classifier."""
+        """See `faces.schema.Checked.of_earlier`: loss.classifier_weight was called loss.classifier, and the triplet
+        loss, which was the only one, had no loss.kind."""
         loss = tables.get("loss")
-        if not isinstance(loss, Mapping) or "classifier" not in loss:
+        if not isinstance(loss, Mapping):
             return tables
         names = {"classifier": "classifier_weight"}
-        return {**tables, "loss": {names.get(key, key): value for key, value in loss.items()}}
+        renamed = {names.get(key, key): value for key, value in loss.items()}
+        return {**tables, "loss": {KIND: "triplet", **renamed}}

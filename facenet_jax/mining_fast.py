@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key, Num
 
 from facenet_jax.mining import Mined, distances
 
@@ -36,7 +36,8 @@ class _Compared(NamedTuple):
 _BEHIND = jnp.iinfo(jnp.int32).max  # behind the key of every distance, infinity included
 
 
-def _key(distance: Float[Array, "anchors gallery"]) -> Int[Array, "anchors gallery"]:
+def key_of(distance: Float[Array, "anchors gallery"]) -> Int[Array, "anchors gallery"]:
+    """Integers that order as distances do, which are at least 0."""
     return jax.lax.bitcast_convert_type(distance, jnp.int32)
 
 
@@ -44,7 +45,7 @@ def _compare(distance: Float[Array, "batch batch"], identities: Int[Array, "batc
     batch = identities.shape[0]
     is_negative = identities[:, None] != identities[None, :]  # (anchors, gallery)
     gallery = jnp.broadcast_to(jnp.arange(batch, dtype=jnp.int32), is_negative.shape)
-    key = _key(distance)
+    key = key_of(distance)
     is_pair = ~is_negative & ~jnp.eye(batch, dtype=bool) & jnp.any(is_negative, axis=1, keepdims=True)
     return _Compared(key, jnp.where(is_negative, key, _BEHIND), gallery, is_negative, is_pair)
 
@@ -73,7 +74,7 @@ def _by_sort(compared: _Compared, farthest: Int[Array, "anchors 1"]) -> Int[Arra
     batch, is_negative = len(compared.gallery), compared.is_negative
     sorted_keys = jnp.sort(compared.negative_key, axis=1, stable=False)
     # From one float to the next the key grows by 1: a positive counts the negatives as near as it, too.
-    rank = _count_below(sorted_keys, compared.key + ~is_negative)  # (anchors, gallery)  Eq. (4)
+    rank = count_below(sorted_keys, compared.key + ~is_negative)  # (anchors, gallery)  Eq. (4)
     nearest = jax.vmap(_lowest_index)(jnp.where(is_negative, rank, batch), compared.gallery)  # (anchors, ranks)
     negative = jnp.take_along_axis(nearest, jnp.minimum(rank, batch - 1), axis=1)  # (anchors, positives)
     none_farther = rank == jnp.sum(is_negative, axis=1, keepdims=True)
@@ -140,14 +141,14 @@ def random_violator(
     distance = distances(embeddings)
     compared = _compare(distance, identities)
     sorted_keys, order = jax.lax.sort((compared.negative_key, compared.gallery), num_keys=1, is_stable=True)
-    violators = _count_below(sorted_keys, _key(jnp.maximum(distance + alpha, 0)))  # (anchors, positives)
+    violators = count_below(sorted_keys, key_of(jnp.maximum(distance + alpha, 0)))  # (anchors, positives)
     draw = jnp.floor(jax.random.uniform(key, violators.shape) * violators).astype(jnp.int32)
     rank = jnp.clip(draw, 0, jnp.maximum(violators - 1, 0))  # a draw of nearly 1 can round up to the count itself
     negative = jnp.take_along_axis(order, rank, axis=1)  # (anchors, positives)
     return _only_pairs(negative, compared.is_pair & (violators > 0))
 
 
-def _count_below(sorted_rows: Int[Array, "rows n"], values: Int[Array, "rows m"]) -> Int[Array, "rows m"]:
+def count_below(sorted_rows: Num[Array, "rows n"], values: Num[Array, "rows m"]) -> Int[Array, "rows m"]:
     """How many of a row are smaller than each value, by binary search: `numpy.searchsorted`, row by row.
 
     On CPUs several times quicker than `jnp.searchsorted` under `vmap`.
@@ -160,4 +161,4 @@ def _count_below(sorted_rows: Int[Array, "rows n"], values: Int[Array, "rows m"]
         last = jnp.take_along_axis(sorted_rows, jnp.minimum(candidate, n) - 1, axis=1, mode="promise_in_bounds")
         return jnp.where((candidate <= n) & (last < values), candidate, below)
 
-    return jax.lax.fori_loop(0, bits, try_bit, jnp.zeros_like(values))
+    return jax.lax.fori_loop(0, bits, try_bit, jnp.zeros_like(values, jnp.int32))

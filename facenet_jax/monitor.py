@@ -22,7 +22,7 @@ class TripletMonitor:
     """Stops a run whose weights are blown up, or whose embeddings have all become one point.
 
     Every distance is 0 in the latter and the loss of every pair is the margin alpha; gradients vanish there, and
-    training does not come back.
+    training does not come back. Of another loss than the triplet's the embeddings alone are looked at.
     """
 
     def __init__(self, config: Config):
@@ -33,15 +33,19 @@ class TripletMonitor:
         """See `faces.train_loop.Monitor`."""
         check_finite(self._config, step, metrics)
         self._blown_up.check(step, metrics)
-        optimiser, alpha = self._config.optimiser, self._config.loss.alpha
-        stuck = abs(metrics["loss_per_pair"] - alpha) < 0.05 * alpha and metrics["spread"] < COLLAPSE_SPREAD
+        optimiser, loss = self._config.optimiser, self._config.loss
+        stuck = metrics["spread"] < COLLAPSE_SPREAD
+        said, mined = "", "Use"
+        if loss.kind == "triplet":
+            stuck = stuck and abs(metrics["loss_per_pair"] - loss.alpha) < 0.05 * loss.alpha
+            said = f"the loss per pair is {metrics['loss_per_pair']:.4f}, the margin alpha is {loss.alpha}, and "
+            mined = f'Use loss.mining "semi_hard" (now "{loss.mining}"),'
         self._collapsed_steps = self._collapsed_steps + 1 if stuck else 0
         if self._collapsed_steps >= COLLAPSE_STEPS:
             raise TrainingStopped(
-                f"step {step}: the model has collapsed: the loss per pair is {metrics['loss_per_pair']:.4f}, the "
-                f"margin alpha is {alpha}, and the embeddings' spread is {metrics['spread']:.1e}. Use "
-                f'loss.mining "semi_hard" (now "{self._config.loss.mining}"), lower optimiser.learning_rate (now '
-                f"{optimiser.learning_rate}), or lengthen optimiser.warmup_steps (now {optimiser.warmup_steps})."
+                f"step {step}: the model has collapsed: {said}the embeddings' spread is {metrics['spread']:.1e}. "
+                f"{mined} a lower optimiser.learning_rate (now {optimiser.learning_rate}), or a longer "
+                f"optimiser.warmup_steps (now {optimiser.warmup_steps})."
             )
 
     def show(self, metrics: dict[str, float]) -> str:

@@ -14,9 +14,11 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from facenet_jax import auxiliary, gradient_cache, losses, mining, mining_fast
-from facenet_jax.config import Config
+from facenet_jax import auxiliary, gradient_cache, losses, mining, mining_fast, summary
+from facenet_jax.config import Config, TripletConfig
 from facenet_jax.models import make_backbone
+from facenet_jax.related import objective as related
+from facenet_jax.summary import Metrics
 from faces import frozen, gradient_norms, ops, schedules
 from faces.backbone import Backbone, training_form
 from faces.blown_up import movement
@@ -24,7 +26,6 @@ from faces.illumination import network_input
 from faces.mesh import gathered, replicated, sharded
 from faces.train_state import Batch, TrainState, check_classes, keep_if_finite
 
-Metrics = dict[str, jax.Array]
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 
 
@@ -41,26 +42,41 @@ def init_state(config: Config, mesh: Mesh, backbone: Backbone | None = None, cla
         config: of the run.
         mesh: the devices.
         backbone: another network than the one that the config names in `facenet_jax.models`; of length-1 embeddings.
-        classes: identities of the training set, for `loss.classifier_weight`.
+        classes: identities of the training set, for losses that learn something for each.
     Raises:
-        ConfigError: the config has a classifier, and `classes` is not given.
+        ConfigError: the config's loss is such, and `classes` is not given.
     """
-    if config.loss.classifier_weight > 0:
-        check_classes(classes)
     backbone = backbone or own_backbone(config)
-    tx = schedules.make_optimiser(config.optimiser, config.train.steps)
+    tx = _optimiser(config)
 
     def make() -> TrainState:
         init_key, step_key = jax.random.split(jax.random.key(config.train.seed))
         params, batch_stats = backbone.init(init_key)
-        centres: Any = {}
-        if config.loss.classifier_weight > 0:
-            classifier_key = jax.random.fold_in(init_key, 1)  # the network's first layer has drawn from init_key itself
-            centres = auxiliary.init_classifier(classifier_key, classes, config.model.embedding_dim)
+        loss_key = jax.random.fold_in(init_key, 1)  # the network's first layer has drawn from init_key itself
+        centres = _learned(config, loss_key, classes)
         opt_state = tx.init((params, centres))
         return TrainState(jnp.zeros((), jnp.int32), params, batch_stats, centres, opt_state, step_key)
 
     return jax.jit(make, out_shardings=replicated(mesh))()
+
+
+def _learned(config: Config, key: jax.Array, classes: int) -> Any:
+    """What the loss has to learn beside the network."""
+    loss, d = config.loss, config.model.embedding_dim
+    if loss.kind != "triplet":
+        return related.learned(loss, key, classes, d)
+    if loss.classifier_weight == 0:
+        return {}
+    check_classes(classes)
+    return auxiliary.init_classifier(key, classes, d)
+
+
+def _optimiser(config: Config) -> optax.GradientTransformation:
+    """The update of (network, what the loss learns)."""
+    tx = schedules.make_optimiser(config.optimiser, config.train.steps)
+    if config.loss.kind == "margin_loss":
+        return related.with_own_rate(tx, config.loss, config.optimiser, config.train.steps)
+    return tx
 
 
 def make_train_step(
@@ -78,6 +94,7 @@ def make_train_step(
     spread (mean squared distance from the mean embedding: 0 when all coincide, up to 1); gradient_norm (before
     clipping); update_ratio and weight_size (how far the network's weights moved, `faces.blown_up`); learning_rate (the
     network's, as the optimiser has used it); with `loss.classifier_weight`, classifier_loss (mean over the batch).
+    Another loss than the triplet's has the same, of its own examples.
 
     Args:
         config: of the run.
@@ -86,7 +103,7 @@ def make_train_step(
         by_layer: metrics have the gradient's norm of each layer too (`faces.gradient_norms`).
     """
     backbone = backbone or own_backbone(config)
-    tx = schedules.make_optimiser(config.optimiser, config.train.steps)
+    tx = _optimiser(config)
     apply = training_form(backbone.apply, config.model.batch_norm, mesh)
     freeze = frozen.checked(config.optimiser.freeze, backbone)
 
@@ -99,6 +116,8 @@ def make_train_step(
             return apply(frozen.stopped(params, freeze), state.batch_stats, images, True, key)  # f(x), (B, d)
 
         def objective(embeddings: jax.Array, centres: Any) -> tuple[jax.Array, Metrics]:
+            if config.loss.kind != "triplet":
+                return related.objective(embeddings, batch["identities"], centres, config.loss, key, mesh)
             loss, metrics = triplet_objective(embeddings, batch["identities"], config, key, mesh)  # Eq. (3)
             if config.loss.classifier_weight > 0:
                 per_image = auxiliary.classifier_loss(embeddings, centres, batch["identities"])  # (B,)
@@ -159,48 +178,35 @@ def triplet_objective(
     Returns:
         The loss, and metrics as `make_train_step` lists them (those of the embeddings).
     """
+    rules = _triplets_of(config)
     embeddings = jax.lax.with_sharding_constraint(embeddings.astype(jnp.float32), sharded(mesh))  # (anchors, d)
     gallery: Any = gathered(embeddings, mesh)  # (B, d)
     identities = jax.lax.with_sharding_constraint(identities, replicated(mesh))
     negative, is_pair = mine(gallery, identities, config, key)  # (B, B) each  Eq. (4)
     negative, is_pair = jax.lax.with_sharding_constraint((negative, is_pair), sharded(mesh))
-    per_pair = losses.triplet_loss_of_pairs(embeddings, negative, config.loss.alpha, gallery)  # (B, B)
-    per_pair = jnp.where(is_pair, per_pair, 0.0)
-    total, pairs = jnp.sum(per_pair), jnp.sum(is_pair)
-    active = jnp.sum(per_pair > 0)
-    divisor = {"sum": 1, "mean_of_pairs": jnp.maximum(pairs, 1), "mean_of_active": jnp.maximum(active, 1)}
-    loss = total / divisor[config.loss.reduction]  # DEVIATION D01: Eq. (3) is the sum, which "sum" gives
-    return loss, _describe(gallery, negative, is_pair, total, pairs, active)
+    per_pair = losses.triplet_loss_of_pairs(embeddings, negative, rules.alpha, gallery)  # (B, B)
+    of_batch = summary.summed(per_pair, is_pair)
+    metrics = summary.described(of_batch) | _describe(gallery, negative, is_pair)
+    return summary.reduced(of_batch, rules.reduction), metrics
 
 
 def mine(embeddings: jax.Array, identities: jax.Array, config: Config, key: jax.Array) -> mining.Mined:
     """The config's rule of Sec. 3.2, applied to a batch."""
-    if config.loss.mining == "semi_hard":
+    rules = _triplets_of(config)
+    if rules.mining == "semi_hard":
         return mining_fast.semi_hard(embeddings, identities)
-    if config.loss.mining == "hardest":
+    if rules.mining == "hardest":
         return mining.hardest(embeddings, identities)
-    return mining_fast.random_violator(embeddings, identities, config.loss.alpha, key)
+    return mining_fast.random_violator(embeddings, identities, rules.alpha, key)
 
 
-def _describe(
-    embeddings: jax.Array,
-    negative: jax.Array,
-    is_pair: jax.Array,
-    total: jax.Array,
-    pairs: jax.Array,
-    active: jax.Array,
-) -> Metrics:
-    embeddings = jax.lax.stop_gradient(embeddings)
-    distance = ops.squared_distances(embeddings, embeddings)  # (B, B)
+def _triplets_of(config: Config) -> TripletConfig:
+    assert config.loss.kind == "triplet", config.loss.kind
+    return config.loss
+
+
+def _describe(embeddings: jax.Array, negative: jax.Array, is_pair: jax.Array) -> Metrics:
+    distance = mining.distances(embeddings)  # (B, B)
     d_an = jnp.take_along_axis(distance, negative, axis=1)  # (B, B)
-    count = jnp.maximum(pairs, 1)
-    mean = jnp.mean(embeddings, axis=0)  # (d,)
-    return {
-        "pairs": pairs,
-        "active_triplets": active,
-        "active": active / count,
-        "loss_per_pair": jax.lax.stop_gradient(total) / count,
-        "d_ap": jnp.sum(jnp.where(is_pair, distance, 0.0)) / count,
-        "d_an": jnp.sum(jnp.where(is_pair, d_an, 0.0)) / count,
-        "spread": jnp.mean(jnp.sum(jnp.square(embeddings - mean[None, :]), axis=1)),
-    }
+    means = {"d_ap": ops.masked_mean(distance, is_pair), "d_an": ops.masked_mean(d_an, is_pair)}
+    return means | {"spread": summary.spread(embeddings)}

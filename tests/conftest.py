@@ -24,7 +24,7 @@ install_import_hook(
     [
         *(f"faces.{module}" for module in ("ops", "align", "warp")),
         "faces.evaluate",
-        *(f"facenet_jax.{module}" for module in ("losses", "mining", "mining_fast", "auxiliary")),
+        *(f"facenet_jax.{module}" for module in ("losses", "mining", "mining_fast", "auxiliary", "related", "summary")),
         *(f"arcface_jax.{module}" for module in ("margins", "losses", "related", "head", "centres", "angles")),
         *(f"arcface_jax.{module}" for module in ("partial_fc", "sub_center")),
         "scrfd_jax.decode",

@@ -44,7 +44,10 @@ OURS = OURS_ALONE | {"arcface/robust", "mtcnn/scenes", "retinaface/scenes"}
 PUBLIC_MODULES = {
     "facenet": (
         *("losses", "mining", "mining_fast", "sampling", "train_step", "gradient_cache", "auxiliary", "monitor"),
-        *("fitting",),
+        *("fitting", "summary", "related/pairs", "related/objective"),
+        *(f"related/{kind}" for kind in ("contrastive", "deepid2", "triplet_variant", "batch_hard", "batch_all")),
+        *(f"related/{kind}" for kind in ("batch_all_fast", "margin_loss", "coupled_clusters", "lifted_structure")),
+        *("related/n_pair", "related/circle"),
     ),
     "arcface": (
         *("margins", "losses", "head", "head_blocks", "centres", "partial_fc", "sub_center"),

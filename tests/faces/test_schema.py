@@ -75,7 +75,7 @@ def test_a_table_may_be_given_whole():
         ({"optimizer": tiny().optimiser}, "unknown key 'optimizer'; did you mean 'optimiser'?"),
         ({"loss__alpha": "0.3"}, "loss.alpha: a number is expected, '0.3' found."),
         ({"loss__alpha__x": 1}, "loss.alpha: a number is expected, {'x': 1} found."),
-        ({"loss": 3}, "loss: a table [loss] is expected."),
+        ({"loss": 3}, "loss: a table [loss] whose kind is one of triplet, contrastive, "),
         ({"loss": 3, "loss__alpha": 0.1}, "loss.alpha: lies in a table that is given a value itself."),
         ({"loss__alpha": 0.1, "loss": 3}, "loss.alpha: lies in a table that is given a value itself."),
         ({"train__steps": 2.5}, "train.steps: a whole number is expected, 2.5 found."),

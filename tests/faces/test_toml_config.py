@@ -44,7 +44,7 @@ def test_whole_numbers_serve_as_numbers_but_not_the_other_way(tmp_path):
     ("line", "by", "message"),
     [
         ("alpha = 0.2", "alpah = 0.2", "unknown key 'loss.alpah'; did you mean 'alpha'?"),
-        ("alpha = 0.2", "alpha = 0.2\nzzz = 1", "unknown key 'loss.zzz'; known are alpha, mining, reduction, class"),
+        ("alpha = 0.2", "alpha = 0.2\nzzz = 1", "unknown key 'loss.zzz'; known are kind, alpha, mining, reduction, cl"),
         ("classifier_weight = 0.0", "classifier = 0.0", "unknown key 'loss.classifier'; did you mean 'classifier_w"),
         ("[loss]", "[los]", "unknown key 'los'; did you mean 'loss'?"),
         ("alpha = 0.2", "", "key 'loss.alpha' is missing."),

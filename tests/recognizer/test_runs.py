@@ -93,14 +93,18 @@ def write_anew(file: Path, old: str, new: str) -> None:
 
 
 def test_a_run_of_an_earlier_version_is_read(arcface_run: tuple[Path, TrainState], tmp_path: Path):
-    """Its config.toml has what is in [loss.classifier] now in [loss], or loss.classifier for loss.classifier_weight."""
+    """Its config.toml has what is in [loss.classifier] now in [loss]; or no loss.kind, and loss.classifier for
+    loss.classifier_weight."""
     folder, _ = arcface_run
     shutil.copytree(folder, tmp_path / "arcface")
     write_anew(tmp_path / "arcface" / "config.toml", "\n\n[loss.classifier]\nkind", "\nclassifier")
     assert open_run(tmp_path / "arcface").config == open_run(folder).config
     config = of_facenet.config(loss__classifier_weight=0.5)
     run_record.write_start(tmp_path / "facenet", config, fingerprint(SOURCE))
-    write_anew(tmp_path / "facenet" / "config.toml", "classifier_weight", "classifier")
+    write_anew(tmp_path / "facenet" / "config.toml", 'kind = "triplet"\n', "")
+    assert config_of(tmp_path / "facenet") == ("facenet", config)
+    config_file = tmp_path / "facenet" / "config.toml"
+    config_file.write_text(config_file.read_text().replace("classifier_weight", "classifier"))
     assert config_of(tmp_path / "facenet") == ("facenet", config)
 
 

@@ -87,7 +87,7 @@ def test_help_lists_every_value(capsys):
         parse("--help")
     said = " ".join(capsys.readouterr().out.split())
     assert said.startswith("usage: main [-h] [--out OUT] [--resume] [--TABLE.KEY VALUE ...] ")
-    assert "--loss.alpha ALPHA Margin between squared distances." in said
+    assert '--loss.alpha ALPHA of kind "triplet": Margin between squared distances.' in said
     assert "--augment.no-flip" in said and "--model.dtype float32|bfloat16" in said
     assert "--batch.images IMAGES B: images in a batch." in said, "of the base class"
 
