@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from experiments import facenet
-from faces import processes
+from faces.meeting import meeting
 
 ROOT = Path(__file__).parents[1]
 PRINT = '#!/bin/bash\necho "$(basename "$0")" "$@" >> "$CALLS"\n'
@@ -99,7 +99,7 @@ def test_pods_find_one_another_and_make_one_run(tmp_path: Path):
         assert words[:3] == ["python", "-m", "experiments.facenet"]
         options, _ = facenet.parse(words[3:])
         assert options.resume == resumes and str(options.out) == str(tmp_path / "data" / "run")
-        where = processes.meeting(
+        where = meeting(
             options.coordinator, options.processes, options.process, options.wait, {"JOB_COMPLETION_INDEX": "2"}
         )
         assert where is not None and (where.processes, where.process) == (spec["completions"], 2)

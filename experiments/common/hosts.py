@@ -20,10 +20,10 @@ from typing import Any, Protocol, TypeVar
 from rich.console import Console
 
 from experiments.common.results import deliver
-from faces import cli, processes, stopping
+from faces import cli, meeting, processes, stopping
+from faces.meeting import WAIT, Meeting
 from faces.outputs import check_folder
 from faces.partners import LOST, Watch, ended_with
-from faces.processes import WAIT, Meeting
 from faces.terminal import make_console
 from recognizer.cached_embedder import CachedEmbedder
 from recognizer.model import Model
@@ -100,13 +100,13 @@ def add_options(parser: argparse.ArgumentParser, shared: str) -> None:
                         help=f"how long the processes wait for one another (default {WAIT:g})")  # fmt: skip
 
 
-def meeting(options: argparse.Namespace) -> Meeting | None:
+def place_of(options: argparse.Namespace) -> Meeting | None:
     """Where the command's processes meet; None where it is one alone.
 
     Raises:
         ConfigError: options are missing, or make no sense.
     """
-    return processes.meeting(options.coordinator, options.processes, options.process, options.wait, os.environ)
+    return meeting.meeting(options.coordinator, options.processes, options.process, options.wait, os.environ)
 
 
 @contextlib.contextmanager
@@ -116,7 +116,7 @@ def together(
     """A block that the command's processes work in; an error that leaves it in one ends all, in words.
 
     Args:
-        where: of `meeting`.
+        where: of `place_of`.
         started_with: what must be the same in all, as JSON holds it.
         prepare: what each does on its own first -> what all must have found alike, by what it is called. It is not
             called without other processes.
@@ -159,7 +159,7 @@ def divide(
     Raises:
         FacesError: as these, `deliver` and `together`.
     """
-    where = meeting(options)
+    where = place_of(options)
     console = make_console(quiet=where is not None and where.process > 0)
     opened = list[AnyOpened]()
 

@@ -5,17 +5,18 @@ Not here: the folder's rules (`run_folder.py`), how processes meet (`faces.proce
 
 import argparse
 import contextlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from experiments.common import hosts
 from experiments.common.run_folder import claim, how_to_go_on, says_how_to_go_on
 from experiments.common.training_faces import ALL, Faces, Selection, find_faces, pair_sets
 from faces import processes, start
 from faces.backbone import check_statistics
 from faces.config import RunConfig
 from faces.evaluate.pair_set import PairSet
+from faces.meeting import Meeting
 from faces.partners import Watch
 from faces.schema import flatten
 from faces.terminal import make_console
@@ -56,20 +57,19 @@ def start_run(
         ConfigError: statistics of batch norm are to stay as they came, and there is nothing that they come with.
     """
     check_statistics(config.model.batch_norm, options.init is not None or options.resume)
-    given = options.coordinator, options.processes, options.process, options.wait
-    meeting = processes.meeting(*given, os.environ)
+    where = hosts.place_of(options)
     with contextlib.ExitStack() as stack:
-        if meeting is None:
+        if where is None:
             folder, faces = claim(options, stack), None
         else:
-            folder, faces, watch = _meet(meeting, options, config, selection, stack)
+            folder, faces, watch = _meet(where, options, config, selection, stack)
             stack.enter_context(watch.guarding(lambda: how_to_go_on(main, arguments, folder)))
-        with says_how_to_go_on(main, arguments, folder, writes=meeting is None or meeting.process == 0):
+        with says_how_to_go_on(main, arguments, folder, writes=where is None or where.process == 0):
             yield Run(folder, faces)
 
 
 def _meet(
-    meeting: processes.Meeting,
+    where: Meeting,
     options: argparse.Namespace,
     config: RunConfig,
     selection: Selection,
@@ -81,16 +81,16 @@ def _meet(
 
     def prepare() -> tuple[str, dict[str, str]]:
         """Whatever can fail in one process alone, and asks no device, which JAX must not meet before."""
-        folder = claim(options, stack) if meeting.process == 0 else ""
+        folder = claim(options, stack) if where.process == 0 else ""
         if options.data is None:  # faces are generated on devices
             return str(folder), _told_of(pair_sets(options, config) if options.eval else [])
-        faces.append(find_faces(options, config, make_console(quiet=meeting.process > 0), selection))
+        faces.append(find_faces(options, config, make_console(quiet=where.process > 0), selection))
         training_set = faces[0].training_set
         found = {"training set": f"{training_set.counts()}, {training_set.digest}"}
         return str(folder), found | _told_of(faces[0].tests)
 
     started_with = {**flatten(config), **{key: str(getattr(options, key)) for key in _OF_ALL}}
-    settled, watch = processes.join(meeting, started_with, prepare)
+    settled, watch = processes.join(where, started_with, prepare)
     start.compile_together()
     return Path(settled), faces[0] if faces else None, watch
 

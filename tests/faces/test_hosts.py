@@ -36,6 +36,7 @@ import numpy as np
 from faces import checkpoint_folder, cli, embed, processes
 from faces.checkpoint import Checkpoints
 from faces.keep import Keep
+from faces.meeting import Meeting
 from faces.mesh import make_mesh, replicated, sharded
 from faces.train_state import TrainState
 from tests.faces.configs import tiny
@@ -45,7 +46,7 @@ from tests.faces.test_hosts import IMAGES
 
 def main(arguments):
     number, port, folder = int(arguments[0]), int(arguments[1]), Path(arguments[2])
-    meeting = processes.Meeting("127.0.0.1", port, 2, number, 60.0)
+    meeting = Meeting("127.0.0.1", port, 2, number, 60.0)
     _, watch = processes.join(meeting, {}, lambda: ("", {}))
     with watch.guarding(lambda: "go on with: this"):
         embedded(number, folder)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from faces import processes
+from faces import meeting
 from faces.errors import ConfigError
 from faces.launchers import Told, first_host, told
 
@@ -60,12 +60,12 @@ def test_numbers_that_no_launcher_writes(text: str):
 
 
 def test_options_filled_in_from_the_environment():
-    whole = processes.meeting("auto", None, None, 5.0, SLURM)
-    assert whole == processes.Meeting("gpu03", 62344, 4, 2, 5.0)
-    assert processes.meeting("h:1", None, None, None, SLURM) == processes.Meeting("h", 1, 4, 2, processes.WAIT)
-    assert processes.meeting("h:1", 3, 0, None, SLURM) == processes.Meeting("h", 1, 3, 0, processes.WAIT)
-    assert processes.meeting("h:1", 3, None, None, {"JOB_COMPLETION_INDEX": "1"}) is not None
-    assert processes.meeting(None, None, None, None, SLURM) is None  # a launcher alone starts no run of several
+    whole = meeting.meeting("auto", None, None, 5.0, SLURM)
+    assert whole == meeting.Meeting("gpu03", 62344, 4, 2, 5.0)
+    assert meeting.meeting("h:1", None, None, None, SLURM) == meeting.Meeting("h", 1, 4, 2, meeting.WAIT)
+    assert meeting.meeting("h:1", 3, 0, None, SLURM) == meeting.Meeting("h", 1, 3, 0, meeting.WAIT)
+    assert meeting.meeting("h:1", 3, None, None, {"JOB_COMPLETION_INDEX": "1"}) is not None
+    assert meeting.meeting(None, None, None, None, SLURM) is None  # a launcher alone starts no run of several
     for given, environment, words in (
         (("auto", None, None, None), {}, "no launcher that is known"),
         (("auto", 2, None, None), {"JOB_COMPLETION_INDEX": "1"}, "--coordinator is missing, which Kubernetes does not"),
@@ -73,4 +73,4 @@ def test_options_filled_in_from_the_environment():
         (("h:1", None, 0, None), {}, "--processes is missing: several"),
     ):
         with pytest.raises(ConfigError, match=words):
-            processes.meeting(*given, environment)
+            meeting.meeting(*given, environment)

@@ -10,7 +10,8 @@ import pytest
 
 from faces import processes
 from faces.errors import ConfigError, FacesError, OutputError
-from faces.processes import Meeting, meet, meeting
+from faces.meeting import WAIT, Meeting, meeting
+from faces.processes import meet
 
 
 def free_port() -> int:
@@ -45,7 +46,7 @@ def test_options_that_do_not_belong_together(options: tuple, words: str):
 
 def test_options_that_do():
     assert meeting(None, None, None, None) is None
-    assert meeting("10.0.0.1:12", 2, 1, None) == Meeting("10.0.0.1", 12, 2, 1, processes.WAIT)
+    assert meeting("10.0.0.1:12", 2, 1, None) == Meeting("10.0.0.1", 12, 2, 1, WAIT)
     place = meeting("[::1]:65535", 1, 0, 2.5)
     assert place == Meeting("::1", 65535, 1, 0, 2.5) and place is not None and place.address == "[::1]:65535"
 
