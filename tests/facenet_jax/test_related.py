@@ -1,6 +1,6 @@
 """Relatives of the triplet loss: against loops in float64, by hand, where gradients are at risk, over devices."""
 
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -9,18 +9,33 @@ import numpy as np
 import pytest
 
 from benchmarks import hlo
-from facenet_jax.related import batch_hard, circle, contrastive, coupled_clusters, lifted_structure, margin_loss, n_pair
+from facenet_jax.related import (
+    batch_all,
+    batch_all_fast,
+    batch_hard,
+    circle,
+    contrastive,
+    coupled_clusters,
+    lifted_structure,
+    margin_loss,
+    n_pair,
+)
 from facenet_jax.related import config as kinds
 from facenet_jax.related import objective as related
 from facenet_jax.related.pairs import Pairs, euclidean, pairs_of, similarities
 from facenet_jax.related.triplet_variant import triplet_loss_of_distances
-from faces.mesh import make_mesh
+from facenet_jax.train_step import init_state, make_train_step
+from faces.errors import ConfigError
+from faces.mesh import make_mesh, place_batch
 from faces.ops import squared_distances
 from tests.facenet_jax import related_oracle as oracle
+from tests.facenet_jax import setting
+from tests.facenet_jax.test_mining import walk
 
 B, D, PEOPLE = 16, 5, 5
 IDENTITIES = np.array([3, 0, 0, 1, 3, 2, 0, 4, 4, 3, 1, 0, 4, 3, 0, 4])  # of one person there is one image alone
 KEY = jax.random.key(7)
+BATCH_ALL = (batch_all_fast.batch_all, batch_all.batch_all)
 
 CASES = {
     "contrastive": kinds.ContrastiveConfig(reduction="mean_of_active", margin=1.1),
@@ -241,3 +256,143 @@ def test_circle_by_hand_and_its_border():
         s_n, s_p = np.sqrt(2) * 0.25 * np.sin(angle), 1 - np.sqrt(2) * 0.25 * np.cos(angle)
         value = circle.circle_loss(jnp.array([[1.0, s_p, s_n]]), pairs, 0.25, 64.0)
         np.testing.assert_allclose(value, [np.log(2)], rtol=1e-4)
+
+
+# Every triplet, without looking at each.
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_batch_all_equals_its_definition_ties_and_coincident_points_included(seed: int):
+    """Whole numbers as distances are tied, thresholds fall on negatives exactly, and each pair has its own weight."""
+    rng = np.random.default_rng(seed)
+    identities = jnp.asarray(rng.integers(0, 5, size=23))
+    distance = jnp.asarray(rng.integers(0, 4, size=(23, 23)).astype(np.float32))
+    weight = jnp.asarray(rng.normal(size=(23, 23)).astype(np.float32))
+
+    def weighted(form, distance):
+        found = form(distance, pairs_of(identities), 1.0)
+        return jnp.sum(weight * found.loss), found
+
+    forms = [jax.jit(jax.value_and_grad(partial(weighted, form), has_aux=True))(distance) for form in BATCH_ALL]
+    ((_, fast), gradient), ((_, defined), expected) = forms
+    np.testing.assert_array_equal(fast.active, defined.active)
+    np.testing.assert_allclose(fast.loss, defined.loss, rtol=1e-6)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_batch_all_holds_no_array_of_triplets():
+    """Forward and backward: twice the batch has arrays of four times the size, not eight."""
+
+    def largest(images: int) -> int:
+        pairs = pairs_of(jnp.arange(images) // 3)
+        loss = jax.grad(lambda d: jnp.sum(batch_all_fast.batch_all(d, pairs, 0.2).loss))
+        return max(
+            v.aval.size for eqn in walk(jax.make_jaxpr(loss)(jnp.ones((images, images))).jaxpr) for v in eqn.outvars
+        )
+
+    assert largest(96) <= 4 * largest(48) < 8 * 48**2 * 4
+
+
+# Distance-weighted sampling.
+
+
+def test_negatives_are_drawn_by_the_law():
+    """Chi-squared of 60,000 draws of one anchor over 40 negatives, by min(lambda, 1/q(d)) in float64."""
+    rng, dimensions, shortest, longest = np.random.default_rng(0), 16, 0.5, 1.4
+    d = np.concatenate([[0.0], rng.uniform(0.2, 1.6, size=40)])
+    q = d ** (dimensions - 2) * (1 - d**2 / 4) ** ((dimensions - 3) / 2)
+    least = shortest ** (dimensions - 2) * (1 - shortest**2 / 4) ** ((dimensions - 3) / 2)
+    expected = np.where(d < longest, np.minimum(1 / least, 1 / np.maximum(q, 1e-300)), 0)
+    expected[0] = 0  # the anchor itself
+    columns = 60_000
+    is_negative = jnp.asarray(np.arange(41) > 0)[None, :]
+    weight = margin_loss.weights(jnp.asarray(d[None], jnp.float32), is_negative, dimensions, shortest, longest)
+    np.testing.assert_allclose(weight[0], expected / expected.max(), rtol=1e-4)
+    # One row of weights for many draws: as many anchors, each with one positive.
+    many = jnp.broadcast_to(weight, (columns // 40, 41))
+    pairs = Pairs(jnp.ones((columns // 40, 41), bool), jnp.ones((columns // 40, 41), bool))
+    negative, is_drawn = margin_loss.draw(many, pairs, jax.random.key(3))
+    assert bool(is_drawn.all())
+    counts = np.bincount(np.asarray(negative).reshape(-1), minlength=41)
+    share = expected / expected.sum() * counts.sum()
+    assert (counts[share == 0] == 0).all()
+    likely = share >= 5
+    seen, meant = (np.append(of[likely], of[~likely].sum()) for of in (counts, share))
+    kept = meant > 0
+    chi_squared = ((seen[kept] - meant[kept]) ** 2 / meant[kept]).sum()
+    freedom = kept.sum() - 1
+    assert chi_squared < freedom + 4 * np.sqrt(2 * freedom), chi_squared
+
+
+def test_random_points_are_drawn_at_every_distance_alike():
+    """Of points all over the sphere, whose distances have the density q, those drawn are uniform over distance:
+    Kolmogorov's statistic. Drawn uniformly, they lie around sqrt(2)."""
+    rng, dimensions, images = np.random.default_rng(1), 4, 1500
+    x = rng.normal(size=(images, dimensions))
+    x = jnp.asarray(x / np.linalg.norm(x, axis=1, keepdims=True), jnp.float32)
+    distance = euclidean(squared_distances(x[:60], x))
+    is_negative = jnp.arange(images)[None, :] >= 60
+    everything = jnp.broadcast_to(is_negative, distance.shape)
+    weight = margin_loss.weights(distance, everything, dimensions, 0.3, 1.4)
+    negative, _ = margin_loss.draw(weight, Pairs(everything, everything), jax.random.key(0))
+    drawn = np.take_along_axis(np.asarray(distance), np.asarray(negative), axis=1)[:, 60:90].reshape(-1)
+    inside = np.sort(drawn[drawn > 0.35])
+    off = np.abs((inside - 0.35) / 1.05 - np.arange(len(inside)) / len(inside)).max()
+    assert len(inside) > 1000 and off < 0.06
+    uniform = np.sort(np.asarray(distance)[:, 60:].reshape(-1))
+    assert np.mean(uniform > 1.1) > 0.6
+
+
+def test_an_anchor_without_a_near_negative_draws_none():
+    pairs = pairs_of(jnp.array([0, 0, 1]))
+    distance = jnp.array([[0.0, 0.3, 1.5], [0.3, 0.0, 1.2], [1.5, 1.2, 0.0]])
+    weight = margin_loss.weights(distance, pairs.is_negative, 8, 0.5, 1.4)
+    negative, is_drawn = margin_loss.draw(weight, pairs, KEY)
+    np.testing.assert_array_equal(is_drawn, [[False, False, False], [True, False, False], [False, False, False]])
+    assert int(negative[1, 0]) == 2
+
+
+# In a step.
+
+
+@pytest.mark.parametrize("name", ["batch_all", "deepid2", "margin_loss"])
+def test_the_gradient_cache_gives_the_same_step(name: str):
+    mesh, backbone, found = make_mesh(2), setting.without_batch_norm(), []
+    for micro_batch in (0, 8):
+        config = setting.config(loss=CASES[name], model__batch_norm="none", batch__micro_batch=micro_batch)
+        state = init_state(config, mesh, backbone, classes=8)
+        before = jax.device_get(state.centres)
+        state, metrics = make_train_step(config, mesh, backbone)(state, place_batch(mesh, setting.batch()))
+        found.append(jax.device_get((state.params, state.centres, metrics)))
+        if name == "margin_loss":  # plain descent at a rate of its own
+            assert before.shape == (8,) and 0 < np.abs(found[-1][1] - before).max() < 0.1 * 1.0
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=2e-5, atol=1e-6), *found)
+
+
+def test_borders_of_no_people_are_refused():
+    with pytest.raises(ConfigError, match="classes = 0"):
+        init_state(setting.config(loss=CASES["margin_loss"]), make_mesh(1), setting.without_batch_norm())
+
+
+def test_against_pytorch_metric_learning():
+    """Losses that it has, on the same unit vectors, and the gradient."""
+    torch = pytest.importorskip("torch")
+    losses = pytest.importorskip("pytorch_metric_learning.losses")
+    distances = pytest.importorskip("pytorch_metric_learning.distances")
+    plain = distances.LpDistance(normalize_embeddings=False)
+    theirs = {
+        "batch_all_euclidean": losses.TripletMarginLoss(margin=0.3, distance=plain),
+        "circle": losses.CircleLoss(m=0.25, gamma=16),
+    }
+    for name, loss in theirs.items():
+        x = batch(1)
+        given = torch.tensor(x, requires_grad=True)
+        value = loss(given, torch.tensor(IDENTITIES))
+        value.backward()
+        (ours, metrics), (gradient, _) = run(name, x)
+        if name == "batch_all_euclidean":  # theirs is over the active ones
+            scale = float(metrics["pairs"] / metrics["active_triplets"])
+            ours, gradient = ours * scale, gradient * scale
+        np.testing.assert_allclose(ours, value.item(), rtol=1e-4)
+        if name == "batch_all_euclidean":
+            np.testing.assert_allclose(gradient, given.grad.numpy(), rtol=1e-3, atol=1e-5)
