@@ -15,18 +15,20 @@ import jax
 from arcface_jax.centres import describe_memory
 from arcface_jax.config import Config
 from arcface_jax.monitor import AngleMonitor
+from arcface_jax.partial_fc import num_sampled
 from arcface_jax.sampling import epoch_order
 from arcface_jax.train_step import init_state, make_train_step
 from experiments.common import checkpoints, report, training_options, verification
 from experiments.common.start_run import start_run
 from experiments.common.training_faces import Selection, find_faces
-from faces import cli
+from faces import cli, step_memory
 from faces.data.loader import make_loader
 from faces.mesh import check_division, make_mesh
 from faces.run_record import write_start
 from faces.terminal import make_console
 from faces.toml_config import load_config
 from faces.train_loop import train
+from faces.train_state import TrainState
 from recognizer import starting
 from recognizer.networks import backbone_of
 
@@ -60,10 +62,16 @@ def main(arguments: list[str]) -> None:
             state = starting.start_from(options.init, state)
             console.print(starting.said(options.init, faces.cut_as))
         step = make_train_step(config, mesh, backbone, faces.classes)
+        memory = step_memory.estimate(step, state, config, mesh, classes_at_once(config, state, mesh.devices.size))
+        console.print(memory.said())
+        memory.check()
         evaluate = verification.make_evaluate(backbone, config, mesh, options.allow_missing)
 
         # The loop.
-        with checkpoints.kept(run.folder, not options.resume, options.keep) as kept:
+        with (
+            checkpoints.kept(run.folder, not options.resume, options.keep) as kept,
+            step_memory.answering(memory, console.print),
+        ):
             resumed = checkpoints.restore(kept, run.folder, state, config, faces.classes) if options.resume else None
             kept.check_room(resumed[0] if resumed else state, config.train.steps)
             if part[0] == 0:
@@ -108,6 +116,15 @@ def memory_of_head(config: Config, classes: int, devices: int) -> str:
         return ""
     images, dim, head = config.batch.images, config.model.embedding_dim, config.head
     return describe_memory(images, classes, dim, devices, head.sub_centres, head.sampling_rate, head.block)
+
+
+def classes_at_once(config: Config, state: TrainState, devices: int) -> frozenset[int]:
+    """With how many class centres a device compares the batch at a time; none without any."""
+    if config.loss.classifier.kind == "none":
+        return frozenset()
+    rows = len(state.centres) // devices
+    sampled = num_sampled(rows, config.batch.images, config.head.sampling_rate)
+    return frozenset({rows, sampled, config.head.block} - {0})
 
 
 if __name__ == "__main__":

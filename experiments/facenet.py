@@ -19,7 +19,7 @@ from facenet_jax.config import Config
 from facenet_jax.monitor import TripletMonitor
 from facenet_jax.sampling import epoch_order
 from facenet_jax.train_step import init_state, make_train_step
-from faces import cli
+from faces import cli, step_memory
 from faces.data.loader import make_loader
 from faces.mesh import check_division, make_mesh
 from faces.run_record import write_start
@@ -58,10 +58,16 @@ def main(arguments: list[str]) -> None:
             state = starting.start_from(options.init, state)
             console.print(starting.said(options.init, faces.cut_as))
         step = make_train_step(config, mesh, backbone)
+        memory = step_memory.estimate(step, state, config, mesh)
+        console.print(memory.said())
+        memory.check()
         evaluate = verification.make_evaluate(backbone, config, mesh, options.allow_missing)
 
         # The loop.
-        with checkpoints.kept(run.folder, not options.resume, options.keep) as kept:
+        with (
+            checkpoints.kept(run.folder, not options.resume, options.keep) as kept,
+            step_memory.answering(memory, console.print),
+        ):
             resumed = checkpoints.restore(kept, run.folder, state, config, faces.classes) if options.resume else None
             kept.check_room(resumed[0] if resumed else state, config.train.steps)
             if part[0] == 0:

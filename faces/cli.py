@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from rich.text import Text
 
-from faces import partners, reading, start, stopping
+from faces import memory, partners, reading, start, stopping
 from faces.errors import FacesError
 from faces.printable import escaped, sentence
 from faces.private import keep_private
@@ -23,6 +23,7 @@ from faces.terminal import make_console
 
 MENDABLE = 2
 NOBODY_READS = 141  # 128 + SIGPIPE
+_TOO_LITTLE = "there is too little memory ({}); give fewer or smaller pictures at a time, or a smaller batch."
 
 
 def run(main: Callable[[list[str]], None]) -> NoReturn:
@@ -66,11 +67,12 @@ def exit_code(main: Callable[[list[str]], None], arguments: list[str]) -> int:
         _abandon_output()
         return NOBODY_READS
     except MemoryError as error:
-        return _told(f"there is too little memory ({error}); give fewer or smaller pictures at a time, or a smaller "
-                     "batch.")  # fmt: skip
+        return _told(_TOO_LITTLE.format(error))
     except (OSError, ValueError, RuntimeError, AssertionError) as error:
         if no_device := start.no_device(error):
             return _told(no_device)
+        if memory.is_out_of_memory(error):
+            return _told(_TOO_LITTLE.format(str(error).partition("\n")[0]))
         refused = refusal(error)
         if refused is None or refused.errno not in REFUSED:
             raise

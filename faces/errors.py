@@ -79,3 +79,7 @@ class CheckpointError(FacesError):
 
 class TrainingStopped(FacesError):
     """Training collapsed or became non-finite; the message says which and what to change."""
+
+
+class OutOfMemory(FacesError):
+    """Too little memory, of a device or of the host; the message says what takes most of it, and what to change."""

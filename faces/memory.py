@@ -4,12 +4,14 @@ Each thread takes from an arena of its own, and glibc gives back only the free e
 in many threads, as evaluations and checkpoints bring them, leave holes: some 170 KB an evaluation that never came back,
 and 770 MB where 430 are in use (`RESULTS.md`, "Memory over an hour of training").
 
-Not here: huge pages (`start.py`).
+Not here: huge pages (`start.py`), what a step takes (`step_memory.py`).
 """
 
 import ctypes
 import sys
 import time
+
+from faces.refused import refusal
 
 EVERY = 60.0
 """Seconds between two times at least: what was given back has to be taken anew, page by page."""
@@ -32,3 +34,10 @@ def give_back() -> bool:
     _last = time.monotonic()
     trim(0)
     return True
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that a device or the host has no more memory: XLA's is a RuntimeError with a code."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" in str(error) and refusal(error) is None
+    )

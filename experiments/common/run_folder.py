@@ -11,7 +11,7 @@ from pathlib import Path
 
 from faces import outputs
 from faces.checkpoint_folder import steps_in
-from faces.errors import CheckpointError, ConfigError, DataStalled, OutputError
+from faces.errors import CheckpointError, ConfigError, DataStalled, OutOfMemory, OutputError
 from faces.event_file import FOLDER as EVENTS
 from faces.lost_report import FOLDER as OF_LOST
 from faces.refused import writing
@@ -77,8 +77,8 @@ def command_to_resume(main: str, arguments: list[str], folder: Path) -> str:
 
 @contextlib.contextmanager
 def says_how_to_go_on(main: str, arguments: list[str], folder: Path, *, writes: bool = True) -> Iterator[None]:
-    """A block of a run: what the disk refuses in it, data that never come, and a signal that ends it are told with the
-    command that goes on.
+    """A block of a run: what the disk refuses in it, data that never come, too little memory and a signal that ends it
+    are told with the command that goes on.
 
     Args:
         main, arguments, folder: as for `command_to_resume`.
@@ -86,6 +86,10 @@ def says_how_to_go_on(main: str, arguments: list[str], folder: Path, *, writes: 
     """
     try:
         yield
+    except OutOfMemory as error:
+        command = _going_on(main, arguments, folder)[1]
+        other = "That is another run, in another folder; where there is more memory this one goes on"
+        raise OutOfMemory(f"{error} {other} with: {command}") from error
     except (OutputError, DataStalled) as error:
         has_begun, command = _going_on(main, arguments, folder)
         raise type(error)(f"{error} Then {'go on' if has_begun else 'start again'} with: {command}") from error
