@@ -25,13 +25,15 @@ from facenet_jax.monitor import TripletMonitor
 from faces.backbone import Backbone
 from faces.batch_sheet import CAPTION, GAP, batch_sheet
 from faces.checkpoint import Checkpoints
+from faces.checkpoint_match import check_same, to_json
 from faces.config import AugmentConfig
 from faces.data.loader import make_loader
 from faces.data.source import ArraySource
-from faces.errors import DataError, TrainingStopped
+from faces.errors import ConfigError, DataError, TrainingStopped
 from faces.mesh import make_mesh, place_batch
 from faces.not_finite import MOST_IN_A_ROW, NotFinite
 from faces.run_record import NOT_FINITE, read_log
+from faces.toml_config import to_toml
 from faces.train_loop import Trained, train
 
 PEOPLE, EACH, STEPS = 11, 8, 12
@@ -267,10 +269,15 @@ def test_fit_says_which_layers_and_promises_no_report(tmp_path: Path):
     assert "report" not in str(stopped.value)
 
 
-def test_the_key_may_be_absent():
-    config = config_of("facenet", train__most_not_finite=4)
-    train = dataclasses.replace(config.train, most_not_finite=None)
-    assert config.with_(train=train).train.most_not_finite is None and MOST_IN_A_ROW == 10
+@pytest.mark.parametrize("paper", PAPERS)
+def test_a_run_of_before_has_no_such_key_and_goes_on(tmp_path: Path, paper: str):
+    config = config_of(paper, train__most_not_finite=4)
+    (tmp_path / "config.toml").write_text(to_toml(config).replace("most_not_finite = 4\n", ""))
+    before = type(config).load(str(tmp_path / "config.toml"))
+    assert before.train.most_not_finite is None and MOST_IN_A_ROW == 10
+    check_same(to_json(before), to_json(config), tmp_path)
+    with pytest.raises(ConfigError, match=r"train\.most_not_finite = 0: a number of at least 1"):
+        config.with_(train__most_not_finite=0)
 
 
 def test_a_damaged_record_is_refused_and_a_line_that_a_crash_has_cut_is_not(tmp_path: Path):
