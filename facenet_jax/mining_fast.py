@@ -62,7 +62,7 @@ def semi_hard(embeddings: Float[Array, "batch d"], identities: Int[Array, "batch
         return _by_sort(compared, farthest)
 
     def on_cpu() -> Int[Array, "anchors positives"]:
-        groups = _groups(identities)
+        groups = groups_of(identities)
         few = jnp.max(groups.size) <= MOST_LOOKS
         return jax.lax.cond(few, lambda: _by_looks(distance, compared, farthest, groups), by_sort)
 
@@ -81,7 +81,7 @@ def _by_sort(compared: _Compared, farthest: Int[Array, "anchors 1"]) -> Int[Arra
     return jnp.where(none_farther, farthest, negative)
 
 
-class _Groups(NamedTuple):
+class Groups(NamedTuple):
     """The batch ordered by identity: an anchor's identity has the images order[start], ..., order[start + size - 1]."""
 
     order: Int[Array, "batch"]
@@ -89,11 +89,17 @@ class _Groups(NamedTuple):
     size: Int[Array, "anchors"]
 
 
-def _groups(identities: Int[Array, "batch"]) -> _Groups:
+def groups_of(identities: Int[Array, "batch"]) -> Groups:
+    """The images of each identity."""
     order = jnp.argsort(identities).astype(jnp.int32)
     ordered = identities[order]
     first, behind = (jnp.searchsorted(ordered, identities, side=side).astype(jnp.int32) for side in ("left", "right"))
-    return _Groups(order, first, behind - first)
+    return Groups(order, first, behind - first)
+
+
+def image_of(groups: Groups, number: Int[Array, ""]) -> Int[Array, "anchors"]:
+    """The image of that number, from 0, of each anchor's identity; beyond its last one of another."""
+    return groups.order[jnp.minimum(groups.start + number, len(groups.order) - 1)]
 
 
 MOST_LOOKS = 64
@@ -104,7 +110,7 @@ def _by_looks(
     distance: Float[Array, "anchors gallery"],
     compared: _Compared,
     farthest: Int[Array, "anchors 1"],
-    groups: _Groups,
+    groups: Groups,
 ) -> Int[Array, "anchors positives"]:
     """As `_by_sort`: one look through the negatives for each image of the anchor's identity."""
     batch = len(distance)
@@ -112,7 +118,7 @@ def _by_looks(
 
     def look(number: Int[Array, ""], negative: Int[Array, "anchors positives"]) -> Int[Array, "anchors positives"]:
         # Beyond its last image an anchor looks for one of another identity, which is no pair.
-        positive = groups.order[jnp.minimum(groups.start + number, batch - 1)][:, None]  # (anchors, 1)
+        positive = image_of(groups, number)[:, None]  # (anchors, 1)
         farther = of_negatives > jnp.take_along_axis(distance, positive, axis=1)  # (anchors, gallery)  Eq. (4)
         nearest = jnp.min(jnp.where(farther, of_negatives, jnp.inf), axis=1, keepdims=True)  # (anchors, 1)
         index = jnp.min(jnp.where(of_negatives == nearest, compared.gallery, batch), axis=1, keepdims=True)

@@ -79,9 +79,7 @@ def _optimiser(config: Config) -> optax.GradientTransformation:
     return tx
 
 
-def make_train_step(
-    config: Config, mesh: Mesh, backbone: Backbone | None = None, by_layer: bool = False
-) -> TrainStep:
+def make_train_step(config: Config, mesh: Mesh, backbone: Backbone | None = None, by_layer: bool = False) -> TrainStep:
     """Compile one step of FaceNet training (Sec. 3).
 
     The returned function is `step(state, batch) -> (state, metrics)`. `state` is donated, the whole of it: its buffers

@@ -261,9 +261,13 @@ def test_circle_by_hand_and_its_border():
 # Every triplet, without looking at each.
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_batch_all_equals_its_definition_ties_and_coincident_points_included(seed: int):
+@pytest.mark.parametrize("most_looks", [0, 64])
+@pytest.mark.parametrize("seed", range(2))
+def test_batch_all_equals_its_definition_ties_and_coincident_points_included(
+    seed: int, most_looks: int, monkeypatch: pytest.MonkeyPatch
+):
     """Whole numbers as distances are tied, thresholds fall on negatives exactly, and each pair has its own weight."""
+    monkeypatch.setattr(batch_all_fast, "MOST_LOOKS", most_looks)  # by sorting, and by looks
     rng = np.random.default_rng(seed)
     identities = jnp.asarray(rng.integers(0, 5, size=23))
     distance = jnp.asarray(rng.integers(0, 4, size=(23, 23)).astype(np.float32))
