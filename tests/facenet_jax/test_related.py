@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks import hlo
+from facenet_jax import fit
 from facenet_jax.related import (
     batch_all,
     batch_all_fast,
@@ -400,3 +401,11 @@ def test_against_pytorch_metric_learning():
         np.testing.assert_allclose(ours, value.item(), rtol=1e-4)
         if name == "batch_all_euclidean":
             np.testing.assert_allclose(gradient, given.grad.numpy(), rtol=1e-3, atol=1e-5)
+
+
+def test_fit_takes_them_too():
+    rng = np.random.default_rng(0)
+    images, people = rng.integers(0, 256, (24, 16, 16, 3), np.uint8), np.repeat(np.arange(6), 4)
+    config = setting.config(loss=CASES["margin_loss"], train__steps=2, batch__images=16, batch__images_per_identity=4)
+    trained = fit((images, people), config, make_mesh(1), backbone=setting.without_batch_norm(), quiet=True)
+    assert trained.centres.shape == (6,) and np.isfinite(trained.history[-1]["loss"])
