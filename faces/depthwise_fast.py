@@ -133,5 +133,7 @@ def kernel_gradient(
 
     of_x = x.reshape(-1, group, *x.shape[1:])  # (groups, group, height, width, channels)
     of_gradient = gradient.reshape(-1, group, *gradient.shape[1:])  # (groups, group, out_height, out_width, channels)
-    total, _ = lax.scan(add_group, jnp.zeros((*window, x.shape[-1])), (of_x, of_gradient))
+    # Within a shard_map the sum differs from device to device, as `x` does, and so must what it begins with.
+    zero = jnp.where((x[0, 0, 0] == 0) | (gradient[0, 0, 0] == 0), 0.0, 0.0)  # (channels,)
+    total, _ = lax.scan(add_group, jnp.zeros((*window, x.shape[-1])) + zero[None, None, :], (of_x, of_gradient))
     return total.astype(x.dtype)

@@ -4,9 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import PartitionSpec
 
 from faces import ops
 from faces.depthwise_fast import depthwise_conv2d, input_gradient, kernel_gradient, sum_of_shifts
+from faces.mesh import DATA, make_mesh
 
 PADDINGS = ["SAME", ((1, 1), (1, 1)), ((2, 0), (0, 3))]
 
@@ -68,3 +70,25 @@ def test_bfloat16():
     for ours, exact in zip(back(given), wide_back(given.astype(jnp.float32)), strict=True):
         assert ours.dtype == jnp.bfloat16
         np.testing.assert_allclose(ours.astype(jnp.float32), exact, rtol=0.01, atol=1e-3)
+
+
+def test_within_a_shard_map_the_gradients_are_those_of_the_whole_batch():
+    """As batch norm of each device's own images has it, under which the weights count as each device's own too."""
+    rng = np.random.default_rng(5)
+    x, kernel = (jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in ((16, 6, 6, 4), (3, 3, 4)))
+
+    def loss(x, kernel):
+        return jnp.sum(jnp.sin(depthwise_conv2d(x, kernel, 1)))
+
+    divided, whole = PartitionSpec(DATA), PartitionSpec()
+
+    def on_devices(x, kernel):
+        of_parts = jax.shard_map(
+            lambda x, kernel: jnp.sin(depthwise_conv2d(x, jax.lax.pcast(kernel, DATA, to="varying"), 1)),
+            mesh=make_mesh(4), in_specs=(divided, whole), out_specs=divided,
+        )  # fmt: skip
+        return jnp.sum(of_parts(x, kernel))
+
+    expected = jax.grad(loss, (0, 1))(x, kernel)
+    for one, other in zip(jax.jit(jax.grad(on_devices, (0, 1)))(x, kernel), expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
