@@ -1,7 +1,7 @@
 """Numbers of a run as TensorBoard reads them: files of events, written without TensorFlow and without TensorBoard.
 
-A file is a row of TFRecords, each one event in protobuf's encoding; of TensorFlow's `event.proto` and `summary.proto`
-these fields are written:
+A file is a row of TFRecords, each one event in protobuf's encoding; of TensorFlow's messages
+Event and Summary these fields are written:
 
     TFRecord  length (uint64), masked CRC-32C of the length, bytes, masked CRC-32C of the bytes; little-endian
     Event     1 wall_time (double), 2 step (int64), 3 file_version (text), 5 summary, 7 session_log
