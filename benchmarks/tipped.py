@@ -30,7 +30,7 @@ import numpy as np
 from experiments import facenet
 from experiments.common.training_faces import find_faces
 from facenet_jax import mining
-from facenet_jax.config import Config
+from facenet_jax.config import Config, TripletConfig
 from facenet_jax.sampling import epoch_order
 from facenet_jax.train_step import init_state, make_train_step, mine
 from faces import ops
@@ -77,7 +77,7 @@ class Run:
         self.devices, self.mesh, self.has_left = devices, (mesh := make_mesh(devices)), False
         self.state = init_state(config, mesh, backbone)
         self._step = make_train_step(config, mesh, backbone)
-        whole, alpha = replicated(mesh), config.loss.alpha
+        whole, alpha = replicated(mesh), triplets_of(config).alpha
 
         def look(params: Any, batch_stats: Any, batch: Any) -> tuple[Any, ...]:
             relus = []
@@ -141,6 +141,12 @@ def main() -> None:
         print(json.dumps({"devices": other.devices, "has_left": other.has_left, "at_the_end": apart(one, other)}))
 
 
+def triplets_of(config: Config) -> TripletConfig:
+    """The loss of a config, which is FaceNet's."""
+    assert isinstance(config.loss, TripletConfig), config.loss.kind
+    return config.loss
+
+
 def tipped(one: Looked, other: Looked) -> dict[str, Any]:
     """The choices in which two runs differ, with the numbers on both sides; and how many there are."""
     relus = list[dict[str, Any]]()
@@ -176,7 +182,7 @@ def gradients(
         with mock.patch.object(nn, "relu", lambda x: jnp.where(next(is_open) > 0, x, 0)):
             embeddings = backbone.apply(params, batch_stats, pixels_of(config, batch), True)[0]
         distance = ops.squared_distances(embeddings, embeddings)
-        excess = distance - jnp.take_along_axis(distance, looked.negative, axis=1) + config.loss.alpha
+        excess = distance - jnp.take_along_axis(distance, looked.negative, axis=1) + triplets_of(config).alpha
         active = jnp.asarray(looked.is_pair & (looked.excess > 0))
         return jnp.sum(jnp.where(active, excess, 0)) / jnp.maximum(jnp.sum(active), 1)
 
@@ -184,7 +190,7 @@ def gradients(
         leaves = jax.tree.leaves(jax.grad(loss)(*weights, looked))
         return np.concatenate([np.asarray(leaf, np.float64).ravel() for leaf in leaves])
 
-    assert config.loss.reduction == "mean_of_active"
+    assert triplets_of(config).reduction == "mean_of_active"
     here = of(*one)
     return {
         "gradient_norm": float(np.linalg.norm(here)),
