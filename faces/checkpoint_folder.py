@@ -17,6 +17,7 @@ import logging
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,6 +41,8 @@ _OF_EARLIER = "_CHECKPOINT_METADATA"  # Orbax's, of checkpoints that it finished
 _OF_ORBAX = ".orbax-checkpoint-tmp"  # within the name of those that it did not
 
 _LARGEST_JSON = 64 * MIB
+_QUIET, _LONGEST_REST = 0.5, 20.0
+"""Seconds without a change after which nothing more is written, and after which it is not waited for."""
 
 Content = TypeVar("Content")
 
@@ -263,9 +266,27 @@ def write_weights(folder: Path, params: Any, batch_stats: Any) -> None:
     """
     state = {"params": params, "batch_stats": batch_stats, "centres": {}}
     folder, partial = folder.resolve(), partial_of(folder.resolve(), 0)
-    with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
-        checkpointer.save(partial / STATE, args=ocp.args.StandardSave(state))  # pyright: ignore[reportCallIssue]
+    try:
+        with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
+            checkpointer.save(partial / STATE, args=ocp.args.StandardSave(state))  # pyright: ignore[reportCallIssue]
+    except BaseException:
+        _wait_for_rest(folder)
+        raise
     finish(partial, folder / "0", checksums.of_arrays(state, together=False), {})
+
+
+def _wait_for_rest(folder: Path) -> None:
+    """Wait until TensorStore has ended its other writes, which go on when one has failed, and make folders anew."""
+    before, changed = None, time.monotonic()
+    end = changed + _LONGEST_REST
+    while (now := time.monotonic()) < end and now - changed < _QUIET:
+        try:
+            there = {str(path): path.lstat().st_size for path in folder.rglob("*")}
+        except OSError:  # one has just got its name
+            there = None
+        if there is None or there != before:
+            before, changed = there, now
+        time.sleep(_QUIET / 10)
 
 
 def load_weights(folder: Path) -> tuple[int, dict[str, Any]]:

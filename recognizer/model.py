@@ -21,7 +21,7 @@ import numpy as np
 from jax.sharding import Mesh
 from rich.console import Console
 
-from faces import ops
+from faces import ops, room
 from faces.backbone import Apply, BatchStats, Params
 from faces.checkpoint_folder import load_weights, told_once, write_weights
 from faces.config import DataConfig, RunConfig
@@ -112,6 +112,7 @@ def write_model(model: Model, folder: Path, overwrite: bool = False) -> None:
         OutputError: something lies there already, and may not be replaced; or the disk refuses.
     """
     with results_folder(folder, overwrite) as partial, writing(folder), told_once():
+        room.check(folder, room.size_of((model.params, model.batch_stats)), "the weights need")
         write_weights(partial / CHECKPOINTS, model.params, model.batch_stats)
         write_text(partial / DESCRIPTION, to_toml(model.description))
 

@@ -113,7 +113,7 @@ def main(root: Path) -> None:
     np.savez(root / "published.npz", **test_model.TENSORS)
     commands: dict[str, tuple[Any, list[str]]] = {
         "prepare": (prepare, [str(faces)]),
-        "align": (prepare, [str(faces), *looks]),
+        "align": (prepare, [str(faces), *looks, "--least-face", "8", "--least-detail", "0"]),
         "arcface": (arcface, [*setting.SMALL["arcface"], *network]),
         "facenet": (facenet, [*setting.SMALL["facenet"], *network]),
         "retinaface": (retinaface, [*test_retinaface.SMALL, "--scenes", "8", "--train.steps", "2", *one]),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import resource
 import shutil
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ import arcface_jax.models
 import arcface_jax.models.published as of_arcface
 from arcface_jax.models.iresnet import IResNet
 from experiments import convert as command
+from faces import room
 from faces.backbone import Network
 from faces.errors import CheckpointError, ConfigError, OutputError, WeightsError
 from faces.mesh import make_mesh
@@ -93,6 +95,27 @@ def test_a_file_and_what_was_converted_of_it_are_one_model(file: Path, tmp_path:
     seen = images(2).astype(np.float32) / 127.5 - 1
     given = jax.jit(opened.apply, static_argnums=3)(opened.params, opened.batch_stats, seen, False)[0]
     np.testing.assert_allclose(given, theirs.iresnet(seen, UNITS, TENSORS), rtol=1e-4, atol=1e-4)
+
+
+def test_a_disk_that_refuses_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any):
+    """Of many arrays that are written at a time, too large for a file, and for a disk."""
+    params = {str(at): np.random.default_rng(at).random(16384, np.float32) for at in range(40)}
+    model = dataclasses.replace(first_pixel(), params=params)
+    write_model(first_pixel(), tmp_path / "model")
+    before = sorted(tmp_path.rglob("*"))
+    most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (49152, most[1]))
+    try:
+        with pytest.raises(OutputError, match="model: cannot be written, the disk is full"):
+            write_model(model, tmp_path / "model", overwrite=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, most)
+    assert sorted(tmp_path.rglob("*")) == before
+    assert "Event loop" not in capsys.readouterr().err
+    monkeypatch.setattr(room, "free", lambda folder: 2**20)
+    with pytest.raises(OutputError, match=r"model: the weights need 2\.\d MiB, and 1\.0 MiB are free; make room\."):
+        write_model(model, tmp_path / "model", overwrite=True)
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def images(number: int) -> np.ndarray:
