@@ -1,4 +1,4 @@
-"""Commands that look at pictures and write results, on disks that are too small: a sentence, nothing lost, then on.
+"""All commands but FaceNet's and ArcFace's training, on disks that are too small: a sentence, nothing lost, then on.
 
     python -m benchmarks.small_disk_results [--commands NAME ...] [--published FILE] [--json FILE]
 
@@ -13,8 +13,8 @@ caches and what the command goes on with, and the same command, when there is ro
 had room from the start, byte for byte but for times.
 
 Pictures are those of the tests, the network is a matrix and the detector a fiction, so that all of it runs in one
-process within minutes; weights to convert (`--published`) are real. Not here: training (`small_disks.py`), whose
-disks these are.
+process within minutes; weights to convert (`--published`) are real. Not here: FaceNet's and ArcFace's training, and
+disks that fill up on the way (`small_disks.py`).
 """
 
 import argparse
@@ -51,10 +51,12 @@ from experiments import (
     margins,
     megaface,
     models,
+    mtcnn,
     overlap,
     pairs,
     people,
     prepare,
+    retinaface,
     search,
     table2,
     thresholds,
@@ -66,7 +68,7 @@ from faces.errors import FacesError
 from faces.outputs import write_json
 from faces.terminal import make_console
 from recognizer import export as formats
-from tests.experiments import protocol_maker, setting
+from tests.experiments import protocol_maker, setting, test_mtcnn, test_retinaface
 from tests.experiments.all_in_one import stand_in
 from tests.faces.data import ytf_maker
 
@@ -86,6 +88,7 @@ class Command:
         main: its module.
         given: its options; DISK stands for the disk's folder.
         out: the option that names where results go, and where that is; "" for a command that writes none.
+        trains: it goes on with `--resume`, and its result are the weights of its checkpoints.
         grows: its results are written bit by bit, and the same command goes on with them: an older one is not there.
     """
 
@@ -93,11 +96,15 @@ class Command:
     given: list[str]
     out: str = "--out DISK/out"
     grows: bool = False
+    trains: bool = False
 
 
 def commands(work: Path, published: Path | None) -> dict[str, Command]:
     """All of them, on sets that are made in `work`."""
-    stand_in(pytest.MonkeyPatch())
+    patch = pytest.MonkeyPatch()
+    stand_in(patch)
+    for module in (test_mtcnn, test_retinaface):
+        module.make_small(patch)
     faces = protocol_maker.faces(work / "faces")
     shutil.copytree(faces / "train", faces / "alone")
     train, lfw = str(faces / "train"), str(faces / "lfw")
@@ -144,6 +151,9 @@ def commands(work: Path, published: Path | None) -> dict[str, Command]:
                                        "--features", f"{DISK}/features", "--far", "0.1"]),
         "factors": Command(factors, ["--weights", model, "--people", "40", "--images", "12", "--by", "yaw"]),
         "variations": Command(variations, ["--data", train]),
+        "retinaface": Command(retinaface, [*test_retinaface.SMALL, "--scenes", "8", "--train.steps", "6"], grows=True,
+                              trains=True),
+        "mtcnn": Command(mtcnn, [*test_mtcnn.SMALL, "--scenes", "16"], grows=True, trains=True),
         "models": Command(models, [], ""),
     }  # fmt: skip
     if published:
@@ -256,7 +266,7 @@ def outcome(command: Command, disk: Path, whole: Path, code: int, told: str, bef
     if "Traceback" in told or code not in (0, cli.MENDABLE):
         return f"TRACEBACK, code {code}: {told[-3000:]}"
     if code == 0:
-        return "ended well" if same(disk, whole) else "OTHER RESULTS"
+        return "ended well" if same(command, disk, whole) else "OTHER RESULTS"
     lines = told.strip().splitlines()
     if sum(line.startswith("error: ") for line in lines) != 1 or not lines[-1].startswith("error: "):
         return f"NO SENTENCE: {told[-3000:]}"
@@ -265,24 +275,25 @@ def outcome(command: Command, disk: Path, whole: Path, code: int, told: str, bef
     code, told = started(command, disk, replaces)
     if code:
         return f"DOES NOT GO ON: {told[-3000:]}"
-    return "a sentence, then the same results" if same(disk, whole) else "OTHER RESULTS"
+    return "a sentence, then the same results" if same(command, disk, whole) else "OTHER RESULTS"
 
 
-def same(disk: Path, whole: Path) -> bool:
+def same(command: Command, disk: Path, whole: Path) -> bool:
     """Whether a disk holds the results, byte for byte but for times; caches may differ."""
     digests = []
     for root in (disk, whole):
         with tempfile.TemporaryDirectory() as place:
             copy = Path(place) / "it"
             shutil.copytree(root, copy, ignore=shutil.ignore_patterns("cache", "checkpoints", ".*"))
-            weights = of_weights(root / "out") if (root / "out" / "checkpoints").exists() else ""
-            digests.append((of_files(copy), weights))
+            weights = [of_weights(place.parent) for place in sorted(root.rglob("checkpoints"))]
+            digests.append((weights, "" if command.trains else of_files(copy)))
     return digests[0] == digests[1]
 
 
 def started(command: Command, disk: Path, overwrite: bool = False, limit: int = 0) -> tuple[int, str]:
     """Run a command; its exit code, and all that it and what it is written in say to a person."""
     words = [*command.given, *command.out.split(), *["--overwrite"] * overwrite]
+    words += ["--resume"] * (command.trains and (disk / "out").exists())
     most = resource.getrlimit(resource.RLIMIT_FSIZE)
     sys.stderr.flush()
     kept = os.dup(2)
