@@ -2,7 +2,7 @@
 
 Each thread takes from an arena of its own, and glibc gives back only the free end of one. Large arrays that come and go
 in many threads, as evaluations and checkpoints bring them, leave holes: some 170 KB an evaluation that never came back,
-and 770 MB where 430 are in use (`RESULTS.md`, "Memory over an hour of training").
+and 770 MB where 430 are in use (`RESULTS.md`, "Memory over two hours of training").
 
 Not here: huge pages (`start.py`), what a step takes (`step_memory.py`).
 """

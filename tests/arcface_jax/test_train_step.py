@@ -139,7 +139,7 @@ def triplets(x: np.ndarray, labels: np.ndarray, margin: float) -> float:
 def test_terms_equal_the_oracle(name: str):
     given = on_one_device(name)[1][0]
     expected = oracle(name)
-    assert set(given) == {*expected, "gradient_norm", "learning_rate"}
+    assert set(given) == {*expected, "gradient_norm", "learning_rate", "update_ratio", "weight_size"}
     for key, value in expected.items():
         np.testing.assert_allclose(given[key], value, rtol=2e-5, err_msg=key)
     assert given["learning_rate"] == pytest.approx(0.1)
@@ -234,7 +234,7 @@ def test_under_muon_centres_go_by_sgd():
         after_steps(setting.config(optimiser__name=name, optimiser__momentum=0.9), 1, steps=1)[0]
         for name in ("muon", "sgd")
     )
-    np.testing.assert_array_equal(by_muon.centres, by_sgd.centres)
+    np.testing.assert_allclose(by_muon.centres, by_sgd.centres, rtol=1e-6, atol=1e-6)  # two programs
     begin = jax.device_get(init_state(setting.config(), make_mesh(1), setting.linear(), setting.CLASSES))
     moved = np.linalg.svd(by_muon.params["fc"]["kernel"] - begin.params["fc"]["kernel"], compute_uv=False)
     assert (moved > 0.065).all() and (moved < 0.125).all()
