@@ -35,6 +35,7 @@ OPSET = 18
 """Of ONNX: the oldest that has all that the networks here are turned into, so that older runtimes read the file."""
 BOUND = 1e-4
 """Largest difference of a value of an embedding, whose length is 1, between the model and what is exported of it."""
+_FRAMES = "jax_traceback_in_locations_limit"
 EXTRA = 'pip install ".[export]"'
 
 
@@ -60,8 +61,21 @@ def to_stablehlo(model: Model) -> bytes:
         ConfigError: flatbuffers is not installed.
     """
     check_installed("stablehlo")
-    exported = jax.export.export(jax.jit(function_of(model)), platforms=PLATFORMS)(_any_number(model))
-    return bytes(exported.serialize())
+    with _without_places():
+        exported = jax.export.export(jax.jit(function_of(model)), platforms=PLATFORMS)(_any_number(model))
+        return bytes(exported.serialize())
+
+
+@contextlib.contextmanager
+def _without_places() -> Iterator[None]:
+    """Have JAX not write down which line of which file an operation comes from: paths of this machine are nobody's
+    business elsewhere, and the same model is the same bytes wherever it is exported."""
+    before = getattr(jax.config, _FRAMES)
+    jax.config.update(_FRAMES, 0)
+    try:
+        yield
+    finally:
+        jax.config.update(_FRAMES, before)
 
 
 def to_onnx(model: Model) -> bytes:

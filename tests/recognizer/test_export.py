@@ -1,6 +1,7 @@
 """A model and what is exported of it are one function, whatever its preprocessing; what is not, is refused."""
 
 import dataclasses
+import re
 from typing import Any
 
 import flax.linen as nn
@@ -77,6 +78,17 @@ def test_stablehlo_is_the_model(channels: str, flip: str):
     exported = jax.export.deserialize(bytearray(content))
     assert exported.platforms == ("cpu", "cuda", "tpu")
     assert [str(dim) for dim in exported.in_avals[0].shape] == ["n", "8", "6", "3"]
+
+
+def test_what_is_exported_says_nothing_of_this_machine():
+    pytest.importorskip("flatbuffers", reason="jax.export writes with flatbuffers")
+    content = export.to_stablehlo(small_model())
+    assert not re.findall(rb"[\w./-]+\.py", content)
+
+    def of_another_place() -> bytes:
+        return export.to_stablehlo(small_model())
+
+    assert of_another_place() == content
 
 
 @pytest.mark.parametrize(("channels", "flip"), [("bgr", "sum"), ("rgb", "concatenate")])
